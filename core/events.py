@@ -1,0 +1,128 @@
+"""What a job reports while it runs. Standard library only, so that an engine can run anywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the job is: `fraction` from 0 to 1, what it does now, and the seconds it expects to need."""
+
+    fraction: float
+    stage: str
+    remaining_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A line of the job's log."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One point of a curve. `candidate` is None where the curve belongs to the whole job."""
+
+    name: str
+    value: float
+    step: int
+    candidate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of one candidate, as people know it, and as an error (lower is better).
+
+    `lower` and `upper` bound the test value: a 95% bootstrap interval over the test rows.
+    """
+
+    metric: str
+    valid: float
+    test: float
+    lower: float
+    upper: float
+    valid_error: float
+    test_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDone:
+    """A candidate has been evaluated.
+
+    `candidate` is unique within the job; `metric` names the score that the job optimised;
+    `predict_row_s` is seconds per row. `details` holds what the trial's page draws, each key optional:
+    `confusion` {labels, counts[actual][predicted]} and `residuals` {actual, predicted} on test rows,
+    `importance` [{feature, value}], `curve` {x_label, x, series {name: values}}.
+    """
+
+    candidate: str
+    algorithm: str
+    metric: str
+    scores: tuple[Score, ...]
+    fit_s: float
+    predict_row_s: float
+    size_bytes: int | None = None
+    n_parameters: int | None = None
+    yardstick: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that the job leaves for the user, with its absolute path. `kind` is one word, e.g. "mojo"."""
+
+    name: str
+    path: str
+    kind: str
+    candidate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the job ran: package versions, processor, memory, devices."""
+
+    facts: dict[str, Any]
+
+
+Event = Progress | Message | Metric | TrialDone | Artifact | Environment
+_TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (Progress, Message, Metric, TrialDone, Artifact, Environment)
+}
+
+
+def finite(value: Any) -> Any:
+    """Copy of a JSON-like value with NaN and infinities as None, which JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def to_json(event: Event, at: float) -> str:
+    """One line of JSON for an event that happened at `at` (seconds since the epoch)."""
+    body = {"type": type(event).__name__, "at": at, **asdict(event)}
+    return json.dumps(finite(body), separators=(",", ":"), allow_nan=False)
+
+
+def from_json(line: str | bytes) -> tuple[Event, float]:
+    """The event and its time out of a line that `to_json` wrote; None in a number comes back as NaN."""
+    body = json.loads(line)
+    kind, at = _TYPES[body.pop("type")], body.pop("at")
+    if kind is TrialDone:
+        body["scores"] = tuple(Score(**_numbers(Score, score)) for score in body["scores"])
+    return kind(**_numbers(kind, body)), at
+
+
+def _numbers(kind: type, body: dict[str, Any]) -> dict[str, Any]:
+    floats = {f.name for f in fields(kind) if f.type == "float"}
+    return {key: math.nan if value is None and key in floats else value for key, value in body.items()}

@@ -1,0 +1,80 @@
+"""What was asked: one frozen, validated value for each kind of job, to and from JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from core.errors import InputError
+from core.scoring import METRICS
+
+AUTOML_ALGORITHMS = ("GBM", "XGBoost", "GLM", "DRF", "DeepLearning", "StackedEnsemble")
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset_id: int = Field(ge=1)
+    seed: int = Field(default=1, ge=0, le=2**31 - 1)
+    cpus: int = Field(default=2, ge=1, le=256, description="threads that the job uses")
+    gpus: int = Field(default=0, ge=0, le=64)
+    note: str = Field(default="", max_length=500)
+
+
+class AutoMLSpec(_Spec):
+    """H2O AutoML on a table. `metric` is what H2O ranks by; None takes the default of the dataset's task."""
+
+    kind: Literal["automl"] = "automl"
+    budget_s: int = Field(default=60, ge=10, le=86_400)
+    max_models: int = Field(default=20, ge=1, le=1_000)
+    algorithms: tuple[Literal[AUTOML_ALGORITHMS], ...] = AUTOML_ALGORITHMS  # type: ignore[valid-type]
+    metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
+    folds: int = Field(default=5, ge=0, le=20, description="0: no cross-validation, select on the valid rows")
+    balance_classes: bool = False
+    memory_bytes: int = Field(default=4 * 2**30, ge=2**29, le=2**40, description="heap of the Java process")
+
+    @model_validator(mode="after")
+    def _check(self) -> AutoMLSpec:
+        if not self.algorithms:
+            raise ValueError("algorithms: choose at least one")
+        if self.algorithms == ("StackedEnsemble",):
+            raise ValueError("algorithms: StackedEnsemble combines other models; add one more algorithm")
+        if self.folds == 1:
+            raise ValueError("folds: 1 is not cross-validation; use 0 for none, or 2 and more")
+        return self
+
+
+Spec = AutoMLSpec  # a union, told apart by `kind`, as engines are added
+_ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+
+
+def parse(data: str | bytes | dict[str, Any]) -> Spec:
+    """The spec that JSON text or a dict describes.
+
+    Raises InputError that names each wrong field, its value and what is allowed.
+    """
+    try:
+        if isinstance(data, dict):
+            return _ADAPTER.validate_python(data)
+        return _ADAPTER.validate_json(data)
+    except ValidationError as error:
+        raise InputError(_sentence(error)) from None
+
+
+def to_json(spec: Spec) -> str:
+    """The spec as JSON text; `parse` gives it back."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors(include_url=False):
+        if item["type"] == "value_error":
+            parts.append(str(item["ctx"]["error"]))
+            continue
+        field = ".".join(str(step) for step in item["loc"] if step not in ("automl",)) or "spec"
+        given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.80})"
+        parts.append(f"{field}: {item['msg'][:1].lower()}{item['msg'][1:]}{given}")
+    return "The job cannot be submitted. " + "; ".join(parts) + "."
