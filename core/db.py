@@ -1,0 +1,211 @@
+"""The store: the only module that opens the database.
+
+DuckDB lets one process write or several read, and processes that take turns by opening the file lose rows. So each
+process keeps one in-memory instance and, for each transaction, takes a file lock (shared to read, exclusive to write),
+attaches the file, works, and detaches it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import portalocker
+
+from core.errors import MetascoutError, StoreBusyError
+from core.migrations import MIGRATIONS
+
+DEADLINE_S = 20.0
+_POLL_S = 0.002
+_BUSY_POLL_S = 0.05
+# One thread: the store's queries are small, and waking a second one costs more than it brings.
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "1GB"}
+
+_thread_lock = threading.Lock()  # one transaction at a time in this process: each lasts milliseconds
+_holder: int | None = None  # the thread inside a transaction
+_connections: tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection] | None = None  # see _attach
+_migrated: set[Path] = set()
+
+
+def home() -> Path:
+    """The data directory: METASCOUT_HOME, by default ./metascout-data. It is made if missing."""
+    path = Path(os.environ.get("METASCOUT_HOME", "metascout-data")).expanduser().resolve()
+    if any(part.startswith(".") for part in path.parts):
+        raise MetascoutError(f"METASCOUT_HOME is {path}: H2O refuses paths with a hidden folder. Choose another.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sentence = f"The data directory {path} cannot be made ({error.strerror}); set METASCOUT_HOME to another."
+        raise MetascoutError(sentence) from None
+    return path
+
+
+def store_path() -> Path:
+    """The database file: METASCOUT_STORE, by default metascout.duckdb in the data directory."""
+    return Path(os.environ.get("METASCOUT_STORE") or home() / "metascout.duckdb").resolve()
+
+
+@contextmanager
+def transaction(write: bool = False, *, deadline_s: float = DEADLINE_S) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A transaction on the store, committed at the end and rolled back on an error.
+
+    Fetch results before it ends, and do nothing slow in it: others wait. Raises StoreBusyError when the store cannot
+    be had within `deadline_s` seconds, and MetascoutError when the file cannot be written or read.
+    """
+    path, until = store_path(), time.monotonic() + deadline_s
+    if path not in _migrated:
+        migrate(path, until)
+    with _attached(path, until, write) as connection:
+        yield connection
+
+
+@contextmanager
+def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    with _turn(until), _file_lock(path, until, write):
+        outer, inner = _attach(path, until, write)
+        try:
+            if write:  # a reader needs no transaction: its lock keeps every writer out
+                inner.execute("BEGIN")
+            yield inner
+            if write:
+                inner.execute(
+                    "SELECT 1"
+                )  # fails where an error was swallowed: COMMIT would then save nothing, silently
+                inner.execute("COMMIT")
+        except BaseException as error:
+            with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction already
+                inner.execute("ROLLBACK")
+            if isinstance(error, duckdb.Error) and (sentence := _disk_sentence(path, error)):
+                raise MetascoutError(sentence) from error
+            raise
+        finally:
+            outer.execute("DETACH store")
+
+
+@contextmanager
+def _turn(until: float) -> Iterator[None]:
+    global _holder
+    if _holder == threading.get_ident():
+        raise RuntimeError("a transaction inside a transaction: finish the first one")
+    if not _thread_lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        raise StoreBusyError("The store is busy in this process. Try again in a moment.")
+    _holder = threading.get_ident()
+    try:
+        yield
+    finally:
+        _holder = None
+        _thread_lock.release()
+
+
+@contextmanager
+def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
+    flags = portalocker.LockFlags.EXCLUSIVE if write else portalocker.LockFlags.SHARED
+    with open(path.with_suffix(".lock"), "a") as file:
+        while True:
+            try:
+                portalocker.lock(file, flags | portalocker.LockFlags.NON_BLOCKING)
+                break
+            except (portalocker.AlreadyLocked, portalocker.LockException):
+                if time.monotonic() > until:
+                    raise StoreBusyError(
+                        f"The store {path} is held by another process. Try again in a moment."
+                    ) from None
+                time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            portalocker.unlock(file)
+
+
+def _attach(path: Path, until: float, write: bool) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]:
+    """Attach the file to this process's instance: a connection that attaches, and one that works in it.
+
+    Two, because `USE store` costs as much as the attachment: the worker says it once and keeps it.
+    Waits while another program has the file open.
+    """
+    global _connections
+    outer = _connections[0] if _connections else duckdb.connect(":memory:", config=_SETTINGS)
+    statement = f"ATTACH {_quoted(path)} AS store" + ("" if write else " (READ_ONLY)")
+    while True:
+        try:
+            outer.execute(statement)
+            break
+        except duckdb.IOException as error:
+            if sentence := _disk_sentence(path, error):
+                raise MetascoutError(sentence) from error
+            if "lock" not in str(error).lower():
+                raise MetascoutError(f"The store {path} cannot be opened: {error}") from error
+            if time.monotonic() > until:
+                holder = str(error).partition("held in ")[2].partition(". See")[0] or "another program"
+                raise StoreBusyError(f"The store {path} is open in {holder}. Close it there and try again.") from error
+            time.sleep(_BUSY_POLL_S)
+    if _connections is None:
+        inner = outer.cursor()
+        inner.execute("USE store")
+        _connections = outer, inner
+    return _connections
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _disk_sentence(path: Path, error: duckdb.Error) -> str | None:
+    text = str(error)
+    if "No space left" in text or "out of disk" in text.lower():
+        return f"The disk that holds {path.parent} is full: nothing was saved. Free some space, then try again."
+    return None
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> int:
+    """Add one row, its columns by name, to a table with an `id`; returns the id. `table` is never a user's text."""
+    marks = ", ".join(f"${name}" for name in row)
+    statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks}) RETURNING id"
+    return int(connection.execute(statement, row).fetchall()[0][0])
+
+
+def migrate(path: Path, until: float) -> None:
+    """Bring the store's tables to this version, each step once, after a backup of the file."""
+    if path.exists():
+        with _attached(path, until, write=False) as connection:
+            version = _version(connection)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        version = 0
+    if version > len(MIGRATIONS):
+        raise MetascoutError(f"The store {path} was written by a newer version of Metascout. Update this one.")
+    if version < len(MIGRATIONS):
+        _apply_migrations(path, until)
+    _migrated.add(path)
+
+
+def _apply_migrations(path: Path, until: float) -> None:
+    with _attached(path, until, write=True) as connection:
+        version = _version(connection)  # again: another process may have been first
+        if 0 < version < len(MIGRATIONS):
+            shutil.copy2(path, path.with_suffix(f".v{version}.duckdb"))
+        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+            connection.execute(statements)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", [number, time.time()])
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> int:
+    connection.execute("SELECT count(*) FROM duckdb_tables() WHERE database_name='store' AND table_name='migrations'")
+    if connection.fetchall()[0][0] == 0:
+        return 0
+    return connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()[0][0]
+
+
+def backup(target: Path) -> Path:
+    """Copy the store to `target` while nobody writes; returns `target`."""
+    path = store_path()
+    with transaction():  # the shared lock keeps writers out, and each write ends in a checkpoint
+        shutil.copy2(path, target)
+    return target

@@ -1,0 +1,305 @@
+"""The queue: submit, claim, heartbeat, cancel, finish, requeue.
+
+queued -> running -> succeeded | failed | cancelled. Every write for a running job matches (id, attempt, running), so
+that a process which was given up for dead cannot overwrite its successor. Each move leaves a row in the history.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from core import datasets, db, specs
+from core.errors import InputError
+from core.scoring import METRICS, metrics_for
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
+MAX_ATTEMPTS = 3
+_PRIORITIES = range(-100, 101)
+_FIELDS = "id, attempt, spec, kind, dataset_id, priority, owner, note, status, cpus, gpus, worker_id, event_offset"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A queued request; with `attempt`, one try at it. `event_offset`: bytes of its event file that are recorded."""
+
+    id: int
+    attempt: int
+    spec: specs.Spec
+    kind: str
+    dataset_id: int
+    priority: int
+    owner: str
+    note: str
+    status: Status
+    cpus: int
+    gpus: int
+    worker_id: str | None
+    event_offset: int
+
+    @property
+    def directory(self) -> Path:
+        """The attempt's run directory (absolute; it may not exist yet)."""
+        return db.home() / "jobs" / f"{self.id}-{self.attempt}"
+
+
+def _job(row: Sequence[Any]) -> Job:
+    id_, attempt, spec, *rest = row
+    return Job(id_, attempt, specs.parse(spec), *rest)
+
+
+def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reason: str = "submitted") -> int:
+    """Queue a job and return its id. Higher `priority` goes first; equal ones in the order of submission.
+
+    Raises InputError where the dataset does not exist, or the spec does not fit it.
+    """
+    _check_priority(priority)
+    _check_fits(spec)
+    now = time.time()
+    row = {
+        "kind": spec.kind,
+        "spec": specs.to_json(spec),
+        "dataset_id": spec.dataset_id,
+        "note": spec.note,
+        "owner": user or "local",
+        "status": "queued",
+        "priority": priority,
+        "cpus": spec.cpus,
+        "gpus": spec.gpus,
+        "attempt": 1,
+        "max_attempts": MAX_ATTEMPTS,
+        "created_at": now,
+    }
+    with db.transaction(write=True) as connection:
+        job_id = db.insert(connection, "jobs", row)
+        _remember(connection, job_id, 1, "queued", now, reason)
+    return job_id
+
+
+def _check_priority(priority: int) -> None:
+    if priority not in _PRIORITIES:
+        raise InputError(f"priority: {priority} is out of range; use a whole number from -100 to 100.")
+
+
+def _check_fits(spec: specs.Spec) -> None:
+    dataset = datasets.get(spec.dataset_id)
+    if spec.metric is not None and spec.metric not in metrics_for(dataset.task):
+        allowed = ", ".join(METRICS[name].label for name in metrics_for(dataset.task))
+        raise InputError(
+            f"metric: {METRICS[spec.metric].label} is not defined for a {dataset.task} target; use one of {allowed}."
+        )
+
+
+def retry(job_id: int, *, user: str | None = None) -> int:
+    """Queue the same spec again as a new job, and return its id; the old job and its results stay."""
+    old = get(job_id)
+    return submit(old.spec, priority=old.priority, user=user, reason=f"retry of job {job_id}")
+
+
+def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -> Job | None:
+    """Take the next queued job, or None. `cpus` and `gpus` are what is free (None: any will do).
+
+    A job that needs more cores than are free holds back those behind it, so that small jobs cannot starve a large one.
+    """
+    if "queued" not in counts():  # reading is cheaper than writing, and an idle runner asks four times a second
+        return None
+    now = time.time()
+    with db.transaction(write=True) as connection:
+        rows = connection.execute(
+            "UPDATE jobs SET status='running', worker_id=$worker, started_at=$now, heartbeat_at=$now WHERE id = ("
+            " SELECT id FROM jobs WHERE status='queued' AND ($gpus IS NULL OR gpus <= $gpus)"
+            " ORDER BY priority DESC, id LIMIT 1) AND status='queued' AND ($cpus IS NULL OR cpus <= $cpus)"
+            f" RETURNING {_FIELDS}",
+            {"worker": worker_id, "now": now, "cpus": cpus, "gpus": gpus},
+        ).fetchall()
+        if not rows:
+            return None
+        job = _job(rows[0])
+        _remember(connection, job.id, job.attempt, "running", now, f"claimed by {worker_id}")
+    return job
+
+
+def heartbeat(job: Job) -> bool:
+    """Say that this attempt is alive; False when it is no longer the running one and must stop."""
+    with db.transaction(write=True) as connection:
+        rows = connection.execute(
+            "UPDATE jobs SET heartbeat_at=? WHERE id=? AND attempt=? AND status='running' RETURNING id",
+            [time.time(), job.id, job.attempt],
+        ).fetchall()
+    return bool(rows)
+
+
+def finish(job: Job, status: Status, error: str | None = None) -> bool:
+    """End this attempt; False when it is no longer the running one (nothing is changed then)."""
+    if status not in ENDED:
+        raise ValueError(f"a job ends as one of {ENDED}, not as {status!r}")
+    now = time.time()
+    with db.transaction(write=True) as connection:
+        rows = connection.execute(
+            "UPDATE jobs SET status=?, error=?, finished_at=?, remaining_s=NULL,"
+            " fraction = CASE WHEN ?='succeeded' THEN 1 ELSE fraction END"
+            " WHERE id=? AND attempt=? AND status='running' RETURNING id",
+            [status, error, now, status, job.id, job.attempt],
+        ).fetchall()
+        if rows:
+            _remember(connection, job.id, job.attempt, status, now, error)
+    return bool(rows)
+
+
+def request_cancel(job_id: int) -> Status:
+    """Ask for a job to stop and return its state: a queued one is cancelled at once, a running one stops soon.
+
+    Raises InputError where there is no such job or it has ended.
+    """
+    now = time.time()
+    with db.transaction(write=True) as connection:
+        job = _get(connection, job_id)
+        if job.status in ENDED:
+            raise InputError(f"Job {job_id} has {job.status} already; there is nothing to cancel.")
+        if job.status == "queued":
+            connection.execute(
+                "UPDATE jobs SET status='cancelled', cancel_requested=true, finished_at=? WHERE id=?", [now, job_id]
+            )
+            _remember(connection, job_id, job.attempt, "cancelled", now, "cancelled before it started")
+            return "cancelled"
+        connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
+        _remember(connection, job_id, job.attempt, "running", now, "cancel requested")
+    return "running"
+
+
+def cancel_requests() -> set[int]:
+    """Ids of the running jobs that a user wants to stop."""
+    with db.transaction() as connection:
+        rows = connection.execute("SELECT id FROM jobs WHERE status='running' AND cancel_requested").fetchall()
+    return {row[0] for row in rows}
+
+
+def set_priority(job_id: int, priority: int) -> None:
+    """Move a queued job in the queue. Raises InputError for a job that is not queued."""
+    _check_priority(priority)
+    with db.transaction(write=True) as connection:
+        job = _get(connection, job_id)
+        if job.status != "queued":
+            raise InputError(f"Job {job_id} is {job.status}; only a queued job's priority can change.")
+        connection.execute("UPDATE jobs SET priority=? WHERE id=?", [priority, job_id])
+
+
+def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:
+    """Give up this attempt: queued again as the next one, or failed after the last (cancelled where asked for).
+
+    Without `blame` the attempt does not count towards the last: it was the runner that stopped.
+    """
+    with db.transaction(write=True) as connection:
+        if not blame:
+            connection.execute("UPDATE jobs SET max_attempts=max_attempts+1 WHERE id=?", [job.id])
+        return _requeue(connection, job, reason, time.time())
+
+
+def requeue_stale(older_than_s: float, *, now: float | None = None) -> list[int]:
+    """Requeue every running job whose last heartbeat is older than `older_than_s` seconds; returns their ids."""
+    now = time.time() if now is None else now
+    with db.transaction(write=True) as connection:
+        rows = connection.execute(
+            f"SELECT {_FIELDS} FROM jobs WHERE status='running' AND heartbeat_at < ? ORDER BY id", [now - older_than_s]
+        ).fetchall()
+        for row in rows:
+            _requeue(connection, _job(row), f"no sign of life for {older_than_s:g} s", now)
+    return [row[0] for row in rows]
+
+
+def _requeue(connection: duckdb.DuckDBPyConnection, job: Job, reason: str, now: float) -> Status:
+    rows = connection.execute(
+        "SELECT cancel_requested, max_attempts FROM jobs WHERE id=? AND attempt=? AND status='running'",
+        [job.id, job.attempt],
+    ).fetchall()
+    if not rows:
+        return _get(connection, job.id).status
+    cancelled, max_attempts = rows[0]
+    status: Status = "cancelled" if cancelled else "failed" if job.attempt >= max_attempts else "queued"
+    if status == "queued":
+        connection.execute(
+            "UPDATE jobs SET status='queued', attempt=attempt+1, worker_id=NULL, started_at=NULL, heartbeat_at=NULL,"
+            " fraction=0, stage=NULL, remaining_s=NULL, event_offset=0 WHERE id=?",
+            [job.id],
+        )
+        _remember(connection, job.id, job.attempt + 1, "queued", now, reason)
+        return status
+    error = None if cancelled else f"{reason} (attempt {job.attempt} of {max_attempts})"
+    connection.execute(
+        "UPDATE jobs SET status=?, error=?, finished_at=?, remaining_s=NULL WHERE id=?", [status, error, now, job.id]
+    )
+    _remember(connection, job.id, job.attempt, status, now, reason)
+    return status
+
+
+def _remember(
+    connection: duckdb.DuckDBPyConnection, job_id: int, attempt: int, status: str, now: float, reason: str | None
+) -> None:
+    connection.execute("INSERT INTO job_history VALUES (?, ?, ?, ?, ?)", [job_id, attempt, status, now, reason])
+
+
+def get(job_id: int) -> Job:
+    """The job as it stands. Raises InputError where there is none of this id."""
+    with db.transaction() as connection:
+        return _get(connection, job_id)
+
+
+def _get(connection: duckdb.DuckDBPyConnection, job_id: int) -> Job:
+    rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE id=?", [int(job_id)]).fetchall()
+    if not rows:
+        raise InputError(f"There is no job {job_id}; see the Jobs page for those there are.")
+    return _job(rows[0])
+
+
+def running() -> list[Job]:
+    """The jobs that are running, by any runner."""
+    with db.transaction() as connection:
+        rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE status='running' ORDER BY id").fetchall()
+    return [_job(row) for row in rows]
+
+
+def counts() -> dict[str, int]:
+    """How many jobs there are in each state that has any."""
+    with db.transaction() as connection:
+        return dict(connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall())
+
+
+def overview(
+    *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int = 200
+) -> pd.DataFrame:
+    """The queue as a table, running first, then queued in their order, then the ended ones, newest first.
+
+    One row a job: id, kind, dataset, note, owner, status, priority, attempt, fraction (0 to 1), stage, remaining_s,
+    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, spec, environment.
+    """
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT j.id, j.kind, d.name AS dataset, j.note, j.owner, j.status, j.priority, j.attempt, j.fraction,"
+            " j.stage, j.remaining_s, j.created_at, j.started_at, j.finished_at,"
+            " coalesce(j.finished_at, CASE WHEN j.status='running' THEN $now END) - j.started_at AS elapsed_s,"
+            " (SELECT count(*) FROM trials t WHERE t.job_id = j.id AND t.attempt = j.attempt) AS n_trials,"
+            " j.error, j.cancel_requested, j.spec, j.environment, j.dataset_id"
+            " FROM jobs j LEFT JOIN datasets d ON d.id = j.dataset_id"
+            " WHERE ($job IS NULL OR j.id = $job) AND ($dataset IS NULL OR j.dataset_id = $dataset)"
+            " AND (len($statuses) = 0 OR list_contains($statuses, j.status))"
+            " ORDER BY CASE j.status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,"
+            " CASE WHEN j.status='queued' THEN -j.priority ELSE 0 END,"
+            " CASE WHEN j.status='queued' THEN j.id ELSE -j.id END LIMIT $limit",
+            {"now": time.time(), "job": job_id, "dataset": dataset_id, "statuses": list(statuses), "limit": limit},
+        ).df()
+
+
+def history(job_id: int) -> pd.DataFrame:
+    """Every move of a job: attempt, status, happened_at, reason; oldest first."""
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT attempt, status, happened_at, reason FROM job_history WHERE job_id=? ORDER BY happened_at", [job_id]
+        ).df()

@@ -1,0 +1,97 @@
+"""The machine: what it is, what it has to give, and how busy it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import psutil
+
+from core.errors import InputError
+
+_PACKAGES = ("h2o", "torch", "scikit-learn", "numpy", "pandas", "duckdb", "pyarrow")
+
+
+def cpu_slots() -> int:
+    """Threads that jobs may use together: METASCOUT_CPU_SLOTS, by default the cores this process may run on."""
+    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1)
+
+
+def gpu_slots() -> int:
+    """GPU jobs that may run together: METASCOUT_GPU_SLOTS, by default the number of NVIDIA GPUs."""
+    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()))
+
+
+def _setting(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit():
+        raise InputError(f"{name} is {text!r}; set it to a whole number, or leave it unset for {default}.")
+    return int(text)
+
+
+def usage() -> dict[str, Any]:
+    """How busy the machine is: cpu_frac since the last call, memory, and each GPU's name, use and memory."""
+    memory = psutil.virtual_memory()
+    return {
+        "cpu_frac": psutil.cpu_percent() / 100,
+        "cores": os.cpu_count(),
+        "memory_used_bytes": memory.total - memory.available,
+        "memory_bytes": memory.total,
+        "gpus": [_gpu_usage(handle) for handle in _gpus()],
+    }
+
+
+def facts() -> dict[str, Any]:
+    """What a result depends on: package versions, Python, system, processor, memory, GPUs."""
+    return {
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": [_gpu_usage(handle)["name"] for handle in _gpus()],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@cache
+def _gpus() -> tuple[Any, ...]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return tuple(pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:  # no driver, or no GPU
+        return ()
+
+
+def _gpu_usage(handle: Any) -> dict[str, Any]:
+    import pynvml
+
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    return {
+        "name": pynvml.nvmlDeviceGetName(handle),
+        "use_frac": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
+        "memory_used_bytes": memory.used,
+        "memory_bytes": memory.total,
+    }

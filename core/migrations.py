@@ -1,0 +1,46 @@
+"""The store's tables, as numbered steps. Never edit a step that has been released: add one.
+
+Times (`_at`) are seconds since the epoch, UTC. JSON is kept as text.
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE migrations (version INTEGER, applied_at DOUBLE);
+
+    CREATE SEQUENCE dataset_ids;
+    CREATE TABLE datasets (
+        id INTEGER PRIMARY KEY DEFAULT nextval('dataset_ids'), name VARCHAR UNIQUE NOT NULL, target VARCHAR,
+        task VARCHAR, labels VARCHAR, columns VARCHAR, n_train BIGINT, n_valid BIGINT, n_test BIGINT, seed BIGINT,
+        fingerprint VARCHAR, table_path VARCHAR, findings VARCHAR, source VARCHAR, owner VARCHAR, created_at DOUBLE);
+
+    CREATE SEQUENCE job_ids;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY DEFAULT nextval('job_ids'), kind VARCHAR NOT NULL, spec VARCHAR NOT NULL,
+        dataset_id INTEGER, note VARCHAR, owner VARCHAR, status VARCHAR NOT NULL, priority INTEGER NOT NULL,
+        cpus INTEGER, gpus INTEGER, attempt INTEGER NOT NULL, max_attempts INTEGER NOT NULL, worker_id VARCHAR,
+        created_at DOUBLE, started_at DOUBLE, heartbeat_at DOUBLE, finished_at DOUBLE,
+        cancel_requested BOOLEAN DEFAULT false, fraction DOUBLE DEFAULT 0, stage VARCHAR, remaining_s DOUBLE,
+        event_offset BIGINT DEFAULT 0, error VARCHAR, environment VARCHAR);
+    CREATE TABLE job_history (job_id INTEGER, attempt INTEGER, status VARCHAR, happened_at DOUBLE, reason VARCHAR);
+
+    CREATE TABLE messages (job_id INTEGER, attempt INTEGER, happened_at DOUBLE, level VARCHAR, text VARCHAR);
+    CREATE TABLE metrics (
+        job_id INTEGER, attempt INTEGER, candidate VARCHAR, name VARCHAR, step BIGINT, value DOUBLE,
+        happened_at DOUBLE);
+    CREATE SEQUENCE trial_ids;
+    CREATE TABLE trials (
+        id BIGINT DEFAULT nextval('trial_ids'), job_id INTEGER, attempt INTEGER, dataset_id INTEGER, engine VARCHAR,
+        candidate VARCHAR, algorithm VARCHAR, yardstick BOOLEAN, metric VARCHAR, fit_s DOUBLE, predict_row_s DOUBLE,
+        size_bytes BIGINT, n_parameters BIGINT, happened_at DOUBLE, params VARCHAR, details VARCHAR);
+    CREATE TABLE scores (
+        trial_id BIGINT, dataset_id INTEGER, metric VARCHAR, valid DOUBLE, test DOUBLE, lower DOUBLE, upper DOUBLE,
+        valid_error DOUBLE, test_error DOUBLE);
+    CREATE TABLE artifacts (
+        job_id INTEGER, attempt INTEGER, candidate VARCHAR, name VARCHAR, kind VARCHAR,
+        sha256 VARCHAR, size_bytes BIGINT, happened_at DOUBLE);
+
+    CREATE TABLE runners (
+        worker_id VARCHAR PRIMARY KEY, pid INTEGER, host VARCHAR, started_at DOUBLE, heartbeat_at DOUBLE,
+        machine VARCHAR);
+    """,
+)

@@ -1,0 +1,267 @@
+"""What jobs found: their events recorded, and read back as trials, curves and leaderboards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import artifacts, datasets, db
+from core.errors import InputError
+from core.events import Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
+from core.jobs import Job
+from core.scoring import DEFAULT_METRIC, METRICS, metrics_for
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_TRIAL_COLUMNS = (
+    "t.id AS trial_id, t.job_id, t.engine, t.algorithm, t.candidate, t.yardstick, s.metric, s.valid, s.test, s.lower,"
+    " s.upper, s.valid_error, s.test_error, t.fit_s, t.predict_row_s, t.size_bytes, t.n_parameters, t.happened_at"
+)
+
+
+def record(
+    job: Job, events: Iterable[Event], *, times: Sequence[float] | None = None, offset: int | None = None
+) -> bool:
+    """Save what an attempt reported, all of it or nothing; False when it is no longer the running attempt.
+
+    `times` are the events' times (seconds since the epoch; now where not given). `offset` is how many bytes of the
+    attempt's event file these events complete: it is saved with them, so that no event is recorded twice.
+    """
+    events = list(events)
+    now = time.time()
+    stamped = list(zip(events, times or [now] * len(events), strict=True))
+    kept = {event.path: artifacts.keep(Path(event.path)) for event in events if isinstance(event, Artifact)}
+    with db.transaction(write=True) as connection:
+        rows = connection.execute(
+            "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
+            " WHERE id=? AND attempt=? AND status='running' RETURNING id",
+            [now, offset, job.id, job.attempt],
+        ).fetchall()
+        if not rows:
+            return False
+        _record_job(connection, job, events)
+        _record_lines(connection, job, stamped)
+        for event, happened_at in stamped:
+            if isinstance(event, TrialDone):
+                _record_trial(connection, job, event, happened_at)
+            elif isinstance(event, Artifact):
+                connection.execute(
+                    "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [job.id, job.attempt, event.candidate, event.name, event.kind, *kept[event.path], happened_at],
+                )
+    return True
+
+
+def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
+    """The job's own row: only the last word on its progress matters."""
+    progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
+    if progress is not None:
+        connection.execute(
+            "UPDATE jobs SET fraction=?, stage=?, remaining_s=? WHERE id=?",
+            [min(1.0, max(0.0, progress.fraction)), progress.stage, progress.remaining_s, job.id],
+        )
+    for event in events:
+        if isinstance(event, Environment):
+            connection.execute("UPDATE jobs SET environment=? WHERE id=?", [json.dumps(finite(event.facts)), job.id])
+
+
+def _record_lines(connection: duckdb.DuckDBPyConnection, job: Job, stamped: list[tuple[Event, float]]) -> None:
+    """Messages and metrics come by the hundred: one statement for each kind."""
+    messages = [(at, event.level, event.text) for event, at in stamped if isinstance(event, Message)]
+    if messages:
+        connection.execute(
+            "INSERT INTO messages SELECT ?, ?, unnest(?::DOUBLE[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+            [job.id, job.attempt, *map(list, zip(*messages, strict=True))],
+        )
+    metrics = [(e.candidate, e.name, e.step, e.value, at) for e, at in stamped if isinstance(e, Metric)]
+    if metrics:
+        connection.execute(
+            "INSERT INTO metrics SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::BIGINT[]),"
+            " unnest(?::DOUBLE[]), unnest(?::DOUBLE[])",
+            [job.id, job.attempt, *map(list, zip(*metrics, strict=True))],
+        )
+
+
+def _record_trial(connection: duckdb.DuckDBPyConnection, job: Job, trial: TrialDone, happened_at: float) -> None:
+    plain = ("candidate", "algorithm", "yardstick", "metric", "fit_s", "predict_row_s", "size_bytes", "n_parameters")
+    row = {
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "dataset_id": job.dataset_id,
+        "engine": job.kind,
+        "happened_at": happened_at,
+        "params": json.dumps(finite(trial.params)),
+        "details": json.dumps(finite(trial.details)),
+        **{name: getattr(trial, name) for name in plain},
+    }
+    trial_id = db.insert(connection, "trials", row)
+    for s in trial.scores:
+        connection.execute(
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [trial_id, job.dataset_id, s.metric, s.valid, s.test, s.lower, s.upper, s.valid_error, s.test_error],
+        )
+
+
+def leaderboard(dataset_id: int, *, metric: str | None = None, limit: int | None = None) -> pd.DataFrame:
+    """The trials of every job on a dataset, best first by their error on the valid rows.
+
+    `metric` is one that the dataset's task has (None: its default). Columns: rank, trial_id, job_id, engine, algorithm,
+    candidate, yardstick, metric, valid, test, lower, upper (95% interval of test), valid_error, test_error, fit_s,
+    predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (no other trial has both a lower test error and
+    a lower prediction time). `limit` keeps the best so many; rank and pareto still regard all.
+    """
+    metric = _metric_of(datasets.get(dataset_id), metric)
+    with db.transaction() as connection:
+        frame = connection.execute(
+            f"SELECT {_TRIAL_COLUMNS}, j.owner FROM scores s JOIN trials t ON t.id = s.trial_id"
+            " JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+            " WHERE s.dataset_id = ? AND t.dataset_id = ? AND s.metric = ? ORDER BY s.valid_error, t.id",
+            [int(dataset_id), int(dataset_id), metric],
+        ).df()
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    frame["pareto"] = pareto(frame["test_error"].to_numpy(), frame["predict_row_s"].to_numpy())
+    return frame if limit is None else frame.head(limit)
+
+
+def _metric_of(dataset: datasets.Dataset, metric: str | None) -> str:
+    if metric is None:
+        return DEFAULT_METRIC[dataset.task]
+    if metric not in metrics_for(dataset.task):
+        allowed = ", ".join(metrics_for(dataset.task))
+        raise InputError(f"metric: {metric!r} is not defined for a {dataset.task} target; use one of {allowed}.")
+    return metric
+
+
+def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Mask of the points that no other point beats in one value without losing in the other; NaN never counts."""
+    mask = np.zeros(len(errors), dtype=bool)
+    best = np.inf
+    for index in np.lexsort((errors, costs)):
+        if errors[index] < best and np.isfinite(costs[index]):
+            best, mask[index] = errors[index], True
+    return mask
+
+
+def trials_of(job_id: int) -> pd.DataFrame:
+    """The trials of a job's current attempt by the job's own metric, best first; columns as in `leaderboard`."""
+    with db.transaction() as connection:
+        return connection.execute(
+            f"SELECT {_TRIAL_COLUMNS} FROM trials t JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+            " LEFT JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric WHERE t.job_id = ?"
+            " ORDER BY s.valid_error, t.id",
+            [int(job_id)],
+        ).df()
+
+
+def recent_trials(limit: int = 8) -> pd.DataFrame:
+    """The best trial of each of the last jobs that succeeded: job_id, dataset, algorithm, metric, test, finished_at."""
+    with db.transaction() as connection:
+        return connection.execute(
+            "WITH last AS (SELECT id, attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"
+            " ORDER BY finished_at DESC LIMIT ?)"
+            " SELECT j.id AS job_id, d.name AS dataset, arg_min(t.id, s.valid_error) AS trial_id,"
+            " arg_min(t.algorithm, s.valid_error) AS algorithm, any_value(s.metric) AS metric,"
+            " arg_min(s.test, s.valid_error) AS test, arg_min(s.lower, s.valid_error) AS lower,"
+            " arg_min(s.upper, s.valid_error) AS upper, j.finished_at"
+            " FROM last j JOIN trials t ON t.job_id = j.id AND t.attempt = j.attempt"
+            " JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric JOIN datasets d ON d.id = j.dataset_id"
+            " GROUP BY j.id, d.name, j.finished_at ORDER BY j.finished_at DESC",
+            [limit],
+        ).df()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One evaluated candidate with everything that was kept of it. `scores` has one row a metric."""
+
+    id: int
+    job_id: int
+    dataset_id: int
+    engine: str
+    candidate: str
+    algorithm: str
+    yardstick: bool
+    metric: str
+    fit_s: float
+    predict_row_s: float
+    size_bytes: int | None
+    n_parameters: int | None
+    happened_at: float
+    params: dict[str, Any]
+    details: dict[str, Any]
+    scores: pd.DataFrame
+    artifacts: pd.DataFrame
+
+
+def trial(trial_id: int) -> Trial:
+    """A trial by its id, with its scores, and its own and its job's artifacts (name, kind, candidate, sha256, size).
+
+    Raises InputError where there is none of this id.
+    """
+    fields = "id, job_id, dataset_id, engine, candidate, algorithm, yardstick, metric, fit_s, predict_row_s"
+    fields += ", size_bytes, n_parameters, happened_at, params, details"
+    with db.transaction() as connection:
+        rows = connection.execute(f"SELECT {fields}, attempt FROM trials WHERE id=?", [int(trial_id)]).fetchall()
+        if not rows:
+            raise InputError(f"There is no trial {trial_id}; see the Leaderboard page for those there are.")
+        *values, attempt = rows[0]
+        row = dict(zip(fields.split(", "), values, strict=True))
+        scores = connection.execute(
+            "SELECT * EXCLUDE (trial_id, dataset_id) FROM scores WHERE trial_id=?", [trial_id]
+        ).df()
+        files = connection.execute(
+            "SELECT name, kind, candidate, sha256, size_bytes FROM artifacts"
+            " WHERE job_id=? AND attempt=? AND (candidate IS NULL OR candidate=?)",
+            [row["job_id"], attempt, row["candidate"]],
+        ).df()
+    row |= {"params": json.loads(row["params"]), "details": json.loads(row["details"])}
+    return Trial(**row, scores=scores, artifacts=files)
+
+
+def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
+    """One curve of a job's current attempt: step, value, happened_at."""
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT m.step, m.value, m.happened_at FROM metrics m JOIN jobs j ON j.id=m.job_id AND j.attempt=m.attempt"
+            " WHERE m.job_id=? AND m.name=? AND m.candidate IS NOT DISTINCT FROM ? ORDER BY m.step",
+            [int(job_id), name, candidate],
+        ).df()
+
+
+def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
+    """The last lines of a job's log, the newest first: attempt, happened_at, level, text."""
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT attempt, happened_at, level, text FROM messages WHERE job_id=? ORDER BY happened_at DESC LIMIT ?",
+            [int(job_id), limit],
+        ).df()
+
+
+def performance_table() -> pd.DataFrame:
+    """What is known: index dataset, columns candidate (algorithm), values test error; NaN where nothing ran.
+
+    Of several trials of one algorithm on a dataset the one with the lowest *valid* error counts, so that the value is
+    not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
+    """
+    defaults = [f"{task}:{metric}" for task, metric in DEFAULT_METRIC.items()]
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT d.name AS dataset, t.algorithm AS candidate, arg_min(s.test_error, s.valid_error) AS error"
+            " FROM scores s JOIN trials t ON t.id = s.trial_id JOIN datasets d ON d.id = s.dataset_id"
+            " WHERE list_contains(?, d.task || ':' || s.metric) GROUP BY d.name, t.algorithm",
+            [defaults],
+        ).df()
+    return rows.pivot(index="dataset", columns="candidate", values="error")
+
+
+def metric_label(metric: str) -> str:
+    """The metric's name as people write it."""
+    return METRICS[metric].label

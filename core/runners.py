@@ -1,0 +1,55 @@
+"""The runners: which are alive, and what their machine is doing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from core import db
+
+ALIVE_S = 10.0  # a runner says that it lives every 2 s; after this long without a word it counts as gone
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner process; `machine` holds cpu_frac, memory_frac, slots and gpus as it last measured them."""
+
+    worker_id: str
+    pid: int
+    host: str
+    started_at: float
+    heartbeat_at: float
+    machine: dict[str, Any]
+
+
+def beat(worker_id: str, machine: dict[str, Any]) -> None:
+    """Say that this runner is alive, and what its machine is doing."""
+    now = time.time()
+    with db.transaction(write=True) as connection:
+        connection.execute(
+            "INSERT INTO runners VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (worker_id) DO UPDATE"
+            " SET heartbeat_at=excluded.heartbeat_at, machine=excluded.machine",
+            [worker_id, os.getpid(), socket.gethostname(), now, now, json.dumps(machine)],
+        )
+
+
+def leave(worker_id: str) -> None:
+    """Say that this runner has ended."""
+    with db.transaction(write=True) as connection:
+        connection.execute("DELETE FROM runners WHERE worker_id=?", [worker_id])
+
+
+def alive(*, now: float | None = None) -> list[Runner]:
+    """The runners that gave a sign of life in the last ten seconds, the newest sign first."""
+    now = time.time() if now is None else now
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT worker_id, pid, host, started_at, heartbeat_at, machine FROM runners WHERE heartbeat_at > ?"
+            " ORDER BY heartbeat_at DESC",
+            [now - ALIVE_S],
+        ).fetchall()
+    return [Runner(*(*row[:-1], json.loads(row[-1]))) for row in rows]

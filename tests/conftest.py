@@ -1,0 +1,53 @@
+"""What every test may ask for: an own store, the real data, jobs on a small dataset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core import datasets, db
+from core.specs import AutoMLSpec
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data directory with a migrated store."""
+    path = tmp_path / "home"
+    monkeypatch.setenv("METASCOUT_HOME", str(path))
+    monkeypatch.delenv("METASCOUT_STORE", raising=False)
+    with db.transaction():
+        pass
+    return path
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real datasets (METASCOUT_DATA); in CI its absence is a failure, elsewhere a skip."""
+    root = Path(__file__).parents[1]
+    path = Path(os.environ.get("METASCOUT_DATA", root / ".." / "shared" / "data")).resolve()
+    if not (path / "README.md").exists():
+        reason = f"the real datasets are not at {path}; set METASCOUT_DATA to their folder"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture
+def dataset(home: Path, tmp_path: Path) -> datasets.Dataset:
+    """A registered binary dataset of 120 rows: a number, a category, and a target that depends on both."""
+    lines = ["size,colour,target"]
+    for row in range(120):
+        colour = ("red", "green", "blue")[row % 3]
+        lines.append(f"{row * 37 % 101 / 10},{colour},{'yes' if (row * 37 % 101 > 50) != (row % 3 == 0) else 'no'}")
+    path = tmp_path / "small.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return datasets.register(path, name="small", target="target")
+
+
+@pytest.fixture
+def spec(dataset: datasets.Dataset) -> AutoMLSpec:
+    """The default AutoML spec on the small dataset."""
+    return AutoMLSpec(dataset_id=dataset.id)

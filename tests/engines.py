@@ -1,0 +1,87 @@
+"""Small real executors for tests of the queue and the runner: each runs in a process of its own, as engines do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from core.errors import InputError
+from core.events import Artifact, Event, Message, Metric, Progress, Score, TrialDone
+from core.specs import AutoMLSpec
+from runner.launch import Context
+
+
+def trial(candidate: str = "first", *, error: float = 0.2, algorithm: str = "GBM", **more: object) -> TrialDone:
+    """A trial of a binary dataset whose AUC is 1 - error on every split."""
+    scores = tuple(
+        Score(metric, 1 - error, 1 - error, 0.9 - error, 1.0, error, error)
+        for metric in ("auc", "accuracy", "balanced_accuracy")
+    )
+    loss = Score("log_loss", error, error, 0.0, 1.0, error, error)
+    return TrialDone(candidate, algorithm, "auc", (*scores, loss), fit_s=1.5, predict_row_s=1e-5, **more)
+
+
+def succeed(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield Progress(0.5, "half way", 1.0)
+    yield Message("hello from the job")
+    yield Metric("best_valid", 0.8, 1)
+    model = context.directory / "artifacts" / "model.txt"
+    model.write_text(f"model of job {context.job_id}")
+    yield Artifact("model.txt", str(model), "mojo", "first")
+    yield trial(params={"depth": 3})
+
+
+def refuse(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield Message("looking at the data")
+    raise InputError("column 'x' has the value 7; remove it")
+
+
+def break_down(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield trial()
+    raise ZeroDivisionError("a bug")
+
+
+def fill_the_disk(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield trial()
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def wait_for_cancel(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    step = 0
+    while not context.cancelled():
+        yield Metric("best_valid", step / 1000, step)
+        step += 1
+        time.sleep(0.02)
+    yield Message("winding down")
+
+
+def ignore_cancel(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        yield Progress(0.1, "deaf")
+        time.sleep(0.05)
+
+
+def fall_silent(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield Progress(0.1, "stuck")
+    time.sleep(600)
+
+
+def die_once(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield trial(f"attempt {context.attempt}")
+    if context.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_children(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    """Starts a process in a session of its own, as H2O's launcher does, notes its pid, and is killed."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    (context.directory / "child.pid").write_text(str(child.pid))
+    (context.directory / "tmp" / "library.so").write_text("unpacked")
+    yield Progress(0.1, "child started")
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from core import db
+from core.errors import MetascoutError, StoreBusyError
+from core.migrations import MIGRATIONS
+
+
+def _write_message(text: str) -> None:
+    with db.transaction(write=True) as connection:
+        connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', ?)", [text])
+
+
+def _messages() -> list[str]:
+    with db.transaction() as connection:
+        return [row[0] for row in connection.execute("SELECT text FROM messages ORDER BY text").fetchall()]
+
+
+def test_what_is_written_is_read_by_another_process(home: Path) -> None:
+    _write_message("hello")
+    code = "from core import db\nwith db.transaction() as c: print(c.execute('SELECT text FROM messages').fetchall())"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[('hello',)]"
+
+
+def _write_and_fail() -> None:
+    with db.transaction(write=True) as connection:
+        connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'lost')")
+        connection.execute("INSERT INTO no_such_table VALUES (1)")
+
+
+def _write_and_swallow() -> None:
+    with db.transaction(write=True) as connection:
+        connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'lost')")
+        with suppress(duckdb.Error):
+            connection.execute("INSERT INTO jobs (id) VALUES (NULL)")
+
+
+def test_an_error_rolls_the_whole_transaction_back(home: Path) -> None:
+    with pytest.raises(duckdb.CatalogException, match="no_such_table"):
+        _write_and_fail()
+    assert _messages() == []
+    _write_message("kept")
+    assert _messages() == ["kept"]
+
+
+def test_an_error_that_the_caller_swallows_is_raised_at_the_end_and_never_a_silent_loss(home: Path) -> None:
+    with pytest.raises(duckdb.TransactionException, match="aborted"):
+        _write_and_swallow()
+    _write_message("kept")
+    assert _messages() == ["kept"]
+
+
+def test_a_reader_cannot_write(home: Path) -> None:
+    with pytest.raises(duckdb.Error, match="read-only"), db.transaction() as connection:
+        connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'x')")
+
+
+def test_a_transaction_inside_a_transaction_is_an_error_and_not_a_deadlock(home: Path) -> None:
+    with db.transaction(), pytest.raises(RuntimeError, match="inside a transaction"), db.transaction():
+        pass
+
+
+def test_threads_of_one_process_lose_nothing(home: Path) -> None:
+    threads = [threading.Thread(target=lambda n=n: [_write_message(f"{n}-{i}") for i in range(10)]) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(_messages()) == 40
+
+
+def test_a_store_that_another_program_has_open_is_an_error_that_names_it(home: Path) -> None:
+    code = (
+        "import duckdb, sys, time\n"
+        f"c = duckdb.connect({str(db.store_path())!r})\n"
+        "print('open', flush=True)\ntime.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(StoreBusyError, match=f"PID {other.pid}"), db.transaction(write=True, deadline_s=0.3):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    _write_message("after")
+    assert _messages() == ["after"]
+
+
+def test_a_lock_that_is_held_too_long_is_an_error_and_not_a_hang(home: Path) -> None:
+    code = (
+        "from core import db\nimport time\n"
+        "with db.transaction(write=True):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StoreBusyError, match="held by another process"), db.transaction(deadline_s=0.2):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_file_that_is_no_database_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("this is no database, but long enough to look at " * 20)
+    monkeypatch.setenv("METASCOUT_STORE", str(path))
+    with pytest.raises(MetascoutError, match=r"notes\.txt cannot be opened"), db.transaction():
+        pass
+
+
+def test_a_hidden_data_directory_is_refused_since_h2o_cannot_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METASCOUT_HOME", str(tmp_path / ".hidden" / "home"))
+    with pytest.raises(MetascoutError, match="hidden folder"):
+        db.home()
+
+
+def test_migrations_are_applied_once_and_an_old_store_is_backed_up_first(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_message("old")
+    monkeypatch.setattr(db, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (a INTEGER)"))
+    db._migrated.clear()  # as in a new process
+    with db.transaction() as connection:
+        versions = connection.execute("SELECT version FROM migrations ORDER BY version").fetchall()
+        assert connection.execute("SELECT count(*) FROM later").fetchall() == [(0,)]
+    assert versions == [(1,), (2,)]
+    assert _messages() == ["old"]
+    backup = home / "metascout.v1.duckdb"
+    assert duckdb.connect(str(backup), read_only=True).execute("SELECT text FROM messages").fetchall() == [("old",)]
+
+
+def test_a_store_of_a_newer_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with db.transaction(write=True) as connection:
+        connection.execute("INSERT INTO migrations VALUES (99, ?)", [time.time()])
+    db._migrated.clear()
+    with pytest.raises(MetascoutError, match="newer version"), db.transaction():
+        pass
+
+
+def test_a_backup_opens_and_holds_what_was_written(home: Path, tmp_path: Path) -> None:
+    _write_message("precious")
+    copy = db.backup(tmp_path / "copy.duckdb")
+    assert duckdb.connect(str(copy), read_only=True).execute("SELECT text FROM messages").fetchall() == [("precious",)]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from core import specs
+from core.errors import InputError
+from core.specs import AutoMLSpec
+
+
+def test_a_spec_survives_the_way_through_json() -> None:
+    spec = AutoMLSpec(dataset_id=3, budget_s=90, algorithms=("GBM", "GLM"), metric="auc", folds=0, note="try 🎈")
+    assert specs.parse(specs.to_json(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"budget_s": 3}, r"budget_s.*10 \(given: 3\)"),
+        ({"budget_s": "soon"}, "budget_s.*soon"),
+        ({"budget_s": float("nan")}, "budget_s"),
+        ({"algorithms": ["Magic"]}, "algorithms.*Magic"),
+        ({"algorithms": []}, "algorithms: choose at least one"),
+        ({"algorithms": ["StackedEnsemble"]}, "add one more algorithm"),
+        ({"folds": 1}, "folds: 1 is not cross-validation"),
+        ({"metric": "elegance"}, "metric.*elegance"),
+        ({"seed": -1}, "seed.*-1"),
+        ({"cpus": 0}, "cpus.*0"),
+        ({"note": "x" * 501}, "note.*500"),
+        ({"budget": 60}, "budget.*not permitted"),
+        ({"dataset_id": None}, "dataset_id"),
+        ({"kind": "magic"}, "magic"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        specs.parse({"kind": "automl", "dataset_id": 1, **change})
+
+
+def test_text_that_is_no_json_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="invalid JSON"):
+        specs.parse("{not json")
