@@ -1,0 +1,19 @@
+"""Which function runs which kind of job. An engine is imported only in the process of its job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.events import Event
+from core.specs import AutoMLSpec
+from runner.launch import Context, Executor
+
+
+def automl(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    """H2O AutoML on a table."""
+    from runner.automl import engine
+
+    return engine.run(spec, context)
+
+
+EXECUTORS: dict[str, Executor] = {"automl": automl}

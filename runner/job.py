@@ -1,0 +1,58 @@
+"""The process of one job: `python -m runner.job DIRECTORY` runs its executor and writes down what it reports."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from core import events, machine
+from core.errors import MetascoutError
+from runner.launch import receive
+from runner.supervisor import Exit
+
+_NICE = 5  # the dashboard answers while jobs use every core
+
+
+def run(directory: Path) -> int:
+    """Run the job of this directory: events go to events.jsonl, the ending to result.json; returns the exit code."""
+    os.nice(_NICE)
+    try:
+        with open(directory / "events.jsonl", "ab") as file:
+            result = _run_executor(directory, file)
+        (directory / "result.json").write_text(json.dumps(asdict(result)))
+    except OSError as error:
+        traceback.print_exc()
+        return error.errno or 1
+    return 0
+
+
+def _run_executor(directory: Path, file: IO[bytes]) -> Exit:
+    try:
+        spec, context, executor = receive(directory)
+        _write(file, events.Environment(machine.facts()))
+        for event in executor(spec, context):
+            _write(file, event)
+        return Exit("cancelled" if context.cancelled() else "succeeded")
+    except MetascoutError as error:
+        return Exit("failed", str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        traceback.print_exc()
+        return Exit("failed", f"An unexpected error: {type(error).__name__}: {error}. The log has the details.")
+
+
+def _write(file: IO[bytes], event: events.Event) -> None:
+    file.write(events.to_json(event, time.time()).encode() + b"\n")
+    file.flush()  # an event that was reported survives whatever happens next
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))

@@ -1,0 +1,177 @@
+"""Where a job runs: a supervised process of its own on this machine, which outlives the runner.
+
+The runner and the job share one directory. The runner writes `job.json` and `cancel`; the job appends to
+`events.jsonl`; its supervisor writes `exit.json`. A lock on `alive.lock` is held while the supervisor or the job
+lives, so its release is the news of their death, whoever killed them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import portalocker
+
+from core import datasets, db, events, specs
+from core.jobs import Job
+from runner.supervisor import EXIT_BYTES, Exit
+
+ROOT = Path(__file__).parents[1]
+_BATCH_BYTES = 4 * 2**20  # events are read and recorded in pieces of this size
+
+Executor = Callable[[Any, "Context"], Iterator[events.Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a job is given beside its spec.
+
+    `directory` is its own (absolute): files for the user go into artifacts/, temporary ones into tmp/, which is
+    removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
+    the job then keeps what is done, and returns.
+    """
+
+    job_id: int
+    attempt: int
+    dataset: datasets.Dataset
+    directory: Path
+    cpus: int
+    gpus: int
+    cancelled: Callable[[], bool]
+
+
+def start(job: Job, executor: Executor) -> None:
+    """Start a job's attempt as a supervised process; `is_alive` holds from the moment that this returns."""
+    directory = job.directory
+    clean(directory)  # what a run of the same name left, in a data directory whose store was restored
+    for name in ("artifacts", "tmp"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    (directory / "job.json").write_text(json.dumps(_order(job, executor)))
+    (directory / "events.jsonl").touch()
+    # Written in place at the end, so that a full disk cannot keep the ending secret.
+    (directory / "exit.json").write_text(" " * EXIT_BYTES)
+    with open(directory / "alive.lock", "w") as lock, open(directory / "log.txt", "ab") as log:
+        portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        command = [sys.executable, "-m", "runner.supervisor", str(directory), str(lock.fileno())]
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=_environment(job),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock.fileno()],  # the lock lives on in the supervisor when this side closes
+            start_new_session=True,
+        )
+        lock.write(str(process.pid))
+
+
+def _order(job: Job, executor: Executor) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "executor": f"{executor.__module__}:{executor.__qualname__}",
+        "spec": specs.to_json(job.spec),
+        "dataset": datasets.to_json(datasets.get(job.dataset_id)),
+        "cpus": job.cpus,
+        "gpus": job.gpus,
+    }
+
+
+def _environment(job: Job) -> Mapping[str, str]:
+    threads = str(job.cpus)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    own = {"METASCOUT_HOME": str(db.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
+    # Waiting threads that spin take the cores from those that work.
+    own |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    return {**os.environ, **own, "MKL_NUM_THREADS": threads}
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether the supervisor or the job of this run directory still lives."""
+    try:
+        with open(directory / "alive.lock", "r+") as lock:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            portalocker.unlock(lock)
+    except (portalocker.AlreadyLocked, portalocker.LockException):
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def request_cancel(directory: Path) -> None:
+    """Ask the job to stop; its supervisor ends it by force after a grace period."""
+    (directory / "cancel").touch()
+
+
+def stop(directory: Path) -> None:
+    """End the job at once, with everything that it started."""
+    with suppress(OSError, ValueError):
+        pid = int((directory / "alive.lock").read_text())
+        if is_alive(directory):
+            os.kill(pid, signal.SIGTERM)
+
+
+def read_events(directory: Path, offset: int) -> tuple[list[events.Event], list[float], int]:
+    """The next events from byte `offset` of the event file: they, their times, and the offset behind them.
+
+    A line that is not an event (cut off by a full disk) becomes a warning.
+    """
+    with open(directory / "events.jsonl", "rb") as file:
+        file.seek(offset)
+        piece = file.read(_BATCH_BYTES)
+    complete = piece[: piece.rfind(b"\n") + 1]
+    found, times = [], []
+    for line in complete.splitlines():
+        try:
+            event, happened_at = events.from_json(line)
+        except (ValueError, KeyError, TypeError):
+            event = events.Message(f"An unreadable event was skipped: {line[:80]!r}", "warning")
+            happened_at = time.time()
+        found.append(event)
+        times.append(happened_at)
+    return found, times, offset + len(complete)
+
+
+def read_exit(directory: Path) -> Exit:
+    """How the attempt ended; call it when `is_alive` is False. No record means that its supervisor was killed too."""
+    try:
+        return Exit(**json.loads((directory / "exit.json").read_text()))
+    except (OSError, ValueError):
+        return Exit("crashed", "The job's process and its supervisor were killed.")
+
+
+def clean(directory: Path) -> None:
+    """Remove what an ended attempt left behind that nobody reads any more (its artifacts are kept elsewhere)."""
+    for name in ("tmp", "artifacts"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
+    """What `start` ordered, as the job's own process sees it: its spec, context and executor."""
+    order = json.loads((directory / "job.json").read_text())
+    module, _, name = order["executor"].partition(":")
+    executor = getattr(importlib.import_module(module), name)
+    context = Context(
+        job_id=order["job_id"],
+        attempt=order["attempt"],
+        dataset=datasets.from_json(order["dataset"]),
+        directory=directory,
+        cpus=order["cpus"],
+        gpus=order["gpus"],
+        cancelled=(directory / "cancel").exists,
+    )
+    return specs.parse(order["spec"]), context, executor

@@ -1,0 +1,110 @@
+"""The process that watches one job: it starts it, ends it when it must, and leaves no process behind.
+
+`python -m runner.supervisor DIRECTORY LOCK_FD`. It imports next to nothing, and adopts whatever the job leaves
+running, so that it can end the whole tree.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+POLL_S = 0.1
+CANCEL_GRACE_S = float(os.environ.get("METASCOUT_CANCEL_GRACE_S", "15"))
+STALL_S = float(os.environ.get("METASCOUT_STALL_S", "1800"))
+EXIT_BYTES = 16_384  # the longest record: 1,000 characters, each up to 12 bytes in JSON
+_SET_CHILD_SUBREAPER, _SET_PDEATHSIG = 36, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an attempt ended: succeeded, failed, cancelled, crashed (killed or stuck) or stopped (by the runner)."""
+
+    status: Literal["succeeded", "failed", "cancelled", "crashed", "stopped"]
+    error: str | None = None
+
+
+def supervise(directory: Path, lock_fd: int) -> None:
+    """Run the job of this directory to its end, and record how it ended."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    command = [sys.executable, "-m", "runner.job", str(directory)]
+    # pass_fds: the lock stays held as long as either of the two lives.
+    child = subprocess.Popen(command, preexec_fn=die_with_parent, pass_fds=[lock_fd])
+    ended = _watch(directory, child, stopped)
+    _end_descendants()
+    shutil.rmtree(directory / "tmp", ignore_errors=True)
+    ended = ended or _verdict(directory, child.wait())
+    text = json.dumps({"status": ended.status, "error": ended.error and ended.error[:1000]})
+    with open(directory / "exit.json", "r+") as file:  # in place: this works on a full disk too
+        file.write(text.ljust(EXIT_BYTES))
+
+
+def _watch(directory: Path, child: subprocess.Popen[bytes], stopped: list[int]) -> Exit | None:
+    """Wait for the job to end by itself (None), or until it has to be ended (and how to call that)."""
+    wish, event_file = directory / "cancel", directory / "events.jsonl"
+    while child.poll() is None:
+        if stopped:
+            return Exit("stopped", "The runner was stopped.")
+        now = time.time()
+        if wish.exists() and now > wish.stat().st_mtime + CANCEL_GRACE_S:
+            return Exit("cancelled", f"It did not stop by itself within {CANCEL_GRACE_S:g} s, and was ended by force.")
+        if now > event_file.stat().st_mtime + STALL_S:
+            return Exit("crashed", f"The job gave no sign of life for {STALL_S:g} s, and was ended.")
+        time.sleep(POLL_S)
+    return None
+
+
+def _verdict(directory: Path, code: int) -> Exit:
+    with suppress(OSError, ValueError):
+        return Exit(**json.loads((directory / "result.json").read_text()))
+    if (directory / "cancel").exists():
+        return Exit("cancelled")
+    if code == errno.ENOSPC:
+        return Exit("failed", _disk_full(directory))
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " The system ends processes so when memory runs out." if -code == signal.SIGKILL else ""
+        return Exit("crashed", f"The job's process was ended from outside by {name}.{hint}")
+    return Exit("crashed", f"The job's process ended unexpectedly with exit code {code}; see its log.")
+
+
+def _end_descendants() -> None:
+    """Kill all that the job started; those it has left orphaned are this process's children by now."""
+    while children := psutil.Process().children(recursive=True):
+        for process in children:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(children, timeout=1)
+
+
+def _disk_full(directory: Path) -> str:
+    return f"The disk that holds {directory.parent} is full. Free some space, then retry the job."
+
+
+def die_with_parent() -> None:
+    """In a new process: be killed when the thread that started it ends (Linux; elsewhere nothing happens)."""
+    _prctl(_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    supervise(Path(sys.argv[1]), int(sys.argv[2]))

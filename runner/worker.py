@@ -1,0 +1,159 @@
+"""The runner's loop: claim jobs, follow the running ones, record what they report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from core import jobs, machine, results, runners
+from core.errors import MetascoutError
+from core.jobs import Job
+from runner import launch
+from runner.launch import Executor
+
+TURN_S = 0.25
+BEAT_S = 2.0
+STALE_S = 60.0
+
+log = logging.getLogger("metascout.runner")
+
+
+def run_once(executors: Mapping[str, Executor], worker_id: str) -> int | None:
+    """Claim the next job, run it to its end, and return its id; None when nothing is queued."""
+    job = jobs.claim(worker_id)
+    if job is None:
+        return None
+    runs: dict[int, Job] = {}
+    _start(job, executors, runs)
+    while runs:
+        _follow_all(runs)
+        time.sleep(TURN_S)
+    return job.id
+
+
+def serve(
+    executors: Mapping[str, Executor], *, drain: bool = False, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
+
+    Jobs that an earlier runner left running are adopted. When it is stopped, it ends its jobs and queues them again.
+    """
+    worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    runs = _adopt()
+    beat_at = 0.0
+    try:
+        while not stopped():
+            try:
+                if time.monotonic() > beat_at + BEAT_S:
+                    beat_at = time.monotonic()
+                    _beat(worker_id, runs)
+                _follow_all(runs)
+                _claim_all(executors, worker_id, runs)
+            except MetascoutError as error:  # a full disk, a busy store: nothing is lost, the next turn tries again
+                log.warning("%s", error)
+                time.sleep(1)
+            if drain and not runs and not jobs.counts().get("queued"):
+                return
+            time.sleep(TURN_S)
+    finally:
+        _stop_all(runs)
+        runners.leave(worker_id)
+
+
+def _adopt() -> dict[int, Job]:
+    """The jobs that the store has as running: alive or not, following them comes to the right end."""
+    runs = {job.id: job for job in jobs.running()}
+    for job in runs.values():
+        log.info("Adopted job %d", job.id)
+    return runs
+
+
+def _beat(worker_id: str, runs: dict[int, Job]) -> None:
+    slots = {"cpu_slots": machine.cpu_slots(), "gpu_slots": machine.gpu_slots(), "running": len(runs)}
+    runners.beat(worker_id, machine.usage() | slots)
+    for job in list(runs.values()):
+        if not jobs.heartbeat(job):  # it is somebody else's by now
+            log.warning("Job %d, attempt %d was taken away; ending it", job.id, job.attempt)
+            launch.stop(job.directory)
+    jobs.requeue_stale(STALE_S)
+
+
+def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int, Job]) -> None:
+    """Start queued jobs while there are free slots; a job larger than the machine runs when it is alone."""
+    while True:
+        free_cpus = machine.cpu_slots() - sum(job.cpus for job in runs.values())
+        free_gpus = machine.gpu_slots() - sum(job.gpus for job in runs.values())
+        job = jobs.claim(worker_id, cpus=free_cpus, gpus=free_gpus) if runs else jobs.claim(worker_id)
+        if job is None:
+            return
+        _start(job, executors, runs)
+
+
+def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job]) -> None:
+    log.info("Job %d: %s starts, attempt %d", job.id, job.kind, job.attempt)
+    try:
+        if job.kind not in executors:
+            raise MetascoutError(f"This runner has no engine for jobs of kind {job.kind!r}. Update it, then retry.")
+        launch.start(job, executors[job.kind])
+    except (MetascoutError, OSError) as error:
+        jobs.finish(job, "failed", f"The job could not be started: {error}")
+        log.warning("Job %d could not be started: %s", job.id, error)
+        return
+    runs[job.id] = job
+
+
+def _follow_all(runs: dict[int, Job]) -> None:
+    for job_id in jobs.cancel_requests() & runs.keys():
+        launch.request_cancel(runs[job_id].directory)
+    for job in list(runs.values()):
+        try:
+            _follow(job, runs)
+        except MetascoutError:
+            raise
+        except Exception as error:  # a bug in one job's path must not end the others
+            log.exception("Job %d cannot be followed", job.id)
+            launch.stop(job.directory)
+            jobs.finish(job, "failed", f"The runner could not follow it: {type(error).__name__}: {error}")
+            del runs[job.id]
+
+
+def _follow(job: Job, runs: dict[int, Job]) -> None:
+    alive = launch.is_alive(job.directory)  # asked first: what it wrote before it ended is read below
+    runs[job.id] = _record(job)
+    if not alive:
+        _end(job)
+        del runs[job.id]
+
+
+def _record(job: Job) -> Job:
+    """Record all that the job has reported since; returns it with the new offset."""
+    while True:
+        events, times, offset = launch.read_events(job.directory, job.event_offset)
+        if offset == job.event_offset:
+            return job
+        results.record(job, events, times=times, offset=offset)
+        job = replace(job, event_offset=offset)
+
+
+def _end(job: Job) -> None:
+    ended = launch.read_exit(job.directory)
+    launch.clean(job.directory)
+    if ended.status == "crashed" or ended.status == "stopped":
+        status = jobs.requeue(job, ended.error or ended.status, blame=ended.status == "crashed")
+    else:
+        status = ended.status
+        jobs.finish(job, status, ended.error)
+    log.info("Job %d: %s%s", job.id, status, f" ({ended.error})" if ended.error else "")
+
+
+def _stop_all(runs: dict[int, Job]) -> None:
+    for job in runs.values():
+        launch.stop(job.directory)
+    until = time.monotonic() + 10
+    while runs and time.monotonic() < until:
+        _follow_all(runs)
+        time.sleep(TURN_S)
