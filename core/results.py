@@ -215,7 +215,7 @@ def trial(trial_id: int) -> Trial:
         *values, attempt = rows[0]
         row = dict(zip(fields.split(", "), values, strict=True))
         scores = connection.execute(
-            "SELECT * EXCLUDE (trial_id, dataset_id) FROM scores WHERE trial_id=?", [trial_id]
+            "SELECT * EXCLUDE (trial_id, dataset_id) FROM scores WHERE trial_id=?", [row["id"]]
         ).df()
         files = connection.execute(
             "SELECT name, kind, candidate, sha256, size_bytes FROM artifacts"
