@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core import artifacts, jobs, results, runners
+from core.specs import AutoMLSpec
+from runner import launch, worker
+from runner.launch import Executor
+from tests import engines
+
+
+def _until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for a condition; fails where it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def _serving(executor: Executor) -> Iterator[None]:
+    """A runner's loop in a thread."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.serve, args=({"automl": executor},), kwargs={"stopped": stop.is_set})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _started(job_id: int) -> bool:
+    return len(results.curve(job_id, "best_valid")) > 0
+
+
+def test_a_job_runs_to_its_end_and_leaves_what_it_reported(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    assert worker.run_once({"automl": engines.succeed}, "w") == job_id
+    row = jobs.overview(job_id=job_id).iloc[0]
+    assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 1, None)
+    assert '"scikit-learn"' in row.environment
+    trial = results.trial(results.trials_of(job_id).trial_id[0])
+    assert trial.params == {"depth": 3}
+    assert artifacts.locate(trial.artifacts.sha256[0]).read_text() == f"model of job {job_id}"
+    directory = jobs.get(job_id).directory
+    assert not (directory / "tmp").exists()
+    assert not launch.is_alive(directory)
+    assert worker.run_once({"automl": engines.succeed}, "w") is None
+
+
+def test_bad_input_ends_in_its_sentence_and_the_next_job_runs(spec: AutoMLSpec) -> None:
+    first, second = jobs.submit(spec), jobs.submit(spec)
+    worker.run_once({"automl": engines.refuse}, "w")
+    worker.run_once({"automl": engines.succeed}, "w")
+    assert jobs.overview(job_id=first).error[0] == "column 'x' has the value 7; remove it"
+    assert jobs.get(second).status == "succeeded"
+
+
+def test_a_bug_keeps_the_trials_before_it_and_leaves_its_trace_in_the_log(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    worker.run_once({"automl": engines.break_down}, "w")
+    row = jobs.overview(job_id=job_id).iloc[0]
+    assert (row.status, row.n_trials) == ("failed", 1)
+    assert "ZeroDivisionError: a bug" in row.error
+    assert "Traceback" in (jobs.get(job_id).directory / "log.txt").read_text()
+
+
+def test_a_full_disk_ends_the_job_with_a_sentence_and_keeps_what_was_recorded(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    worker.run_once({"automl": engines.fill_the_disk}, "w")
+    row = jobs.overview(job_id=job_id).iloc[0]
+    assert (row.status, row.n_trials) == ("failed", 1)
+    assert "is full. Free some space" in row.error
+
+
+def test_a_kind_that_the_runner_has_no_engine_for_fails_with_a_sentence(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    worker.run_once({}, "w")
+    assert "no engine for jobs of kind 'automl'" in jobs.overview(job_id=job_id).error[0]
+
+
+def test_a_killed_job_is_tried_again(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    worker.run_once({"automl": engines.die_once}, "w")
+    assert jobs.get(job_id).status == "queued"
+    worker.run_once({"automl": engines.die_once}, "w")
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+    assert list(results.trials_of(job_id).candidate) == ["attempt 2"]
+    assert "SIGKILL" in " ".join(jobs.history(job_id).reason.dropna())
+
+
+def test_a_killed_job_leaves_no_process_and_no_temporary_file(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    worker.run_once({"automl": engines.leave_children}, "w")
+    directory = jobs.get(job_id).directory.with_name(f"{job_id}-1")
+    pid = int((directory / "child.pid").read_text())
+    assert not psutil.pid_exists(pid)
+    assert not (directory / "tmp").exists()
+
+
+def test_cancel_stops_a_job_that_listens_and_keeps_its_curve(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    with _serving(engines.wait_for_cancel):
+        _until(lambda: _started(job_id))
+        jobs.request_cancel(job_id)
+        _until(lambda: jobs.get(job_id).status == "cancelled")
+    assert results.messages(job_id).text[0] == "winding down"
+
+
+def test_cancel_ends_a_deaf_job_by_force(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METASCOUT_CANCEL_GRACE_S", "0.5")
+    job_id = jobs.submit(spec)
+    with _serving(engines.ignore_cancel):
+        _until(lambda: jobs.overview(job_id=job_id).stage[0] == "deaf")
+        jobs.request_cancel(job_id)
+        _until(lambda: jobs.get(job_id).status == "cancelled")
+    assert "ended by force" in jobs.overview(job_id=job_id).error[0]
+
+
+def test_a_silent_job_is_ended_at_its_limit_and_queued_again(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METASCOUT_STALL_S", "0.5")
+    job_id = jobs.submit(spec)
+    worker.run_once({"automl": engines.fall_silent}, "w")
+    assert jobs.get(job_id).attempt == 2
+    assert "no sign of life for 0.5 s" in " ".join(jobs.history(job_id).reason.dropna())
+
+
+def test_stopping_the_runner_ends_its_jobs_and_queues_them_again(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    with _serving(engines.wait_for_cancel):
+        _until(lambda: _started(job_id))
+        assert len(runners.alive()) == 1
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt) == ("queued", 2)
+    assert not launch.is_alive(job.directory.with_name(f"{job_id}-1"))
+    assert runners.alive() == []
+
+
+def test_two_jobs_share_the_slots_and_a_third_waits(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METASCOUT_CPU_SLOTS", "2")
+    ids = [jobs.submit(spec.model_copy(update={"cpus": 1})) for _ in range(3)]
+    with _serving(engines.wait_for_cancel):
+        _until(lambda: _started(ids[0]) and _started(ids[1]))
+        assert jobs.get(ids[2]).status == "queued"
+        jobs.request_cancel(ids[0])
+        _until(lambda: _started(ids[2]))
+
+
+def test_drain_runs_what_is_queued_and_returns(spec: AutoMLSpec) -> None:
+    ids = [jobs.submit(spec) for _ in range(2)]
+    worker.serve({"automl": engines.succeed}, drain=True)
+    assert [jobs.get(job_id).status for job_id in ids] == ["succeeded", "succeeded"]
+
+
+_RUNNER = """
+import runner.__main__, runner.executors
+from tests import engines
+runner.executors.EXECUTORS["automl"] = engines.wait_for_cancel
+raise SystemExit(runner.__main__.main())
+"""
+
+
+def test_a_killed_runner_loses_nothing_and_the_next_one_adopts_its_job(home: Path, spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    first = subprocess.Popen([sys.executable, "-c", _RUNNER])
+    try:
+        _until(lambda: _started(job_id))
+    finally:
+        first.kill()
+        first.wait()
+    directory = jobs.get(job_id).directory
+    assert launch.is_alive(directory)
+    second = subprocess.Popen([sys.executable, "-c", _RUNNER])
+    try:
+        seen = len(results.curve(job_id, "best_valid"))
+        _until(lambda: len(results.curve(job_id, "best_valid")) > seen + 20)
+        jobs.request_cancel(job_id)
+        _until(lambda: jobs.get(job_id).status == "cancelled")
+    finally:
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(timeout=20) == 0
+    job = jobs.get(job_id)
+    assert job.attempt == 1
+    steps = list(results.curve(job_id, "best_valid").step)
+    assert steps == list(range(len(steps)))  # none missing, none twice
+    assert not launch.is_alive(directory)
+
+
+def test_a_job_whose_supervisor_was_killed_too_is_queued_again(home: Path, spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    with _serving(engines.wait_for_cancel):
+        _until(lambda: _started(job_id))
+        directory = jobs.get(job_id).directory
+        supervisor = psutil.Process(int((directory / "alive.lock").read_text()))
+        children = supervisor.children(recursive=True)
+        os.kill(supervisor.pid, signal.SIGKILL)
+        _until(lambda: jobs.get(job_id).attempt == 2)
+        assert psutil.wait_procs(children, timeout=5)[1] == []
+        assert not (directory / "tmp").exists()
+
+
+def test_a_second_runner_on_the_same_data_directory_says_who_serves_it(home: Path) -> None:
+    first = subprocess.Popen([sys.executable, "-m", "runner"])
+    try:
+        _until(lambda: runners.alive())
+        second = subprocess.run([sys.executable, "-m", "runner"], capture_output=True, text=True, timeout=30)
+        assert second.returncode == 1
+        assert f"A runner (process {first.pid}) already serves {home}" in second.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        assert first.wait(timeout=20) == 0
+
+
+def test_a_torn_line_in_the_event_file_becomes_a_warning(spec: AutoMLSpec, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(
+        b'{"type":"Message","at":1.0,"text":"a","level":"info"}\n{"type":"Mess\n{"type":"Message","at":2'
+    )
+    events, times, offset = launch.read_events(tmp_path, 0)
+    assert next(event.text for event in events if isinstance(event, engines.Message)) == "a"
+    assert "unreadable event" in events[1].text  # type: ignore[union-attr]
+    assert len(times) == 2
+    assert launch.read_events(tmp_path, offset) == ([], [], offset)
