@@ -1,0 +1,114 @@
+"""The queue, the datasets and the leaderboard for scripts: `python -m core`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import datasets, jobs, results, specs
+from core.errors import InputError, MetascoutError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code. Errors for the user go to standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except MetascoutError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add = commands.add_parser("dataset", help="register a table").add_subparsers(required=True, metavar="add")
+    add = add.add_parser("add", help="register a CSV or Parquet file and print the dataset's id")
+    add.add_argument("file", type=Path)
+    add.add_argument("--name", required=True)
+    add.add_argument("--target", required=True, help="the column to predict")
+    add.add_argument("--task", choices=("binary", "multiclass", "regression"), help="default: inferred")
+    add.add_argument("--encoding", default="utf-8")
+    add.add_argument("--seed", type=int, default=1, help="of the split")
+    add.set_defaults(run=_add_dataset)
+
+    submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
+    submit.add_argument("spec")
+    submit.add_argument("--priority", type=int, default=0)
+    submit.set_defaults(run=_submit)
+
+    show = commands.add_parser("jobs", help="the queue")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_show_jobs)
+
+    cancel = commands.add_parser("cancel", help="stop a job")
+    cancel.add_argument("id", type=int)
+    cancel.set_defaults(run=_cancel)
+
+    board = commands.add_parser("leaderboard", help="all trials of a dataset, best first by the valid rows")
+    board.add_argument("dataset", help="its name or id")
+    board.add_argument("--metric")
+    board.add_argument("--json", action="store_true")
+    board.set_defaults(run=_show_leaderboard)
+    return parser
+
+
+def _add_dataset(options: argparse.Namespace) -> None:
+    dataset = datasets.register(
+        options.file,
+        name=options.name,
+        target=options.target,
+        task=options.task,
+        encoding=options.encoding,
+        seed=options.seed,
+        owner=getpass.getuser(),
+    )
+    for finding in dataset.findings:
+        print(finding.text, file=sys.stderr)
+    print(dataset.id)
+
+
+def _submit(options: argparse.Namespace) -> None:
+    try:
+        text = sys.stdin.read() if options.spec == "-" else Path(options.spec).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The spec {options.spec} cannot be read: {error}.") from None
+    print(jobs.submit(specs.parse(text), priority=options.priority, user=getpass.getuser()))
+
+
+def _show_jobs(options: argparse.Namespace) -> None:
+    frame = jobs.overview()
+    columns = ["id", "status", "kind", "dataset", "owner", "priority", "fraction", "elapsed_s", "n_trials", "error"]
+    _print(frame if options.json else frame[columns], options.json)
+
+
+def _cancel(options: argparse.Namespace) -> None:
+    status = jobs.request_cancel(options.id)
+    print("cancelled" if status == "cancelled" else "the job was asked to stop")
+
+
+def _show_leaderboard(options: argparse.Namespace) -> None:
+    dataset = datasets.get(int(options.dataset) if options.dataset.isdigit() else options.dataset)
+    frame = results.leaderboard(dataset.id, metric=options.metric)
+    columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
+    _print(frame if options.json else frame[columns], options.json)
+
+
+def _print(frame: pd.DataFrame, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1))
+    else:
+        print(frame.to_string(index=False) if len(frame) else "none")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What the benchmarks share: an own data directory, and timing."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core import datasets
+
+DATA = Path(os.environ.get("METASCOUT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")).resolve()
+
+
+@contextmanager
+def own_home() -> Iterator[Path]:
+    """An empty data directory, in force for this process and those that it starts."""
+    before = os.environ.get("METASCOUT_HOME")
+    with tempfile.TemporaryDirectory(prefix="metascout-bench-") as folder:
+        os.environ["METASCOUT_HOME"] = f"{folder}/home"
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["METASCOUT_HOME"]
+            else:
+                os.environ["METASCOUT_HOME"] = before
+
+
+def sample() -> datasets.Dataset:
+    """A small registered dataset, the first of its store."""
+    return datasets.add_sample("breast_cancer")
+
+
+def times_ms(*functions: Callable[[], object], rounds: int) -> list[list[float]]:
+    """Milliseconds of each call, the functions in turn, after one round that is not counted."""
+    measured: list[list[float]] = [[] for _ in functions]
+    for round_number in range(rounds + 1):
+        for function, times in zip(functions, measured, strict=True):
+            begin = time.perf_counter()
+            function()
+            if round_number:
+                times.append((time.perf_counter() - begin) * 1000)
+    return measured
+
+
+def told(times: list[float]) -> str:
+    """Median and 95th percentile, in milliseconds."""
+    return f"median {statistics.median(times):.2f} ms, 95th percentile {percentile_95(times):.2f} ms"
+
+
+def percentile_95(times: list[float]) -> float:
+    """The value that 95% of the times do not exceed."""
+    return sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]

@@ -1,0 +1,28 @@
+"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [store] [pages] [automl] [start]`; all by default.
+
+Times are of this machine at this moment; where two ways are compared, they are measured in turn in one run.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+PARTS = ("store", "pages", "automl", "start")
+
+
+def main(names: list[str]) -> int:
+    """Run the named parts (none: all) and print their figures."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"There is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}.", file=sys.stderr)
+        return 2
+    for name in names or PARTS:
+        print(f"\n## {name}")
+        for figure, value in import_module(f"tests.benchmarks.{name}").figures():
+            print(f"{figure:<74} {value}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
