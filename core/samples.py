@@ -1,0 +1,44 @@
+"""Samples: small tables that come with scikit-learn, so that the first minute needs no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.scoring import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A built-in table: what it is, in a line, its target and its task."""
+
+    about: str
+    target: str
+    task: Task
+
+
+SAMPLES: dict[str, Sample] = {
+    "breast_cancer": Sample("569 tumours, 30 measures of the cell nuclei; benign or malignant", "diagnosis", "binary"),
+    "wine": Sample("178 wines, 13 chemical measures; one of three growers", "grower", "multiclass"),
+    "iris": Sample("150 flowers, 4 lengths; one of three species", "species", "multiclass"),
+    "digits": Sample("1,797 handwritten digits of 8 x 8 pixels", "digit", "multiclass"),
+    "diabetes": Sample("442 patients, 10 measures; progression after a year", "progression", "regression"),
+    "friedman": Sample("2,000 generated rows, 10 features of which 5 matter, with noise", "y", "regression"),
+}
+
+
+def frame(name: str) -> pd.DataFrame:
+    """The sample's table, target last. Raises KeyError for an unknown name."""
+    # Imported here: the web process stays light until a sample is asked for.
+    from sklearn import datasets
+
+    target = SAMPLES[name].target
+    if name == "friedman":
+        features, values = datasets.make_friedman1(n_samples=2_000, noise=1.0, random_state=0)
+        columns = [f"x{number}" for number in range(1, features.shape[1] + 1)]
+        return pd.DataFrame(features, columns=columns).assign(**{target: values})
+    bunch = getattr(datasets, f"load_{name}")()
+    table = pd.DataFrame(bunch.data, columns=[str(column) for column in bunch.feature_names])
+    named = SAMPLES[name].task != "regression"
+    return table.assign(**{target: [str(bunch.target_names[i]) for i in bunch.target] if named else bunch.target})

@@ -1,0 +1,163 @@
+"""Add dataset: a file or a built-in sample, looked at and corrected before it is registered."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import datasets, uploads
+from core.datasets import ColumnType, Dataset, Finding, Inspection
+from core.errors import MetascoutError
+from core.scoring import Task
+from pages import columns, shared
+
+
+def add_sample() -> None:
+    """A built-in table, registered at one click."""
+    names = list(datasets.SAMPLES)
+    name = st.radio("Sample", names, captions=[datasets.SAMPLES[name].about for name in names], key="sample")
+    if st.button("Add sample", type="primary", icon=":material/add:", key="add_sample"):
+        with shared.sentences(), st.spinner("Adding the sample"):
+            done(datasets.add_sample(name, owner=shared.user()))
+
+
+def done(dataset: Dataset) -> None:
+    """Go to what has been registered."""
+    st.switch_page(shared.DATASET, query_params={"dataset": dataset.name})
+
+
+def add_file() -> None:
+    """A CSV or Parquet file, looked at before it is registered."""
+    left, right = st.columns([3, 1], vertical_alignment="top")
+    with left:
+        uploaded = st.file_uploader(
+            "CSV or Parquet file", type=["csv", "tsv", "txt", "parquet"], key="upload",
+            help="Up to 1 GB. The first row of a CSV file names the columns. The file stays on this machine.",
+        )  # fmt: skip
+    with right:
+        encoding = st.selectbox("Encoding of CSV", datasets.ENCODINGS, key="encoding")
+    if uploaded is None:
+        return
+    try:
+        path = uploads.receive(uploaded)
+        with st.spinner("Reading the file"):
+            inspection = inspect(path, encoding)
+    except MetascoutError as error:
+        st.error(named(str(error), uploaded), icon=":material/error:")
+        return
+    preview(inspection)
+    types = column_types(inspection)
+    with shared.sentences():
+        choices(uploaded, inspection, types)
+
+
+def named(sentence: str, uploaded: Any) -> str:
+    """The sentence with the file's own name in place of its name on disk."""
+    return shared.plain(sentence.replace(uploads.receive(uploaded).name, uploaded.name))
+
+
+@st.cache_data(ttl=3600, max_entries=8, show_spinner=False)
+def inspect(path: Path, encoding: str) -> Inspection:
+    """What the file holds; read once for all reruns."""
+    return datasets.inspect(path, encoding=encoding)
+
+
+@st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
+def check(
+    path: Path, encoding: str, target: str, types: tuple[tuple[str, ColumnType], ...], task: Task | None, drop: bool
+) -> tuple[Task, tuple[Finding, ...]]:
+    """The task and the findings under these choices; judged once for all reruns."""
+    return datasets.check(inspect(path, encoding), target=target, types=dict(types), task=task, drop_rare_classes=drop)
+
+
+def preview(inspection: Inspection) -> None:
+    """The first rows as they stand in the file."""
+    n_columns = len(inspection.columns)
+    with st.expander(f"Preview of {inspection.n_rows:,} rows and {n_columns:,} columns", icon=":material/visibility:"):
+        st.dataframe(inspection.preview, hide_index=True, height=280, alt="The first 20 rows of the file")
+
+
+def column_types(inspection: Inspection) -> dict[str, ColumnType]:
+    """The table of columns; returns the types that the user corrected."""
+    st.subheader("Columns")
+    st.caption("Correct a type where the guess is wrong. Ignored columns are not used.")
+    frame = columns.frame(inspection.columns)
+    edited = st.data_editor(
+        frame,
+        column_config=columns.config(editable=True),
+        disabled=[name for name in frame.columns if name != "type"],
+        hide_index=True,
+        height="content" if len(frame) <= 12 else 460,
+        key=f"columns_{inspection.path.name}_{inspection.encoding}",
+        alt="Columns of the file with their types, which can be changed",
+    )
+    changed = edited["type"].to_numpy() != frame["type"].to_numpy()
+    return dict(zip(frame["name"][changed], edited["type"][changed], strict=True))
+
+
+def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType]) -> None:
+    """Target, task and name; the guard rails; and the button."""
+    st.subheader("What to predict")
+    names = [column.name for column in inspection.columns]
+    file = f"{inspection.path.name}_{inspection.encoding}"
+    left, middle, right = st.columns(3)
+    target = left.selectbox("Target", names, index=names.index(inspection.suggested_target), key=f"target_{file}")
+    drop = right.toggle(
+        "Leave out rare classes", key=f"drop_{file}",
+        help="Classes with fewer than 3 rows cannot be in train, valid and test at once.",
+    )  # fmt: skip
+    task = task_of(middle, inspection, target, types, drop, f"task_{file}_{target}")
+    found = guard_rails(inspection, target, types, task, drop, uploaded)
+    name = st.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{file}")
+    if st.button("Register", type="primary", icon=":material/check:", disabled=not found, key="register"):
+        with st.spinner("Cleaning and splitting the table"):
+            dataset = datasets.register(
+                inspection.path, name=name, target=target, task=task, types=types, encoding=inspection.encoding,
+                drop_rare_classes=drop, owner=shared.user(), source=uploaded.name,
+            )  # fmt: skip
+        done(dataset)
+
+
+def task_of(
+    place: Any, inspection: Inspection, target: str, types: dict[str, ColumnType], drop: bool, key: str
+) -> Task | None:
+    """The task, inferred unless the user says otherwise."""
+    try:
+        inferred = check(inspection.path, inspection.encoding, target, tuple(types.items()), None, drop)[0]
+        told = f"As inferred: {shared.TASKS[inferred].lower()}"
+    except MetascoutError:
+        told = "As inferred"
+    return place.selectbox(
+        "Task", [None, *shared.TASKS], format_func=lambda task: told if task is None else shared.TASKS[task], key=key
+    )
+
+
+def guard_rails(
+    inspection: Inspection, target: str, types: dict[str, ColumnType], task: Task | None, drop: bool, uploaded: Any
+) -> bool:
+    """What looks wrong under these choices; whether the table can be registered."""
+    try:
+        findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop)[1]
+    except MetascoutError as error:
+        st.error(named(str(error), uploaded), icon=":material/block:")
+        return False
+    columns.findings(findings)
+    return True
+
+
+def stem(name: str) -> str:
+    """A first proposal for the dataset's name."""
+    return re.sub(r"[^\w .\-]+", "_", re.sub(r"\.\w{1,7}$", "", name)).strip("_ .")[:80] or "table"
+
+
+st.title("Add dataset")
+st.caption("A table is cleaned and split once into train, valid and test rows; every job on it uses this split.")
+FILE, SAMPLE = "A file", "A built-in sample"
+way = st.segmented_control("From", [FILE, SAMPLE], default=FILE, required=True, key="way", bind="query-params")
+if way == FILE:
+    add_file()
+else:
+    add_sample()

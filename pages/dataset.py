@@ -1,0 +1,87 @@
+"""Dataset (/dataset?dataset=NAME or id): its split, columns, classes and warnings, and where to go from here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import datasets
+from core.datasets import SPLITS, Dataset
+from core.errors import InputError
+from pages import columns, shared
+
+
+def asked() -> Dataset:
+    """The dataset that the link names. Raises InputError where there is none."""
+    name = st.query_params.get("dataset")
+    if name is None:
+        raise InputError("The link names no dataset. Choose one in the list.")
+    return shared.read(datasets.get, name)
+
+
+def show(dataset: Dataset) -> None:
+    """Everything about one dataset."""
+    st.title(shared.plain(dataset.name))
+    added = f"added {shared.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
+    st.caption(shared.plain(f"Predict {dataset.target}: {shared.TASKS[dataset.task].lower()}, {added}"))
+    with st.container(horizontal=True):
+        shared.link(shared.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
+        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", dataset=dataset.name)
+    split(dataset)
+    columns.findings(dataset.findings)
+    st.subheader("Columns")
+    st.dataframe(
+        columns.frame(dataset.columns), column_config=columns.config(editable=False), hide_index=True,
+        height="content" if len(dataset.columns) <= 15 else 560, key="columns", alt="Columns of the dataset",
+    )  # fmt: skip
+    if dataset.labels:
+        classes(dataset)
+    st.caption(f"Fingerprint {dataset.fingerprint[:16]}, split with seed {dataset.seed}")
+
+
+def split(dataset: Dataset) -> None:
+    """How many rows are for what."""
+    told = {"train": "Models are fitted on these", "valid": "Models are chosen on these", "test": "Scored once a model"}
+    total = sum(dataset.n_rows.values())
+    with st.grid(4, min_column_width=150):
+        for name in SPLITS:
+            n = dataset.n_rows[name]
+            share = f"{n / total:.0%} of rows"
+            st.metric(f"{name.capitalize()} rows", f"{n:,}", share, delta_color="off", delta_arrow="off", border=True,
+                      help=told[name])  # fmt: skip
+        used, n_columns = len(dataset.features), len(dataset.columns)
+        st.metric("Features", f"{used:,}", f"of {n_columns:,} columns", delta_color="off", delta_arrow="off",
+                  border=True)  # fmt: skip
+
+
+@st.cache_data(ttl=3600, max_entries=32, show_spinner=False)
+def class_counts(table: Path, key: str) -> pd.DataFrame:
+    """Rows of each class in each split; a registered table never changes."""
+    frame = pd.read_parquet(table, columns=[key, "split"])
+    counts = pd.crosstab(frame[key], frame["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    return counts.sort_values("train", ascending=False)
+
+
+def classes(dataset: Dataset) -> None:
+    """The balance of the classes."""
+    st.subheader("Classes")
+    counts = class_counts(dataset.table, dataset.target_column.key)
+    shown = counts.head(30)
+    if len(counts) > len(shown):
+        st.caption(f"The 30 commonest of {len(counts)} classes")
+    figure = go.Figure()
+    for name in SPLITS:
+        figure.add_bar(y=[shared.label(str(label)) for label in shown.index], x=shown[name], name=name, orientation="h")
+    figure.update_layout(barmode="stack", yaxis={"autorange": "reversed", "type": "category"}, xaxis_title="Rows")
+    shared.chart(figure, "Rows of each class in train, valid and test", height=110 + 24 * len(shown), key="classes")
+
+
+with shared.sentences():
+    try:
+        show(asked())
+    except InputError as error:
+        shared.lost("Dataset", error, shared.DATASETS, "All datasets")

@@ -1,0 +1,77 @@
+"""Datasets: those that are registered, each with its best result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import datasets, results
+from core.datasets import Dataset
+from pages import shared
+
+
+def best_results() -> dict[int, Any]:
+    """The best trial by valid of each dataset that has one."""
+    found = {}
+    for dataset in datasets.all_datasets():
+        board = results.leaderboard(dataset.id, limit=1)
+        if len(board):
+            found[dataset.id] = board.iloc[0].to_dict()
+    return found
+
+
+def listed() -> None:
+    """The registered datasets, each with its best result."""
+    known = shared.read(datasets.all_datasets)
+    if not known:
+        shared.empty("There is no dataset yet. Add a file or a built-in sample.", shared.ADD_DATASET, "Add a dataset")
+        return
+    best = shared.read(best_results)
+    st.dataframe(
+        pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
+        column_config={
+            "open": st.column_config.ButtonColumn(
+                "Dataset",
+                type="tertiary",
+                alignment="left",
+                pinned=True,
+                key="open_dataset",
+                on_click=open_dataset,
+                args=(known,),
+            ),
+            "rows": st.column_config.NumberColumn("Rows", format="localized"),
+            "columns": st.column_config.NumberColumn("Columns", format="localized"),
+            "created": st.column_config.DatetimeColumn("Added", format="calendar"),
+        },
+        hide_index=True,
+        height="content" if len(known) <= 25 else 700,
+        key="datasets",
+        alt="Registered datasets",
+    )
+
+
+def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
+    """A dataset as a row of the list."""
+    result = f"{shared.metric_label(best['metric'])} {shared.number(best['test'])}, {best['algorithm']}" if best else ""
+    return {
+        "open": f":material/table: {dataset.name}",
+        "Task": shared.TASKS[dataset.task],
+        "Target": dataset.target,
+        "rows": sum(dataset.n_rows.values()),
+        "columns": len(dataset.columns),
+        "Best on test": result or shared.NONE,
+        "Source": dataset.source,
+        "Owner": dataset.owner,
+        "created": shared.times(pd.Series([dataset.created_at]))[0],
+    }
+
+
+def open_dataset(known: list[Dataset]) -> None:
+    """Go to the clicked row's dataset."""
+    st.switch_page(shared.DATASET, query_params={"dataset": known[st.session_state.open_dataset.row].name})
+
+
+st.title("Datasets")
+listed()

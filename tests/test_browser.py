@@ -1,0 +1,126 @@
+"""The main job as a person does it: in Chromium, with a real runner and real H2O."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from core import jobs
+from tests import browser
+
+pytestmark = pytest.mark.slow
+_MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def site(home: Path) -> Iterator[str]:
+    """The address of a dashboard with a runner beside it."""
+    with browser.dashboard() as (_, address), browser.runner():
+        yield address
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        chromium = browser.chromium(playwright)
+        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+        tab.set_default_timeout(30_000)
+        yield tab
+        chromium.close()
+
+
+def _type(page: Page, label: str, value: str) -> None:
+    field = page.get_by_label(label, exact=True)
+    field.fill(value)
+    field.press("Tab")
+
+
+def _expect_state(page: Page, state: str) -> None:
+    expect(page.get_by_role("main").get_by_text(state).first).to_be_visible(timeout=3 * _MINUTE_MS)
+
+
+def test_from_a_file_to_a_leaderboard_and_back_by_its_link(page: Page, site: str, data: Path, tmp_path: Path) -> None:
+    page.goto(f"{site}/add_dataset")
+    page.locator("input[type=file]").set_input_files(data / "tabular" / "telco_churn.csv")
+    expect(page.get_by_role("heading", name="What to predict")).to_be_visible()
+    target = page.get_by_role("combobox", name="Target")
+    target.click()
+    page.keyboard.type("churn")
+    page.get_by_role("option", name="churn").click()
+    expect(page.get_by_role("combobox", name="Task")).to_have_value("As inferred: binary classification")
+    page.get_by_role("button", name="Register").click()
+    expect(page.get_by_role("heading", name="telco_churn")).to_be_visible()
+
+    page.goto(f"{site}/new_job?dataset=telco_churn")
+    _type(page, "Time budget, seconds", "15")
+    _type(page, "Most models", "2")
+    _type(page, "Cross-validation folds", "0")
+    page.get_by_role("button", name="Submit job").click()
+    page.get_by_role("link", name="Open job 1").click()
+    _expect_state(page, "Succeeded")
+
+    page.goto(f"{site}/leaderboard?dataset=telco_churn&metric=Accuracy")
+    rows = _export(page, tmp_path)
+    assert {"HistGradientBoosting", "Linear"} < {row["algorithm"] for row in rows}
+    assert all(row["metric"] == "accuracy" and 0.7 < float(row["test"]) < 0.9 for row in rows)
+
+    page.locator("label").get_by_text("Yardsticks").click()
+    page.wait_for_url("**yardsticks=false**")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    again = _export(page, tmp_path)
+    assert [row["trial_id"] for row in again] == [row["trial_id"] for row in rows if row["yardstick"] == "False"]
+    assert all(row["metric"] == "accuracy" for row in again)
+
+
+def _export(page: Page, folder: Path) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    path = folder / "export.csv"
+    download.value.save_as(path)
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_running_job_is_cancelled_from_its_page_and_cloned(page: Page, site: str) -> None:
+    page.goto(f"{site}/add_dataset")
+    page.get_by_text("A built-in sample").click()
+    page.get_by_role("button", name="Add sample").click()
+    expect(page.get_by_role("heading", name="breast_cancer")).to_be_visible()
+    page.goto(f"{site}/new_job?dataset=breast_cancer")
+    _type(page, "Time budget, seconds", "600")
+    _type(page, "Note", "*cancel* me :smile:")
+    page.get_by_role("button", name="Submit job").click()
+    page.get_by_role("link", name="Open job 1").click()
+    expect(page.get_by_text("*cancel* me :smile:")).to_be_visible()
+    _expect_state(page, "Running")
+    expect(page.get_by_text("Ranked by")).to_be_visible(timeout=2 * _MINUTE_MS)  # a trial has come in live
+    page.get_by_role("button", name="Cancel").click()
+    _expect_state(page, "Cancelled")
+    assert len(jobs.overview(job_id=1)) == 1
+    page.get_by_role("button", name="Clone and edit").click()
+    expect(page.get_by_label("Time budget, seconds", exact=True)).to_have_value("600")
+    expect(page.get_by_label("Note", exact=True)).to_have_value("*cancel* me :smile:")
+
+
+def test_a_file_that_is_no_table_is_refused_in_a_sentence_with_its_name(page: Page, site: str, tmp_path: Path) -> None:
+    path = tmp_path / "holiday photo.csv"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00binary" * 50)
+    page.goto(f"{site}/add_dataset")
+    page.locator("input[type=file]").set_input_files(path)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("holiday photo.csv")
+    expect(alert).not_to_contain_text("Traceback")
+
+
+def test_the_dashboard_says_that_no_runner_lives_and_how_to_start_one(page: Page, home: Path) -> None:
+    with browser.dashboard() as (_, address):
+        page.goto(address)
+        expect(page.get_by_text("python -m runner").first).to_be_visible()
+        with browser.runner():
+            expect(page.get_by_text("python -m runner").first).not_to_be_visible(timeout=_MINUTE_MS)
