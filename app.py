@@ -5,7 +5,7 @@ import streamlit as st
 if __name__ == "__main__":  # a session's run of the script
     from pages import shared
 
-    st.set_page_config(page_title="Metascout", page_icon=":material/explore:", layout="wide")
+    st.set_page_config(page_title="Metascout", page_icon=shared.ICON, layout="wide")
     st.logo(shared.LOGO, size="large")
     page = st.navigation(shared.menu())
     with shared.sentences():

@@ -30,7 +30,7 @@ from core.errors import InputError, MetascoutError
 
 Declared = Literal["number", "time", "text", "nested"]
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
-MAX_COLUMNS = 5_000
+MAX_COLUMNS = 2_000
 # "none" in small letters is left out: public tables use it as a category of its own.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "NAN", "-nan", "null", "NULL", "Null", "None", "?", "-")
 
@@ -91,12 +91,12 @@ class _Content:
 
 
 def connect(n_columns: int = 0) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own for heavy work: two threads, spilling into the data directory, 1 GB of memory at most.
+    """A DuckDB of its own for heavy work: two threads, spilling into the data directory, 512 MB of memory at most.
 
     A query over more than 1,000 columns says so by `n_columns`, and may use 2 GB.
     """
     settings: dict[str, Any] = {
-        "memory_limit": "2GB" if n_columns > 1_000 else "1GB",
+        "memory_limit": "2GB" if n_columns > 1_000 else "512MB",
         "threads": 2,
         "temp_directory": str(temporary() / "duckdb"),
         "autoinstall_known_extensions": False,

@@ -76,7 +76,9 @@ def check(
 def preview(inspection: Inspection) -> None:
     """The first rows as they stand in the file."""
     n_columns = len(inspection.columns)
-    with st.expander(f"Preview of {inspection.n_rows:,} rows and {n_columns:,} columns", icon=":material/visibility:"):
+    with st.expander(
+        f"Preview of {inspection.n_rows:,} rows and {n_columns:,} columns", icon=":material/visibility:", expanded=True
+    ):
         st.dataframe(inspection.preview, hide_index=True, height=280, alt="The first 20 rows of the file")
 
 
@@ -103,7 +105,7 @@ def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType])
     st.subheader("What to predict")
     names = [column.name for column in inspection.columns]
     file = f"{inspection.path.name}_{inspection.encoding}"
-    left, middle, right = st.columns(3)
+    left, middle, right = st.columns(3, vertical_alignment="bottom")
     target = left.selectbox("Target", names, index=names.index(inspection.suggested_target), key=f"target_{file}")
     drop = right.toggle(
         "Leave out rare classes", key=f"drop_{file}",

@@ -28,7 +28,7 @@ def runner_state(alive: list[runners.Runner], queued: int) -> None:
     """How to start a runner where none is alive."""
     if alive:
         return
-    waiting = f" {queued} of them wait now." if queued else ""
+    waiting = f" {queued:,} {'job is' if queued == 1 else 'jobs are'} waiting." if queued else ""
     st.warning(
         f"Jobs start once a runner is alive.{waiting} Start one in the project's folder as below,"
         " or stop this dashboard and let make run start both.",

@@ -164,10 +164,9 @@ def show() -> None:
     n_rows, n_columns = sum(dataset.n_rows.values()), len(dataset.features)
     told = f"{shared.TASKS[dataset.task]} of {dataset.target}: {n_rows:,} rows, {n_columns:,} features"
     st.caption(shared.plain(told))
-    result = st.container()
     given = form(dataset, spec or AutoMLSpec(dataset_id=dataset.id), priority, mark)
     if given is not None:
-        with result, shared.sentences():
+        with shared.sentences():
             submit(given)
 
 

@@ -25,7 +25,7 @@ HOME, DATASETS, ADD_DATASET = "pages/home.py", "pages/datasets.py", "pages/add_d
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
 LEADERBOARD, TRIAL = "pages/leaderboard.py", "pages/trial.py"
-LOGO = Path(__file__).with_name("logo.svg")
+LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
 LIVE_S = 2.0
 BEST_N = 500
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -206,15 +207,16 @@ def show() -> None:
         scores(trial)
         model(trial, dataset)
         parameters(trial)
+        drawn(details, {"curve": curve})
     with right:
-        for name, draw in (
-            ("confusion", confusion),
-            ("residuals", residuals),
-            ("importance", importance),
-            ("curve", curve),
-        ):
-            if details.get(name):
-                draw(details[name])
+        drawn(details, {"confusion": confusion, "residuals": residuals, "importance": importance})
+
+
+def drawn(details: dict[str, Any], drawings: dict[str, Callable[[Any], None]]) -> None:
+    """Those drawings that the trial has data for."""
+    for name, draw in drawings.items():
+        if details.get(name):
+            draw(details[name])
 
 
 with shared.sentences():

@@ -24,7 +24,7 @@ from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
 from runner import executors, worker
-from runner.automl import engine, jvm, score_template
+from runner.automl import engine, jvm, rest, score_template
 from runner.automl.frames import read
 from runner.automl.yardstick import yardstick
 from runner.launch import Context
@@ -306,6 +306,21 @@ def test_the_java_process_dies_with_the_process_that_started_it(tmp_path: Path) 
     assert list(tmp_path.glob("jvm-*/tmp"))  # what a killed process leaves ...
     jvm.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []  # ... the next start removes
+
+
+@pytest.mark.slow
+def test_h2o_lives_while_it_is_asked_and_ends_itself_when_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jvm, "_ORPHAN_S", 8)
+    monkeypatch.setattr(rest, "_PING_S", 1.0)
+    with jvm.jvm(tmp_path, cpus=1, memory_bytes=GIB) as server:
+        session = rest.Rest(server, server.wait())
+        asked_until = time.monotonic() + 16
+        while time.monotonic() < asked_until:
+            assert session.get("/3/Cloud")["cloud_healthy"]
+            time.sleep(0.2)
+        assert server.process.wait(60) == 255
 
 
 def test_too_little_memory_is_an_error_that_says_so(tmp_path: Path) -> None:

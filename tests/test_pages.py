@@ -156,6 +156,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Filled]:
     home = tmp_path_factory.mktemp("prepared") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METASCOUT_HOME", str(home))
+        patch.delenv("METASCOUT_STORE", raising=False)
         return home, fill(home)
 
 
