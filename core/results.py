@@ -15,7 +15,7 @@ from core import artifacts, datasets, db
 from core.errors import InputError
 from core.events import Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
-from core.scoring import DEFAULT_METRIC, METRICS, metrics_for
+from core.scoring import DEFAULT_METRIC, metrics_for
 
 if TYPE_CHECKING:
     import duckdb
@@ -245,23 +245,44 @@ def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
         ).df()
 
 
+def best_trials() -> pd.DataFrame:
+    """The best trial of each dataset by its valid rows and its task's default metric.
+
+    Index dataset_id; columns trial_id, algorithm, metric, test.
+    """
+    with db.transaction() as connection:
+        return (
+            connection.execute(
+                "SELECT s.dataset_id, arg_min(t.id, s.valid_error) AS trial_id,"
+                " arg_min(t.algorithm, s.valid_error) AS algorithm, any_value(s.metric) AS metric,"
+                f" arg_min(s.test, s.valid_error) AS test FROM {_DEFAULT_SCORES} GROUP BY s.dataset_id",
+                [_defaults()],
+            )
+            .df()
+            .set_index("dataset_id")
+        )
+
+
 def performance_table() -> pd.DataFrame:
     """What is known: index dataset, columns candidate (algorithm), values test error; NaN where nothing ran.
 
     Of several trials of one algorithm on a dataset the one with the lowest *valid* error counts, so that the value is
     not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
     """
-    defaults = [f"{task}:{metric}" for task, metric in DEFAULT_METRIC.items()]
     with db.transaction() as connection:
         rows = connection.execute(
             "SELECT d.name AS dataset, t.algorithm AS candidate, arg_min(s.test_error, s.valid_error) AS error"
-            " FROM scores s JOIN trials t ON t.id = s.trial_id JOIN datasets d ON d.id = s.dataset_id"
-            " WHERE list_contains(?, d.task || ':' || s.metric) GROUP BY d.name, t.algorithm",
-            [defaults],
+            f" FROM {_DEFAULT_SCORES} GROUP BY d.name, t.algorithm",
+            [_defaults()],
         ).df()
     return rows.pivot(index="dataset", columns="candidate", values="error")
 
 
-def metric_label(metric: str) -> str:
-    """The metric's name as people write it."""
-    return METRICS[metric].label
+_DEFAULT_SCORES = (
+    "scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+    " JOIN datasets d ON d.id = s.dataset_id WHERE list_contains(?, d.task || ':' || s.metric)"
+)
+
+
+def _defaults() -> list[str]:
+    return [f"{task}:{metric}" for task, metric in DEFAULT_METRIC.items()]

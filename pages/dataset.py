@@ -30,7 +30,7 @@ def show(dataset: Dataset) -> None:
     with st.container(horizontal=True):
         shared.link(shared.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
         shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
-        shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", dataset=dataset.name)
+        shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
     split(dataset)
     columns.findings(dataset.findings)
     st.subheader("Columns")

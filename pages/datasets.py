@@ -39,7 +39,7 @@ def listed() -> None:
                 pinned=True,
                 key="open_dataset",
                 on_click=open_dataset,
-                args=(known,),
+                args=([dataset.name for dataset in known],),
             ),
             "rows": st.column_config.NumberColumn("Rows", format="localized"),
             "columns": st.column_config.NumberColumn("Columns", format="localized"),
@@ -68,9 +68,9 @@ def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def open_dataset(known: list[Dataset]) -> None:
+def open_dataset(names: list[str]) -> None:
     """Go to the clicked row's dataset."""
-    st.switch_page(shared.DATASET, query_params={"dataset": known[st.session_state.open_dataset.row].name})
+    st.switch_page(shared.DATASET, query_params={"dataset": names[st.session_state.open_dataset.row]})
 
 
 st.title("Datasets")

@@ -26,7 +26,7 @@ def filters() -> tuple[list[str], int | None]:
             "State", list(shared.STATUSES), selection_mode="multi", key="state", bind="query-params",
             format_func=str.capitalize,
         )  # fmt: skip
-        dataset = shared.pick_dataset(known, index=None, placeholder="All datasets", width=280)
+        dataset = shared.pick_dataset(known, key="jobs_dataset", placeholder="All datasets", width=280)
     return list(states), dataset.id if dataset else None
 
 

@@ -19,7 +19,7 @@ def filters(dataset: Dataset) -> trials.View:
     """The filters, which the link keeps."""
     labels = {METRICS[name].label: name for name in metrics_for(dataset.task)}
     shared.asked_choice("metric", list(labels), {name: label for label, name in labels.items()})
-    offered = shared.read(trials.board, dataset.id, trials.View(metrics_for(dataset.task)[0]))
+    offered = shared.read(trials.board, dataset.id, trials.View(metrics_for(dataset.task)[0]), shared.BEST_N)
     one, two, three, four = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
     metric = one.selectbox("Metric", list(labels), key="metric", bind="query-params")
     algorithms = two.multiselect(
@@ -39,7 +39,7 @@ def filters(dataset: Dataset) -> trials.View:
 def show(dataset: Dataset) -> None:
     """Filters, table and charts of one dataset."""
     view = filters(dataset)
-    found = shared.read(trials.board, dataset.id, view)
+    found = shared.read(trials.board, dataset.id, view, shared.BEST_N)
     if not found.algorithms:
         shared.empty("No trial yet on this dataset.", shared.NEW_JOB, "Start a job", dataset=dataset.name)
         return
@@ -48,7 +48,7 @@ def show(dataset: Dataset) -> None:
         return
     headline(dataset, found, view)
     trials.table(found.frame, key="board")
-    export(dataset, found.frame)
+    export(dataset, view)
     charts(found.frame, view.metric)
 
 
@@ -61,10 +61,11 @@ def headline(dataset: Dataset, found: trials.Board, view: trials.View) -> None:
     st.caption(f"{n} {trial}, ranked by {shared.metric_label(view.metric)} on the {rows}, with a 95% interval.")
 
 
-def export(dataset: Dataset, frame: pd.DataFrame) -> None:
-    """The table as a file."""
+def export(dataset: Dataset, view: trials.View) -> None:
+    """The table as a file, with all trials of the view."""
     st.download_button(
-        "Export as CSV", lambda: shared.csv_safe(frame), f"leaderboard_{dataset.name}.csv", "text/csv",
+        "Export as CSV", lambda: shared.csv_safe(trials.board(dataset.id, view).frame),
+        f"leaderboard_{dataset.name}.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key="export",
     )  # fmt: skip
 
@@ -133,7 +134,7 @@ with shared.sentences():
     known = shared.read(datasets.all_datasets)
     if not known:
         shared.empty("There is no dataset yet, so there are no results.", shared.ADD_DATASET, "Add a dataset")
-    elif chosen := shared.pick_dataset(known, index=None, placeholder="Choose a dataset"):
+    elif chosen := shared.pick_dataset(known, placeholder="Choose a dataset"):
         show(chosen)
     else:
         st.info("Choose a dataset to see its trials.", icon=":material/table:")

@@ -157,7 +157,7 @@ def show() -> None:
         shared.say(error)
         spec, priority, mark = None, 0, ""
     preselect(known, spec, mark)
-    dataset = shared.pick_dataset(known, index=None, placeholder="Choose a dataset")
+    dataset = shared.pick_dataset(known, placeholder="Choose a dataset")
     if dataset is None:
         st.info("Choose the dataset to learn from.", icon=":material/table:")
         return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -136,11 +136,6 @@ def user() -> str:
     return str(st.user.get("email") or "local") if st.user.get("is_logged_in") else "local"
 
 
-def aliases(known: Sequence[datasets.Dataset]) -> dict[str, str]:
-    """Names of datasets by their id as a link carries it."""
-    return {str(dataset.id): dataset.name for dataset in known}
-
-
 def empty(text: str, page: str, label: str, **params: Any) -> None:
     """An empty state: what is missing, and the link to the next step."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
@@ -199,7 +194,9 @@ def number(value: float | None, digits: int = 4) -> str:
     """A number with the digits that matter; a dash for none."""
     if value is None or not math.isfinite(value):
         return NONE
-    if value == 0 or 1e-3 <= abs(value) < 10 ** (digits + 2):
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 10 ** (digits + 2):
         decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if abs(value) >= 1 else digits
         return f"{value:,.{decimals}f}"
     return f"{value:.{digits - 1}g}"
@@ -223,7 +220,7 @@ def duration(seconds: float | None) -> str:
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1, 1e3, "ms")):
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, hours = divmod(round(seconds), 60), divmod(round(seconds / 60), 60)
     return f"{minutes[0]} min {minutes[1]} s" if seconds < 3600 else f"{hours[0]} h {hours[1]} min"
@@ -308,9 +305,15 @@ def metric_label(metric: str) -> str:
     return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
 
 
-def pick_dataset(known: Sequence[datasets.Dataset], text: str = "Dataset", **options: Any) -> datasets.Dataset | None:
-    """A choice of dataset that the link keeps, by name; a link may also carry the id."""
+def pick_dataset(
+    known: Sequence[datasets.Dataset],
+    *,
+    key: str = "dataset",
+    width: int | Literal["stretch"] = "stretch",
+    **options: Any,
+) -> datasets.Dataset | None:
+    """A choice of dataset that the link keeps, by name; a link may also carry the id. None: none is chosen."""
     names = [dataset.name for dataset in known]
-    asked_choice("dataset", names, aliases(known))
-    name = st.selectbox(text, names, key="dataset", bind="query-params", **options)
+    asked_choice(key, names, {str(dataset.id): dataset.name for dataset in known})
+    name = st.selectbox("Dataset", names, index=None, key=key, bind="query-params", width=width, **options)
     return next((dataset for dataset in known if dataset.name == name), None)

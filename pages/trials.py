@@ -36,8 +36,8 @@ class Board:
     job_ids: tuple[int, ...]
 
 
-def board(dataset_id: int, view: View) -> Board:
-    """The best trials by the valid rows."""
+def board(dataset_id: int, view: View, limit: int | None = None) -> Board:
+    """The best trials by the valid rows, or all of them."""
     frame = results.leaderboard(dataset_id, metric=view.metric)
     algorithms, job_ids = tuple(sorted(frame["algorithm"].unique())), tuple(sorted(frame["job_id"].unique()))
     if view.algorithms:
@@ -46,8 +46,8 @@ def board(dataset_id: int, view: View) -> Board:
         frame = frame[frame["job_id"] == view.job_id]
     if not view.yardsticks:
         frame = frame[~frame["yardstick"]]
-    best = frame.head(shared.BEST_N).reset_index(drop=True)
-    return Board(best, len(frame), algorithms, tuple(int(job_id) for job_id in job_ids))
+    best = frame if limit is None else frame.head(limit)
+    return Board(best.reset_index(drop=True), len(frame), algorithms, tuple(int(job_id) for job_id in job_ids))
 
 
 def table(frame: pd.DataFrame, *, key: str) -> None:

@@ -420,6 +420,11 @@ def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Datas
         list(engine.run(_spec(telco, metric="rmse"), _context(telco, tmp_path)))
 
 
+def test_a_hidden_folder_which_h2o_refuses_is_named(telco: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"hidden folder '\.config': move METASCOUT_HOME"):
+        list(engine.run(_spec(telco), _context(telco, tmp_path / ".config" / "run")))
+
+
 def test_yardsticks_take_missing_values_and_more_levels_than_the_trees_have_bins(home: Path, data: Path) -> None:
     titanic = datasets.register(
         data / "tabular/titanic.csv", name="titanic", target="Survived", types={"Ticket": "categorical"}

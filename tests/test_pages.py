@@ -2,137 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import math
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import streamlit as st
-from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
-from core import datasets, jobs, results, runners, specs, uploads
-from core.errors import InputError
-from core.events import Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
-from core.scoring import METRICS, Task, metrics_for
+from core import datasets, jobs, results, runners, specs
+from core.events import Progress
 from pages import shared
+from tests.filled import ODD, Filled, fill, trial
 
 APP = Path(__file__).parents[1] / "app.py"
-ODD = "<script>alert(1)</script> *a* _b_ [c](http://d) $e$ :smile: 'f' \"g\" ✨"
 PAGES = ["home", "datasets", "add_dataset", "dataset", "new_job", "jobs", "job", "leaderboard", "trial"]
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A store with a job of each state; the ids that the tests ask for."""
-
-    binary: int
-    regression: int
-    succeeded: int
-    failed: int
-    running: int
-    queued: int
-    trial: int
-    yardstick: int
-
-
-def scores(task: Task, quality: float) -> tuple[Score, ...]:
-    """Scores of a made-up trial."""
-    found = []
-    for name in metrics_for(task):
-        kind = METRICS[name]
-        test = quality if kind.higher_is_better else (1 - quality) * (60 if task == "regression" else 1)
-        width = 0.02 * max(1.0, test)
-        valid = test * 1.01
-        found.append(Score(name, valid, test, test - width, test + width, kind.error(valid), kind.error(test)))
-    return tuple(found)
-
-
-def trial(
-    number: int, task: Task, labels: tuple[str, ...], *, algorithm: str = "GBM", yardstick: bool = False
-) -> TrialDone:
-    """A made-up trial, with everything that its page draws."""
-    quality = 0.8 + 0.15 * math.sin(number) ** 2
-    details = {
-        "importance": [{"feature": f"feature {i} {ODD}" if i == 0 else f"feature {i}", "value": 1 / (i + 1)} for i in range(25)],
-        "curve": {"x_label": "number of trees", "x": list(range(20)),
-                  "series": {"train log loss": [1 / (i + 1) for i in range(20)], "valid log loss": [1 / (i + 1) + 0.05 for i in range(20)]}},
-    }  # fmt: skip
-    if task == "regression":
-        actual = [float(i % 97) for i in range(300)]
-        details["residuals"] = {"actual": actual, "predicted": [a + 8 * math.sin(a * number) for a in actual]}
-    else:
-        details["confusion"] = {
-            "labels": list(labels),
-            "counts": [[50 if i == j else 3 for j in labels] for i in labels],
-        }
-    return TrialDone(
-        candidate=f"{algorithm}_{number}", algorithm=algorithm, metric=metrics_for(task)[0],
-        scores=scores(task, quality), fit_s=0.7 * number, predict_row_s=2e-6 * 1.6**number,
-        size_bytes=90_000 * number, yardstick=yardstick,
-        params={"ntrees": 10 * number, "learn_rate": 0.1, "note": ODD}, details=details,
-    )  # fmt: skip
-
-
-def events(dataset: datasets.Dataset, directory: Path) -> list[Event]:
-    """What a made-up job reports."""
-    directory.mkdir(parents=True, exist_ok=True)
-    model, jar = directory / "model.zip", directory / "h2o-genmodel.jar"
-    model.write_bytes(b"model" * 1000)
-    jar.write_bytes(b"jar" * 1000)
-    algorithms = ["GBM", "GLM", "XGBoost", "DRF", "Deep learning", "Stacked ensemble"]
-    found: list[Event] = [
-        Environment({"packages": {"h2o": "3.46.0.11"}, "python": "3.11", "memory_bytes": 8 * 2**30}),
-        Message("AutoML starts"),
-        Message(f"A warning of {ODD}", "warning"),
-        trial(1, dataset.task, dataset.labels, algorithm="Hist gradient boosting", yardstick=True),
-    ]
-    for number in range(2, 14):
-        found.append(trial(number, dataset.task, dataset.labels, algorithm=algorithms[number % 6]))
-        found.append(Metric("best_valid", 0.8 + 0.01 * number, number))
-    name = f"{algorithms[2]}_2"
-    found += [
-        Artifact("XGBoost_2.zip", str(model), "mojo", name),
-        Artifact("h2o-genmodel.jar", str(jar), "scoring_jar"),
-        Progress(0.6, "Training models", 24.0),
-    ]
-    return found
-
-
-def fill(home: Path) -> Filled:
-    """Put datasets, jobs of each state and their trials into the store, through core."""
-    binary, regression = datasets.add_sample("breast_cancer"), datasets.add_sample("diabetes")
-    ids = {}
-    for state, dataset in (("succeeded", binary), ("failed", binary), ("regression", regression), ("running", binary)):
-        ids[state] = jobs.submit(specs.AutoMLSpec(dataset_id=dataset.id, note=ODD), user="ada@example.com")
-        job = jobs.claim("a runner")
-        assert job is not None
-        results.record(job, events(dataset, home / "made" / state))
-        if state == "failed":
-            jobs.finish(job, "failed", "Java ran out of memory (4 GB). Give the job more memory, then retry.")
-        elif state != "running":
-            jobs.finish(job, "succeeded")
-    ids["queued"] = jobs.submit(specs.AutoMLSpec(dataset_id=binary.id, budget_s=120, note="a queued one"), priority=3)
-    frame = results.leaderboard(binary.id)
-    with_model = frame[(frame["candidate"] == "XGBoost_2") & (frame["job_id"] == ids["succeeded"])]["trial_id"].iloc[0]
-    yardstick = frame[frame["yardstick"]]["trial_id"].iloc[0]
-    return Filled(
-        binary.id, regression.id, ids["succeeded"], ids["failed"], ids["running"], ids["queued"],
-        int(with_model), int(yardstick),
-    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -357,9 +248,9 @@ def test_the_jobs_page_keeps_its_filters_in_the_link(filled: Filled) -> None:
     assert table(fine(opened("jobs")))["id"].iloc[0] == filled.running
     at = fine(opened("jobs", state="Failed"))
     assert list(table(at)["id"]) == [filled.failed]
-    at = fine(opened("jobs", dataset="diabetes"))
+    at = fine(opened("jobs", jobs_dataset="diabetes"))
     assert set(table(at)["dataset"]) == {"diabetes"}
-    at = opened("jobs", dataset="diabetes", state="Failed")
+    at = opened("jobs", jobs_dataset=str(filled.regression), state="Failed")
     assert "No job fits" in at.info[0].value
 
 
@@ -447,7 +338,8 @@ def test_a_csv_export_starts_no_formula() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2e-6, "2 µs"), (0.0123, "12.3 ms"), (1.25, "1.2 s"), (59.6, "60 s"), (60, "1 min 0 s"), (3_700, "1 h 2 min"),
+    [(2e-6, "2 µs"), (0.0123, "12.3 ms"), (1.25, "1.2 s"), (59.4, "59 s"), (59.6, "1 min 0 s"),
+     (3_700, "1 h 2 min"),
      (None, shared.NONE), (math.nan, shared.NONE)],
 )  # fmt: skip
 def test_durations_have_the_units_that_matter(seconds: float | None, text: str) -> None:
@@ -456,8 +348,8 @@ def test_durations_have_the_units_that_matter(seconds: float | None, text: str) 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.84321, "0.8432"), (51_234.4, "51,234"), (3.14159, "3.142"), (0, "0.0000"), (-0.5, "-0.5000"), (1.2e-7, "1.2e-07"),
-     (2.5e9, "2.5e+09"), (math.inf, shared.NONE)],
+    [(0.84321, "0.8432"), (51_234.4, "51,234"), (3.14159, "3.142"), (0, "0"), (-0.5, "-0.5000"),
+     (1.2e-7, "1.2e-07"), (2.5e9, "2.5e+09"), (math.inf, shared.NONE)],
 )  # fmt: skip
 def test_numbers_have_the_digits_that_matter(value: float, text: str) -> None:
     assert shared.number(value) == text
@@ -538,117 +430,3 @@ def test_who_is_signed_in_owns_the_job(filled: Filled) -> None:
     at.button(key="retry").click().run()
     fine(at)
     assert jobs.overview(job_id=filled.queued + 1)["owner"][0] == "ada@example.com"
-
-
-async def _streamlit(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for Streamlit: refuses without a token before it reads, else keeps the one part of the form."""
-    request = Request(scope, receive)
-    if request.headers.get("x-xsrftoken") != "good":
-        await Response("no token", 403)(scope, receive, send)
-        return
-    if request.method == "DELETE":
-        await Response(status_code=204)(scope, receive, send)
-        return
-    form = await request.form()
-    (part,) = form.values()
-    kept.append((part.filename, await part.read()))  # type: ignore[union-attr]
-    await Response(status_code=204)(scope, receive, send)
-
-
-kept: list[tuple[str, bytes]] = []
-
-
-async def _handled(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return Response(error.detail, error.status_code)
-
-
-def send(
-    method: str, body: Iterator[bytes], *, boundary: str = "xyz", token: str = "good", max_bytes: int = 10_000
-) -> int:
-    """Send a request through the middleware in pieces; the status that comes back."""
-    headers = [
-        (b"content-type", f"multipart/form-data; boundary={boundary}".encode()),
-        (b"x-xsrftoken", token.encode()),
-    ]
-    scope = {
-        "type": "http", "method": method, "path": "/base/_stcore/upload_file/session/file", "headers": headers,
-        "query_string": b"", "http_version": "1.1", "asgi": {"version": "3.0"},
-    }  # fmt: skip
-    messages: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        piece = next(body, None)
-        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
-
-    async def keep(message: Any) -> None:
-        messages.append(message)
-
-    inner = ExceptionMiddleware(_streamlit, handlers={HTTPException: _handled})
-    asyncio.run(uploads.UploadsToDisk(inner, max_bytes)(scope, receive, keep))
-    return int(messages[0]["status"])
-
-
-def multipart(content: bytes, name: str = "../a b.csv", piece: int = 7) -> Iterator[bytes]:
-    """A browser's upload, cut into small pieces."""
-    head = f'--xyz\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\nContent-Type: text/csv\r\n\r\n'
-    body = head.encode() + content + b"\r\n--xyz--\r\n"
-    return iter([body[i : i + piece] for i in range(0, len(body), piece)])
-
-
-@dataclass
-class Given:
-    """An upload as Streamlit hands it to the page."""
-
-    name: str
-    content: bytes
-
-    def getvalue(self) -> bytes:
-        return self.content
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    kept.clear()
-
-
-def test_an_upload_goes_to_disk_and_streamlit_gets_a_reference(home: Path) -> None:
-    content = bytes(range(256)) * 30 + b"\r\n--xy"
-    assert send("PUT", multipart(content)) == 204
-    ((name, reference),) = kept
-    assert name == "../a b.csv"
-    assert len(reference) < 200
-    path = uploads.receive(Given(name, reference))
-    assert path.read_bytes() == content
-    assert path.parent == home / "uploads"
-    assert send("DELETE", iter([])) == 204
-    assert not path.exists()
-    with pytest.raises(InputError, match="Choose the file again"):
-        uploads.receive(Given(name, reference))
-
-
-def test_an_upload_that_is_refused_or_too_large_or_broken_leaves_nothing(home: Path) -> None:
-    assert send("PUT", multipart(b"x" * 100), token="bad") == 403
-    assert send("PUT", multipart(b"x" * 10_001)) == 413
-    assert send("PUT", multipart(b"x" * 100), boundary="other") == 400
-    assert send("PUT", iter(list(multipart(b"x" * 100))[:-2])) == 400
-    two = b"".join(multipart(b"one")).removesuffix(b"--\r\n") + b"\r\n" + b"".join(multipart(b"two"))
-    assert send("PUT", iter([two])) == 400
-    assert list(uploads.folder().iterdir()) == []
-    assert kept == []
-
-
-@pytest.mark.parametrize(
-    "content", [b"metascout-upload:../../etc/passwd:00", b"metascout-upload:", b"metascout-upload:a:b"]
-)
-def test_a_forged_reference_opens_no_file(home: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match="expired"):
-        uploads.receive(Given("x.csv", content))
-
-
-def test_old_uploads_are_swept_and_young_ones_stay(home: Path) -> None:
-    old, young = (uploads.receive(Given("x.csv", content)) for content in (b"old", b"young"))
-    os.utime(old, (1, 1))
-    uploads.sweep()
-    assert not old.exists()
-    assert young.exists()

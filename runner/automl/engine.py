@@ -99,7 +99,7 @@ def run(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     dataset, start = context.dataset, time.monotonic()
     metric = _metric(spec, dataset)
     yield Progress(0.0, "Starting H2O", float(spec.budget_s))
-    yield from _notes(spec, dataset)
+    yield from _notes(spec, context)
     (context.directory / "artifacts").mkdir(exist_ok=True)
     with jvm(context.directory / "tmp", cpus=context.cpus, memory_bytes=spec.memory_bytes) as server:
         # The yardsticks are fitted while the process comes up.
@@ -125,8 +125,11 @@ def _metric(spec: AutoMLSpec, dataset: Dataset) -> str:
     return spec.metric
 
 
-def _notes(spec: AutoMLSpec, dataset: Dataset) -> Iterator[Event]:
-    """What the user should know before the search; raises InputError if there is nothing to search with."""
+def _notes(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    """What the user should know before the search; raises InputError if there can be none."""
+    dataset = context.dataset
+    if hidden := [part for part in context.directory.parts if part.startswith(".")]:
+        raise InputError(f"H2O refuses files below the hidden folder {hidden[0]!r}: move METASCOUT_HOME out of it.")
     if not usable(dataset):
         raise InputError(f"{dataset.name} has no column to predict {dataset.target!r} from: use at least one feature.")
     texts = [column.name for column in dataset.features if column.type == "text"]

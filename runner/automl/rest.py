@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import requests
 from core.errors import MetascoutError
 from runner.automl.jvm import USER, Jvm
 
-_POLL_S = 0.1
+_POLL_S = 0.05
 _PING_S = 5.0  # no other request tells H2O that it is still wanted
 _REQUEST_LIMIT_S = 60.0  # without a byte; a dead process is noticed at once, whatever the limit
 
@@ -55,12 +55,9 @@ class Rest:
         answer.encoding = "utf-8"
         return answer.text
 
-    def wait(self, job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-        """The H2O job once it is done, or cancelled because `stop()` came true. Raises what it failed with."""
+    def wait(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The H2O job once it is done. Raises MetascoutError with what it failed with."""
         while job["status"] in ("CREATED", "RUNNING"):
-            if stop():
-                self.cancel(job)
-                return job
             time.sleep(_POLL_S)
             job = self.job(job)
         if job["status"] == "FAILED":

@@ -1,0 +1,117 @@
+"""A store with something on every page, made through core: for the tests of the pages, and to look at them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import datasets, jobs, results, specs
+from core.events import Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
+from core.scoring import METRICS, Task, metrics_for
+
+# What people may type: markup of every kind that a page could take for its own.
+ODD = "<script>alert(1)</script> *a* _b_ [c](http://d) $e$ :smile: 'f' \"g\" ✨"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A store with a job of each state; the ids that the tests ask for."""
+
+    binary: int
+    regression: int
+    succeeded: int
+    failed: int
+    running: int
+    queued: int
+    trial: int
+    yardstick: int
+
+
+def scores(task: Task, quality: float) -> tuple[Score, ...]:
+    """Scores of a made-up trial."""
+    found = []
+    for name in metrics_for(task):
+        kind = METRICS[name]
+        test = quality if kind.higher_is_better else (1 - quality) * (60 if task == "regression" else 1)
+        width = 0.02 * max(1.0, test)
+        valid = test * 1.01
+        found.append(Score(name, valid, test, test - width, test + width, kind.error(valid), kind.error(test)))
+    return tuple(found)
+
+
+def trial(
+    number: int, task: Task, labels: tuple[str, ...], *, algorithm: str = "GBM", yardstick: bool = False
+) -> TrialDone:
+    """A made-up trial, with everything that its page draws."""
+    quality = 0.8 + 0.15 * math.sin(number) ** 2
+    falling = [1 / (i + 1) for i in range(20)]
+    series = {"train log loss": falling, "valid log loss": [value + 0.05 for value in falling]}
+    features = [f"feature 0 {ODD}", *(f"feature {i}" for i in range(1, 25))]
+    details: dict[str, Any] = {
+        "importance": [{"feature": name, "value": 1 / (i + 1)} for i, name in enumerate(features)],
+        "curve": {"x_label": "number of trees", "x": list(range(20)), "series": series},
+    }
+    if task == "regression":
+        actual = [float(i % 97) for i in range(300)]
+        details["residuals"] = {"actual": actual, "predicted": [a + 8 * math.sin(a * number) for a in actual]}
+    else:
+        details["confusion"] = {
+            "labels": list(labels),
+            "counts": [[50 if i == j else 3 for j in labels] for i in labels],
+        }
+    return TrialDone(
+        candidate=f"{algorithm}_{number}", algorithm=algorithm, metric=metrics_for(task)[0],
+        scores=scores(task, quality), fit_s=0.7 * number, predict_row_s=2e-6 * 1.6**number,
+        size_bytes=90_000 * number, yardstick=yardstick,
+        params={"ntrees": 10 * number, "learn_rate": 0.1, "note": ODD}, details=details,
+    )  # fmt: skip
+
+
+def events(dataset: datasets.Dataset, directory: Path) -> list[Event]:
+    """What a made-up job reports."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model, jar = directory / "model.zip", directory / "h2o-genmodel.jar"
+    model.write_bytes(b"model" * 1000)
+    jar.write_bytes(b"jar" * 1000)
+    algorithms = ["GBM", "GLM", "XGBoost", "DRF", "Deep learning", "Stacked ensemble"]
+    found: list[Event] = [
+        Environment({"packages": {"h2o": "3.46.0.11"}, "python": "3.11", "memory_bytes": 8 * 2**30}),
+        Message("AutoML starts"),
+        Message(f"A warning of {ODD}", "warning"),
+        trial(1, dataset.task, dataset.labels, algorithm="Hist gradient boosting", yardstick=True),
+    ]
+    for number in range(2, 14):
+        found.append(trial(number, dataset.task, dataset.labels, algorithm=algorithms[number % 6]))
+        found.append(Metric("best_valid", 0.8 + 0.01 * number, number))
+    name = f"{algorithms[2]}_2"
+    found += [
+        Artifact("XGBoost_2.zip", str(model), "mojo", name),
+        Artifact("h2o-genmodel.jar", str(jar), "scoring_jar"),
+        Progress(0.6, "Training models", 24.0),
+    ]
+    return found
+
+
+def fill(home: Path) -> Filled:
+    """Put datasets, jobs of each state and their trials into the store, through core."""
+    binary, regression = datasets.add_sample("breast_cancer"), datasets.add_sample("diabetes")
+    ids = {}
+    for state, dataset in (("succeeded", binary), ("failed", binary), ("regression", regression), ("running", binary)):
+        ids[state] = jobs.submit(specs.AutoMLSpec(dataset_id=dataset.id, note=ODD), user="ada@example.com")
+        job = jobs.claim("a runner")
+        assert job is not None
+        results.record(job, events(dataset, home / "made" / state))
+        if state == "failed":
+            jobs.finish(job, "failed", "Java ran out of memory (4 GB). Give the job more memory, then retry.")
+        elif state != "running":
+            jobs.finish(job, "succeeded")
+    ids["queued"] = jobs.submit(specs.AutoMLSpec(dataset_id=binary.id, budget_s=120, note="a queued one"), priority=3)
+    frame = results.leaderboard(binary.id)
+    with_model = frame[(frame["candidate"] == "XGBoost_2") & (frame["job_id"] == ids["succeeded"])]["trial_id"].iloc[0]
+    yardstick = frame[frame["yardstick"]]["trial_id"].iloc[0]
+    return Filled(
+        binary.id, regression.id, ids["succeeded"], ids["failed"], ids["running"], ids["queued"],
+        int(with_model), int(yardstick),
+    )  # fmt: skip
