@@ -31,8 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    add = commands.add_parser("dataset", help="register a table").add_subparsers(required=True, metavar="add")
-    add = add.add_parser("add", help="register a CSV or Parquet file and print the dataset's id")
+    actions = commands.add_parser("dataset", help="register a table").add_subparsers(required=True, metavar="add")
+    add = actions.add_parser("add", help="register a CSV or Parquet file and print the dataset's id")
     add.add_argument("file", type=Path)
     add.add_argument("--name", required=True)
     add.add_argument("--target", required=True, help="the column to predict")

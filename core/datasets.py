@@ -208,8 +208,11 @@ def export_csv(dataset: Dataset, split: Split, path: Path) -> int:
     """
     used = [column for column in dataset.columns if column.type != "ignored"]
     select = ", ".join(f"epoch({c.key}) AS {c.key}" if c.type == "datetime" else c.key for c in used)
+    # Texts are quoted whatever they hold: a reader may trim the blanks around a bare value.
+    texts = ", ".join(c.key for c in used if c.type in ("categorical", "text"))
+    quoted = f", FORCE_QUOTE ({texts})" if texts else ""
     query = f"""COPY (SELECT {select} FROM read_parquet(?) WHERE split = ?)
-        TO ? (FORMAT csv, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR '')"""
+        TO ? (FORMAT csv, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR ''{quoted})"""
     with tables.disk_full_told(), tables.connect(len(used)) as connection:
         return connection.execute(query, [str(dataset.table), split, str(path)]).fetchall()[0][0]
 

@@ -110,25 +110,62 @@ def _record_trial(connection: duckdb.DuckDBPyConnection, job: Job, trial: TrialD
         )
 
 
-def leaderboard(dataset_id: int, *, metric: str | None = None, limit: int | None = None) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which of a dataset's trials are asked for: all of them unless a field says otherwise."""
+
+    algorithms: tuple[str, ...] = ()
+    job_id: int | None = None
+    yardsticks: bool = True
+
+
+def leaderboard(
+    dataset_id: int, *, metric: str | None = None, limit: int | None = None, scope: Scope | None = None
+) -> pd.DataFrame:
     """The trials of every job on a dataset, best first by their error on the valid rows.
 
     `metric` is one that the dataset's task has (None: its default). Columns: rank, trial_id, job_id, engine, algorithm,
     candidate, yardstick, metric, valid, test, lower, upper (95% interval of test), valid_error, test_error, fit_s,
     predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (no other trial has both a lower test error and
-    a lower prediction time). `limit` keeps the best so many; rank and pareto still regard all.
+    a lower prediction time). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
+    all, and attrs["n_trials"] says how many the scope has.
     """
-    metric = _metric_of(datasets.get(dataset_id), metric)
-    with db.transaction() as connection:
+    metric, scope = _metric_of(datasets.get(dataset_id), metric), scope or Scope()
+    source = (
+        " FROM scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+        " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
+    )
+    wanted = {"dataset": int(dataset_id), "metric": metric}
+    inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "yardsticks": scope.yardsticks}
+    with db.transaction() as connection:  # two narrow columns of every trial, all columns of the best ones
+        every = connection.execute(
+            "SELECT t.id, s.test_error, t.predict_row_s,"
+            " (len($algorithms) = 0 OR list_contains($algorithms, t.algorithm))"
+            " AND ($job IS NULL OR t.job_id = $job) AND ($yardsticks OR NOT t.yardstick) AS inside"
+            f"{source} ORDER BY s.valid_error, t.id",
+            wanted | inside,
+        ).fetchnumpy()
+        places = np.flatnonzero(np.asarray(every["inside"]))
+        kept = places[:limit]
         frame = connection.execute(
-            f"SELECT {_TRIAL_COLUMNS}, j.owner FROM scores s JOIN trials t ON t.id = s.trial_id"
-            " JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
-            " WHERE s.dataset_id = ? AND t.dataset_id = ? AND s.metric = ? ORDER BY s.valid_error, t.id",
-            [int(dataset_id), int(dataset_id), metric],
+            f"SELECT {_TRIAL_COLUMNS}, j.owner{source} AND t.id IN (SELECT unnest($ids)) ORDER BY s.valid_error, t.id",
+            wanted | {"ids": every["id"][kept].tolist()},
         ).df()
-    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
-    frame["pareto"] = pareto(frame["test_error"].to_numpy(), frame["predict_row_s"].to_numpy())
-    return frame if limit is None else frame.head(limit)
+    frame.insert(0, "rank", kept + 1)
+    frame["pareto"] = pareto(np.asarray(every["test_error"]), np.asarray(every["predict_row_s"]))[kept]
+    frame.attrs["n_trials"] = len(places)
+    return frame
+
+
+def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The algorithms and the ids of the jobs that the trials of a dataset have, sorted."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT list_sort(list(DISTINCT algorithm)), list_sort(list(DISTINCT job_id)) FROM trials"
+            " WHERE dataset_id = ?",
+            [int(dataset_id)],
+        ).fetchall()
+    return tuple(rows[0][0] or ()), tuple(rows[0][1] or ())
 
 
 def _metric_of(dataset: datasets.Dataset, metric: str | None) -> str:

@@ -12,23 +12,13 @@ from core.datasets import Dataset
 from pages import shared
 
 
-def best_results() -> dict[int, Any]:
-    """The best trial by valid of each dataset that has one."""
-    found = {}
-    for dataset in datasets.all_datasets():
-        board = results.leaderboard(dataset.id, limit=1)
-        if len(board):
-            found[dataset.id] = board.iloc[0].to_dict()
-    return found
-
-
 def listed() -> None:
     """The registered datasets, each with its best result."""
     known = shared.read(datasets.all_datasets)
     if not known:
         shared.empty("There is no dataset yet. Add a file or a built-in sample.", shared.ADD_DATASET, "Add a dataset")
         return
-    best = shared.read(best_results)
+    best = shared.read(results.best_trials).to_dict("index")
     st.dataframe(
         pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
         column_config={

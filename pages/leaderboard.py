@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import datasets
+from core import datasets, results
 from core.datasets import Dataset
 from core.scoring import METRICS, metrics_for
 from pages import shared, trials
@@ -15,58 +17,55 @@ BARS = 15
 POINTS = 200
 
 
-def filters(dataset: Dataset) -> trials.View:
-    """The filters, which the link keeps."""
+def filters(dataset: Dataset, algorithms: Sequence[str], job_ids: Sequence[int]) -> tuple[str, results.Scope]:
+    """The metric and the filters, which the link keeps."""
     labels = {METRICS[name].label: name for name in metrics_for(dataset.task)}
     shared.asked_choice("metric", list(labels), {name: label for label, name in labels.items()})
-    offered = shared.read(trials.board, dataset.id, trials.View(metrics_for(dataset.task)[0]), shared.BEST_N)
     one, two, three, four = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
     metric = one.selectbox("Metric", list(labels), key="metric", bind="query-params")
-    algorithms = two.multiselect(
-        "Algorithms", offered.algorithms, key="algorithm", bind="query-params", placeholder="All algorithms"
+    chosen = two.multiselect(
+        "Algorithms", algorithms, key="algorithm", bind="query-params", placeholder="All algorithms"
     )
     job = three.selectbox(
-        "Job", [str(job_id) for job_id in offered.job_ids], index=None, key="job", bind="query-params",
-        placeholder="All jobs",
-    )  # fmt: skip
+        "Job", [str(job_id) for job_id in job_ids], index=None, key="job", bind="query-params", placeholder="All jobs"
+    )
     yardsticks = four.toggle(
         "Yardsticks", True, key="yardsticks", bind="query-params",
         help="Two simple models of scikit-learn, fitted by every job, to compare with",
     )  # fmt: skip
-    return trials.View(labels[metric], tuple(sorted(algorithms)), int(job) if job else None, yardsticks)
+    return labels[metric], results.Scope(tuple(sorted(chosen)), int(job) if job else None, yardsticks)
 
 
 def show(dataset: Dataset) -> None:
     """Filters, table and charts of one dataset."""
-    view = filters(dataset)
-    found = shared.read(trials.board, dataset.id, view, shared.BEST_N)
-    if not found.algorithms:
+    algorithms, job_ids = shared.read(results.facets, dataset.id)
+    metric, scope = filters(dataset, algorithms, job_ids)
+    if not algorithms:
         shared.empty("No trial yet on this dataset.", shared.NEW_JOB, "Start a job", dataset=dataset.name)
         return
-    if found.frame.empty:
+    frame = shared.read(results.leaderboard, dataset.id, metric=metric, limit=shared.BEST_N, scope=scope)
+    if frame.empty:
         st.info("No trial fits these filters.", icon=":material/filter_alt_off:")
         return
-    headline(dataset, found, view)
-    trials.table(found.frame, key="board")
-    export(dataset, view)
-    charts(found.frame, view.metric)
+    headline(dataset, len(frame), frame.attrs["n_trials"], metric)
+    trials.table(frame, key="board")
+    export(dataset, metric, scope)
+    charts(frame, metric)
 
 
-def headline(dataset: Dataset, found: trials.Board, view: trials.View) -> None:
+def headline(dataset: Dataset, n_shown: int, n_trials: int, metric: str) -> None:
     """How to read the table."""
-    cut = found.n_trials > len(found.frame)
-    n = f"The best {len(found.frame)} of {found.n_trials:,}" if cut else f"{found.n_trials:,}"
+    n = f"The best {n_shown} of {n_trials:,}" if n_trials > n_shown else f"{n_trials:,}"
     rows = f"{dataset.n_rows['valid']:,} valid rows; scored on the same {dataset.n_rows['test']:,} test rows"
-    trial = "trials" if found.n_trials != 1 else "trial"
-    st.caption(f"{n} {trial}, ranked by {shared.metric_label(view.metric)} on the {rows}, with a 95% interval.")
+    trial = "trials" if n_trials != 1 else "trial"
+    st.caption(f"{n} {trial}, ranked by {shared.metric_label(metric)} on the {rows}, with a 95% interval.")
 
 
-def export(dataset: Dataset, view: trials.View) -> None:
+def export(dataset: Dataset, metric: str, scope: results.Scope) -> None:
     """The table as a file, with all trials of the view."""
     st.download_button(
-        "Export as CSV", lambda: shared.csv_safe(trials.board(dataset.id, view).frame),
-        f"leaderboard_{dataset.name}.csv", "text/csv",
-        icon=":material/download:", on_click="ignore", key="export",
+        "Export as CSV", lambda: shared.csv_safe(results.leaderboard(dataset.id, metric=metric, scope=scope)),
+        f"leaderboard_{dataset.name}.csv", "text/csv", icon=":material/download:", on_click="ignore", key="export",
     )  # fmt: skip
 
 

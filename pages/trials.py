@@ -1,53 +1,17 @@
-"""Trials by the dozen: the best of a dataset, and the table of them, as the leaderboard and a job's page draw it."""
+"""The table of trials, as the leaderboard and a job's page draw it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core import results
 from core.scoring import METRICS
 from pages import shared
 
 _SHOWN = ["open", "rank", "algorithm", "valid", "test", "interval", "error", "fit_s", "predict_us", "size_bytes"]
 _SHOWN += ["pareto", "yardstick", "job_id", "engine", "owner", "candidate"]
-
-
-@dataclass(frozen=True)
-class View:
-    """What the filters ask for."""
-
-    metric: str
-    algorithms: tuple[str, ...] = ()
-    job_id: int | None = None
-    yardsticks: bool = True
-
-
-@dataclass(frozen=True)
-class Board:
-    """The best trials of a view, how many it has in all, and what the dataset's filters can offer."""
-
-    frame: pd.DataFrame
-    n_trials: int
-    algorithms: tuple[str, ...]
-    job_ids: tuple[int, ...]
-
-
-def board(dataset_id: int, view: View, limit: int | None = None) -> Board:
-    """The best trials by the valid rows, or all of them."""
-    frame = results.leaderboard(dataset_id, metric=view.metric)
-    algorithms, job_ids = tuple(sorted(frame["algorithm"].unique())), tuple(sorted(frame["job_id"].unique()))
-    if view.algorithms:
-        frame = frame[frame["algorithm"].isin(view.algorithms)]
-    if view.job_id is not None:
-        frame = frame[frame["job_id"] == view.job_id]
-    if not view.yardsticks:
-        frame = frame[~frame["yardstick"]]
-    best = frame if limit is None else frame.head(limit)
-    return Board(best.reset_index(drop=True), len(frame), algorithms, tuple(int(job_id) for job_id in job_ids))
 
 
 def table(frame: pd.DataFrame, *, key: str) -> None:

@@ -11,9 +11,9 @@ from runner.launch import Context, Executor
 
 def automl(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     """H2O AutoML on a table."""
-    from runner.automl import engine
+    from runner.automl.engine import run
 
-    return engine.run(spec, context)
+    return run(spec, context)
 
 
 EXECUTORS: dict[str, Executor] = {"automl": automl}

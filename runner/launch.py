@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import portalocker
+import psutil
 
 from core import datasets, db, events, specs
 from core.jobs import Job
@@ -113,8 +114,10 @@ def is_alive(directory: Path) -> bool:
 
 
 def request_cancel(directory: Path) -> None:
-    """Ask the job to stop; its supervisor ends it by force after a grace period."""
-    (directory / "cancel").touch()
+    """Ask the job to stop; its supervisor ends it by force after a grace period, counted from the first request."""
+    wish = directory / "cancel"
+    if not wish.exists():
+        wish.touch()
 
 
 def stop(directory: Path) -> None:
@@ -155,9 +158,23 @@ def read_exit(directory: Path) -> Exit:
 
 
 def clean(directory: Path) -> None:
-    """Remove what an ended attempt left behind that nobody reads any more (its artifacts are kept elsewhere)."""
+    """Remove what an ended attempt left behind that nobody reads any more (its artifacts are kept elsewhere).
+
+    Its supervisor has ended its processes; where that was killed too, those that work in its tmp/ are ended here.
+    """
+    for process in psutil.process_iter(["cmdline"]):
+        if any(f"{directory}/tmp" in part for part in process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     for name in ("tmp", "artifacts"):
         shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Clean up after every attempt that no longer lives; for the start of a runner."""
+    for directory in (db.home() / "jobs").glob("*-*"):
+        if (directory / "tmp").exists() and not is_alive(directory):
+            clean(directory)
 
 
 def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:

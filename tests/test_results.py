@@ -124,6 +124,13 @@ def test_the_performance_table_takes_the_trial_that_valid_chose(job: Job, datase
     assert table.loc[dataset.name, "GLM"] == 0.1
 
 
+def test_the_best_trial_of_each_dataset_is_the_one_that_valid_chose(job: Job, dataset: Dataset) -> None:
+    assert len(results.best_trials()) == 0
+    results.record(job, [trial("a", error=0.3), trial("b", error=0.25, algorithm="GLM")])
+    best = results.best_trials().loc[dataset.id]
+    assert (best.algorithm, best.metric, best.test) == ("GLM", "auc", 0.75)
+
+
 def test_an_artifact_that_is_kept_twice_is_stored_once(home: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"same")

@@ -55,7 +55,7 @@ def values(path: Path, encoding: str = "utf-8") -> list[list[object]]:
         ("a,b\n1,2\n".encode("utf-16"), ["UTF-16", "choose the encoding utf-16"]),
         (b"name,b\nok,2\ncaf\xe9,3\n", ["0xe9 on line 3", "byte 15", "latin-1"]),
         (b"PAR1" + bytes(200), ["not a whole Parquet file"]),
-        (",".join(f"c{i}" for i in range(5_001)).encode() + b"\n", ["5,001 columns", "5,000"]),
+        (",".join(f"c{i}" for i in range(2_001)).encode() + b"\n", ["2,001 columns", "2,000"]),
     ],
 )
 def test_an_unreadable_file_is_refused_with_the_place_and_the_remedy(home, tmp_path, content, parts):

