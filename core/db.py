@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ _migrated: set[Path] = set()
 
 def home() -> Path:
     """The data directory: METASCOUT_HOME, by default ./metascout-data. It is made if missing."""
-    path = Path(os.environ.get("METASCOUT_HOME", "metascout-data")).expanduser().resolve()
+    return _made(os.environ.get("METASCOUT_HOME", "metascout-data"))
+
+
+@cache  # each transaction asks
+def _made(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
     if any(part.startswith(".") for part in path.parts):
         raise MetascoutError(f"METASCOUT_HOME is {path}: H2O refuses paths with a hidden folder. Choose another.")
     try:
@@ -49,7 +55,8 @@ def home() -> Path:
 
 def store_path() -> Path:
     """The database file: METASCOUT_STORE, by default metascout.duckdb in the data directory."""
-    return Path(os.environ.get("METASCOUT_STORE") or home() / "metascout.duckdb").resolve()
+    given = os.environ.get("METASCOUT_STORE")
+    return Path(given).resolve() if given else home() / "metascout.duckdb"
 
 
 @contextmanager

@@ -35,15 +35,20 @@ def sample() -> datasets.Dataset:
     return datasets.add_sample("breast_cancer")
 
 
-def times_ms(*functions: Callable[[], object], rounds: int) -> list[list[float]]:
-    """Milliseconds of each call, the functions in turn, after one round that is not counted."""
+def times_ms(*functions: Callable[[], object], rounds: int, block: int = 1) -> list[list[float]]:
+    """Milliseconds of each call, the functions in turn, after one turn that is not counted.
+
+    With `block`, each turn is so many calls on end, of which the first is not counted: it pays for what the other
+    function did to the processor's caches.
+    """
     measured: list[list[float]] = [[] for _ in functions]
-    for round_number in range(rounds + 1):
+    for turn in range(rounds + 1):
         for function, times in zip(functions, measured, strict=True):
-            begin = time.perf_counter()
-            function()
-            if round_number:
-                times.append((time.perf_counter() - begin) * 1000)
+            for call in range(block):
+                begin = time.perf_counter()
+                function()
+                if turn and (call or block == 1):
+                    times.append((time.perf_counter() - begin) * 1000)
     return measured
 
 

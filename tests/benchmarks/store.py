@@ -34,7 +34,7 @@ def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home() as folder:
         sample()
-        read, fresh = times_ms(_read, _fresh_instance, rounds=200)
+        read, fresh = times_ms(_read, _fresh_instance, rounds=20, block=11)
         yield "read through db.transaction()", told(read)
         yield "read by opening a fresh DuckDB instance", told(fresh)
         yield "fresh instance / transaction (median)", f"{statistics.median(fresh) / statistics.median(read):.1f}x"
