@@ -15,7 +15,8 @@ import pandas as pd
 from core.errors import InputError
 from core.tables import Declared, Finding, Staged, connect, disk_full_told, frame
 
-ColumnType = Literal["numeric", "categorical", "datetime", "text", "ignored"]
+ColumnType = Literal["numeric", "categorical", "datetime", "text", "image", "ignored"]
+TABLE_TYPES: tuple[ColumnType, ...] = tuple(kind for kind in get_args(ColumnType) if kind != "image")
 MAX_CATEGORIES = 1_000
 MIN_ROWS = 20
 SAMPLE_ROWS = 20_000
@@ -39,6 +40,7 @@ class Column:
     cardinality: int
     histogram: tuple[int, ...]  # up to 16 bins of a number, or the counts of the 16 commonest values
     examples: tuple[str, ...]  # up to 3
+    shape: tuple[int, int, int] | None = None  # of an image column: height, width, channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,8 @@ def _checked(staged: Staged, types: Mapping[str, ColumnType]) -> Mapping[str, Co
     for name, kind in types.items():
         if name not in staged.names:
             raise InputError(f"There is no column {name!r}. The columns are {', '.join(staged.names[:20])}.")
-        if kind not in get_args(ColumnType):
-            raise InputError(f"{name!r} cannot be {kind!r}. Choose one of {', '.join(get_args(ColumnType))}.")
+        if kind not in TABLE_TYPES:
+            raise InputError(f"{name!r} cannot be {kind!r}. Choose one of {', '.join(TABLE_TYPES)}.")
         item = measure(staged)[staged.names.index(name)]
         if kind != "ignored" and _n_usable(item, kind) == 0:
             raise InputError(f"{name!r} has no value that is {kind}. Choose another type, or ignored.")

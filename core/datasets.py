@@ -9,15 +9,16 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from core import columns as column_module
-from core import db, samples, splits, tables, target
+from core import db, images, imagesets, samples, splits, tables, target
 from core.columns import Column, ColumnType
 from core.errors import InputError
 from core.samples import SAMPLES
@@ -26,9 +27,11 @@ from core.tables import ENCODINGS, Finding
 
 __all__ = [
     "ENCODINGS", "SAMPLES", "SPLITS", "Column", "ColumnType", "Dataset", "Finding", "Inspection", "Split",
-    "add_sample", "all_datasets", "check", "export_csv", "from_json", "get", "inspect", "load", "register", "to_json",
+    "add_sample", "all_datasets", "check", "export_csv", "from_json", "get", "inspect", "load", "load_images",
+    "register", "register_images", "to_json",
 ]  # fmt: skip
 
+Modality = Literal["table", "text", "image"]
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -42,11 +45,12 @@ _STORED += ", source, owner, created_at"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A registered table: cleaned, fingerprinted and split once; `table` is a Parquet file.
+    """A registered table or set of images: cleaned, fingerprinted and split once; `table` is a Parquet file.
 
     The Parquet's columns are the keys (c0, c1, ...) of all columns that are not ignored, the target among them,
     then `split` ('train', 'valid' or 'test') and `row` (the row's number in the file, from 0).
     numeric -> DOUBLE, categorical and text -> VARCHAR, datetime -> TIMESTAMP; a missing value is NULL.
+    image -> BLOB, the raw uint8 values in rows, channels last; the column's `shape` says of what size.
     """
 
     id: int
@@ -73,6 +77,12 @@ class Dataset:
     def features(self) -> tuple[Column, ...]:
         """The columns to predict from."""
         return tuple(c for c in self.columns if c.type != "ignored" and c.name != self.target)
+
+    @property
+    def modality(self) -> Modality:
+        """What there is to learn from: images, texts and nothing else, or a table."""
+        types = {column.type for column in self.features}
+        return "image" if "image" in types else "text" if types == {"text"} else "table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +150,45 @@ def register(
     The same content and choices under the same name give the dataset that exists. Raises InputError for what cannot
     be used, among it a name that other content has, and MetascoutError when the disk is full.
     """
-    name = name.strip()
-    if not _NAME.fullmatch(name):
-        raise InputError(f"The name {name!r} cannot be used: 1 to 80 letters, digits, spaces, _ - and dots.")
+    name = _checked_name(name)
     staged = tables.stage(path, encoding)
     verdict, findings = _judge(staged, target, task, types, drop_rare_classes)
     fingerprint = _fingerprint(staged, verdict, encoding, seed, drop_rare_classes)
     if existing := _existing(name, fingerprint):
         return existing
-    table = _write_table(staged, verdict, fingerprint, seed)
+    table = _stored(fingerprint, lambda work: _write_table(staged, verdict, seed, work))
     dataset = Dataset(
         0, name, target, verdict.task, verdict.labels, verdict.columns, _count(table), seed, fingerprint, table,
         findings, source or Path(path).name, owner, time.time(),
+    )  # fmt: skip
+    return _insert(dataset)
+
+
+def register_images(
+    path: Path,
+    *,
+    name: str,
+    seed: int = 1,
+    side: int | None = None,
+    drop_rare_classes: bool = False,
+    owner: str = "local",
+    source: str | None = None,
+) -> Dataset:
+    """Convert, split and store a ZIP of class folders, an .npz or a Parquet of images as a dataset, and return it.
+
+    `side` in pixels makes all images squares of it; None keeps the size that all share, else takes their median
+    side, at most 64. A test part of the file's own stays the test split. Raises as `register` does.
+    """
+    name = _checked_name(name)
+    staged = images.stage(path, side)
+    verdict = imagesets.judge(staged, drop_rare_classes)
+    fingerprint = imagesets.fingerprint(staged, seed, drop_rare_classes)
+    if existing := _existing(name, fingerprint):
+        return existing
+    table = _stored(fingerprint, lambda work: imagesets.write(staged, verdict, seed, work))
+    dataset = Dataset(
+        0, name, staged.label_name, verdict.task, tuple(verdict.counts), imagesets.columns(staged, verdict),
+        _count(table), seed, fingerprint, table, verdict.findings, source or Path(path).name, owner, time.time(),
     )  # fmt: skip
     return _insert(dataset)
 
@@ -160,14 +197,14 @@ def add_sample(name: str, *, owner: str = "local") -> Dataset:
     """Register a built-in sample, one of SAMPLES, under its own name. Raises InputError for an unknown one."""
     if name not in SAMPLES:
         raise InputError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES)}.")
-    sample = SAMPLES[name]
-    path = tables.temporary() / f"{name}.{uuid.uuid4().hex}.csv"
+    sample, path = SAMPLES[name], tables.temporary() / f"{name}.{uuid.uuid4().hex}"
+    about: dict[str, Any] = {"name": name, "owner": owner, "source": "scikit-learn sample"}
     try:
         with tables.disk_full_told():
-            samples.frame(name).to_csv(path, index=False)
-        return register(
-            path, name=name, target=sample.target, task=sample.task, owner=owner, source="scikit-learn sample"
-        )
+            samples.write(name, path)
+        if sample.images:
+            return register_images(path, **about)
+        return register(path, target=sample.target, task=sample.task, **about)
     finally:
         path.unlink(missing_ok=True)
 
@@ -198,6 +235,13 @@ def load(dataset: Dataset, split: Split | None = None) -> pd.DataFrame:
     # Not "= ANY", which DuckDB turns into a join that loses the order.
     query = "SELECT * EXCLUDE split FROM read_parquet(?) WHERE list_contains(?, split)"
     return tables.frame(query, [str(dataset.table), [split] if split else list(SPLITS)]).set_index("row")
+
+
+def load_images(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The images of one split, uint8 [N, H, W, C], and their classes as int64 codes into `labels`; in file order."""
+    shape = next(column.shape for column in dataset.columns if column.shape)
+    found, labels = images.load(dataset.table, shape, split, dataset.n_rows[split])
+    return found, pd.Categorical(labels, categories=list(dataset.labels)).codes.astype(np.int64)
 
 
 def export_csv(dataset: Dataset, split: Split, path: Path) -> int:
@@ -237,8 +281,10 @@ def from_json(text: str) -> Dataset:
 
 
 def _columns(bodies: list[dict[str, Any]]) -> tuple[Column, ...]:
-    listed = ("histogram", "examples")
-    return tuple(Column(**body | {key: tuple(body[key]) for key in listed}) for body in bodies)
+    plain: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()} for body in bodies
+    ]
+    return tuple(Column(**body) for body in plain)
 
 
 def _from_row(row: tuple[Any, ...]) -> Dataset:
@@ -282,6 +328,12 @@ def _insert(dataset: Dataset) -> Dataset:
             names = _STORED.removeprefix("id, ")
             connection.execute(f"INSERT INTO datasets ({names}) VALUES ({marks})", values)
     return _existing(dataset.name, dataset.fingerprint) or get(dataset.name)
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name.strip()):
+        raise InputError(f"The name {name!r} cannot be used: 1 to 80 letters, digits, spaces, _ - and dots.")
+    return name.strip()
 
 
 def _judge(
@@ -334,8 +386,13 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
 
 
-def _write_table(staged: tables.Staged, verdict: target.Verdict, fingerprint: str, seed: int) -> Path:
-    """The cleaned, split table in its final place, whole or not at all."""
+def _write_table(staged: tables.Staged, verdict: target.Verdict, seed: int, work: Path) -> None:
+    _clean(staged, verdict, work / "clean.parquet")
+    _add_split(work, verdict, seed)
+
+
+def _stored(fingerprint: str, write: Callable[[Path], None]) -> Path:
+    """The split table in its final place, whole or not at all; `write` leaves it in a folder as table.parquet."""
     folder = db.home() / "datasets" / fingerprint
     if (folder / "table.parquet").exists():  # another name has the same content and choices
         return folder / "table.parquet"
@@ -343,8 +400,7 @@ def _write_table(staged: tables.Staged, verdict: target.Verdict, fingerprint: st
     try:
         with tables.disk_full_told():
             work.mkdir()
-            _clean(staged, verdict, work / "clean.parquet")
-            _add_split(work, verdict, seed)
+            write(work)
             _keep(work / "table.parquet")
             folder.mkdir(parents=True, exist_ok=True)
             os.replace(work / "table.parquet", folder / "table.parquet")
@@ -389,7 +445,6 @@ def _keep(path: Path) -> None:
 
 
 def _count(table: Path) -> dict[Split, int]:
-    with tables.connect() as connection:
-        rows = connection.execute("SELECT split, count(*) FROM read_parquet(?) GROUP BY split", [str(table)])
-        counts = dict(rows.fetchall())
-    return {split: counts.get(split, 0) for split in SPLITS}
+    query = "SELECT split, count(*) AS n FROM read_parquet(?) GROUP BY split"
+    counts = tables.frame(query, [str(table)]).set_index("split")["n"]
+    return {split: int(counts.get(split, 0)) for split in SPLITS}

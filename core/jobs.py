@@ -91,6 +91,10 @@ def _check_priority(priority: int) -> None:
 
 def _check_fits(spec: specs.Spec) -> None:
     dataset = datasets.get(spec.dataset_id)
+    if spec.kind == "automl" and dataset.modality == "image":
+        raise InputError(
+            f"AutoML learns from tables, and {dataset.name!r} holds images: choose another kind of job or dataset."
+        )
     if spec.metric is not None and spec.metric not in metrics_for(dataset.task):
         allowed = ", ".join(METRICS[name].label for name in metrics_for(dataset.task))
         raise InputError(

@@ -1,9 +1,11 @@
-"""Samples: small tables that come with scikit-learn, so that the first minute needs no file."""
+"""Samples: small tables and images that come with scikit-learn, so that the first minute needs no file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from core.scoring import Task
@@ -11,11 +13,12 @@ from core.scoring import Task
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A built-in table: what it is, in a line, its target and its task."""
+    """A built-in table or set of images: what it is, in a line, its target and its task."""
 
     about: str
     target: str
     task: Task
+    images: bool = False
 
 
 SAMPLES: dict[str, Sample] = {
@@ -23,9 +26,22 @@ SAMPLES: dict[str, Sample] = {
     "wine": Sample("178 wines, 13 chemical measures; one of three growers", "grower", "multiclass"),
     "iris": Sample("150 flowers, 4 lengths; one of three species", "species", "multiclass"),
     "digits": Sample("1,797 handwritten digits of 8 x 8 pixels", "digit", "multiclass"),
+    "digits_images": Sample("The same digits as images, to search a network for", "label", "multiclass", images=True),
     "diabetes": Sample("442 patients, 10 measures; progression after a year", "progression", "regression"),
     "friedman": Sample("2,000 generated rows, 10 features of which 5 matter, with noise", "y", "regression"),
 }
+
+
+def write(name: str, path: Path) -> None:
+    """Write the sample as a user would bring it: a CSV file, or an .npz of images. Raises KeyError as `frame` does."""
+    if SAMPLES[name].images:
+        from sklearn import datasets
+
+        digits = datasets.load_digits()
+        with path.open("wb") as file:  # as numpy would add .npz to the name
+            np.savez(file, images=(digits.images * 255 / 16).round().astype(np.uint8), labels=digits.target)
+    else:
+        frame(name).to_csv(path, index=False)
 
 
 def frame(name: str) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def stage(path: Path, encoding: str = "utf-8") -> Staged:
     content = _scan(path, encoding)
     folder = temporary() / "staged" / f"{content.sha256}-{encoding}"
     if not folder.exists():
-        _sweep(folder.parent)
+        sweep(folder.parent)
         _parse(path, encoding, content, folder)
     os.utime(folder)
     return _about(folder)
@@ -158,7 +158,8 @@ def _about(folder: Path) -> Staged:
     return Staged(parquet=folder / "table.parquet", names=names, declared=declared, findings=findings, **body)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
+    """Delete what in the folder of staged files nobody has needed for a day."""
     for entry in folder.iterdir() if folder.exists() else ():
         if time.time() - entry.stat().st_mtime > _KEEP_S:
             shutil.rmtree(entry, ignore_errors=True)

@@ -61,7 +61,7 @@ def judge(
         n_kept = _n_numbers(target, item, numeric)
     else:
         counts = _class_counts(staged, sql, target)
-        labels, dropped = _classes(counts, target, drop_rare_classes)
+        labels, dropped = classes(counts, target, drop_rare_classes)
         n_kept = sum(labels.values())
         settled = _class_task(task, labels, target)
     if n_kept < MIN_ROWS:
@@ -120,16 +120,23 @@ def _class_counts(staged: Staged, sql: str, target: str) -> dict[str, int]:
         return dict(connection.execute(query, [str(staged.parquet)]).fetchall())
 
 
-def _classes(counts: dict[str, int], target: str, drop_rare: bool) -> tuple[dict[str, int], tuple[str, ...]]:
+def classes(
+    counts: dict[str, int], target: str, drop_rare: bool, *, unit: str = "rows"
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The counts of the classes that are large enough, and the other classes, which `drop_rare` leaves out.
+
+    Raises InputError that names the rare classes otherwise, or where fewer than two classes are left.
+    """
     rare = {label: n for label, n in sorted(counts.items()) if n < MIN_CLASS_ROWS}
     if rare and not drop_rare:
         told = ", ".join(f"{label!r} ({n})" for label, n in list(rare.items())[:5])
         what = f"{len(rare)} classes of {target!r} have" if len(rare) > 1 else f"A class of {target!r} has"
-        remedy = "Add rows, or choose to drop rare classes"
-        raise InputError(f"{what} fewer than {MIN_CLASS_ROWS} rows: {told}. {remedy}.")
+        remedy = f"Add {unit}, or choose to drop rare classes"
+        raise InputError(f"{what} fewer than {MIN_CLASS_ROWS} {unit}: {told}. {remedy}.")
     kept = {label: n for label, n in counts.items() if label not in rare}
     if len(kept) < 2:
-        raise InputError(f"{target!r} has {len(kept)} class with {MIN_CLASS_ROWS} rows or more. Choose another target.")
+        remedy = "Choose another target" if unit == "rows" else f"Add {unit}"
+        raise InputError(f"{target!r} has {len(kept)} class with {MIN_CLASS_ROWS} {unit} or more. {remedy}.")
     return kept, tuple(rare)
 
 
@@ -160,17 +167,24 @@ def _findings(
             f"{item.n_present - n_kept:,} rows of {len(dropped)} rare classes ({', '.join(dropped[:5])}) are dropped."
         )
         found.append(Finding("rare_classes", text, name))
-    if labels and (smallest := min(labels.values())) < _RARE_FRAC * n_kept:
-        label = min(labels, key=lambda key: (labels[key], key))
-        text = f"The class {label!r} has {smallest:,} of {n_kept:,} rows: prefer AUC or balanced accuracy to accuracy."
-        found.append(Finding("imbalance", text, name))
-    if n_kept < _FEW_ROWS:
-        text = f"Only {n_kept:,} rows are usable: scores will have wide intervals. Add rows if you can."
-        found.append(Finding("few_rows", text))
+    found += balance(labels, n_kept, name)
     n_features = sum(c.type != "ignored" and c.key != column.key for c in columns)
     if n_features > n_kept:
         text = f"There are more columns ({n_features:,}) than rows ({n_kept:,}): chance patterns are likely."
         found.append(Finding("many_columns", text))
+    return found
+
+
+def balance(labels: dict[str, int], n_kept: int, name: str, *, unit: str = "rows") -> list[Finding]:
+    """What is to be said of the sizes of the classes (none for regression) and of the whole."""
+    found = []
+    if labels and (smallest := min(labels.values())) < _RARE_FRAC * n_kept:
+        label = min(labels, key=lambda key: (labels[key], key))
+        told = f"The class {label!r} has {smallest:,} of {n_kept:,} {unit}"
+        found.append(Finding("imbalance", f"{told}: prefer AUC or balanced accuracy to accuracy.", name))
+    if n_kept < _FEW_ROWS:
+        text = f"Only {n_kept:,} {unit} are usable: scores will have wide intervals. Add {unit} if you can."
+        found.append(Finding("few_rows", text))
     return found
 
 

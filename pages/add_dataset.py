@@ -8,11 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, uploads
+from core import datasets, imagesets, uploads
+from core import images as image_files
 from core.datasets import ColumnType, Dataset, Finding, Inspection
-from core.errors import MetascoutError
+from core.errors import InputError, MetascoutError
+from core.images import SIDES, Staged
+from core.imagesets import Verdict
 from core.scoring import Task
-from pages import columns, shared
+from pages import columns, images, shared
 
 
 def add_sample() -> None:
@@ -30,12 +33,13 @@ def done(dataset: Dataset) -> None:
 
 
 def add_file() -> None:
-    """A CSV or Parquet file, looked at before it is registered."""
+    """A table or a file of images, looked at before it is registered."""
     left, right = st.columns([3, 1], vertical_alignment="top")
     with left:
         uploaded = st.file_uploader(
-            "CSV or Parquet file", type=["csv", "tsv", "txt", "parquet"], key="upload",
-            help="Up to 1 GB. The first row of a CSV file names the columns. The file stays on this machine.",
+            "CSV, Parquet or images (ZIP, npz)", type=["csv", "tsv", "txt", "parquet", "zip", "npz"], key="upload",
+            help="Up to 1 GB. The first row of a CSV file names the columns. A ZIP file has a folder for each class "
+            "of images. The file stays on this machine.",
         )  # fmt: skip
     with right:
         encoding = st.selectbox("Encoding of CSV", datasets.ENCODINGS, key="encoding")
@@ -43,6 +47,9 @@ def add_file() -> None:
         return
     try:
         path = uploads.receive(uploaded)
+        if holds_images(path):
+            add_images(uploaded, path)
+            return
         with st.spinner("Reading the file"):
             inspection = inspect(path, encoding)
     except MetascoutError as error:
@@ -52,6 +59,53 @@ def add_file() -> None:
     types = column_types(inspection)
     with shared.sentences():
         choices(uploaded, inspection, types)
+
+
+@st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
+def holds_images(path: Path) -> bool:
+    """Whether the file is one of images; an upload never changes."""
+    return image_files.holds_images(path)
+
+
+@st.cache_data(ttl=3600, max_entries=64, show_spinner="Reading and converting the images")
+def judge(path: Path, side: int | None, drop: bool) -> tuple[Staged, Verdict | str]:
+    """The converted images, and what they are good for, or why for nothing; converted once for all reruns."""
+    staged = image_files.stage(path, side)
+    try:
+        return staged, imagesets.judge(staged, drop)
+    except InputError as error:
+        return staged, str(error)
+
+
+def add_images(uploaded: Any, path: Path) -> None:
+    """Images by class: examples, their size, the guard rails, and the button. Raises what reading them raises."""
+    left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
+    side = left.number_input(
+        "Side, pixels", *SIDES, None, 1, key=f"side_{path.name}", placeholder="As found",
+        help="All images become squares of this side, each kept whole. Left empty, images of one size keep it; others "
+        "take their median side, at most 64. Smaller images train faster.",
+    )  # fmt: skip
+    name = middle.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{path.name}")
+    drop = right.toggle(
+        "Leave out rare classes", key=f"drop_{path.name}",
+        help="Classes with fewer than 3 different images cannot be in train, valid and test at once.",
+    )  # fmt: skip
+    staged, verdict = judge(path, side, drop)
+    st.caption(f"{staged.n_images:,} images of {images.told(staged.shape)}")
+    if isinstance(verdict, str):
+        st.error(shared.plain(verdict), icon=":material/block:")
+    else:
+        columns.findings(verdict.findings)
+    if st.button(
+        "Register", type="primary", icon=":material/check:", disabled=isinstance(verdict, str), key="register"
+    ):
+        with st.spinner("Splitting the images"):
+            dataset = datasets.register_images(
+                path, name=name, side=side, drop_rare_classes=drop, owner=shared.user(), source=uploaded.name
+            )
+        done(dataset)
+    st.subheader("Classes")
+    images.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
 
 
 def named(sentence: str, uploaded: Any) -> str:
@@ -156,7 +210,7 @@ def stem(name: str) -> str:
 
 
 st.title("Add dataset")
-st.caption("A table is cleaned and split once into train, valid and test rows; every job on it uses this split.")
+st.caption("A dataset is cleaned and split once into train, valid and test rows; every job on it uses this split.")
 FILE, SAMPLE = "A file", "A built-in sample"
 way = st.segmented_control("From", [FILE, SAMPLE], default=FILE, required=True, key="way", bind="query-params")
 if way == FILE:

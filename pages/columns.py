@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.datasets import Column, ColumnType, Finding
+from core.columns import TABLE_TYPES
+from core.datasets import Column, Finding
 from pages import shared
 
 _ICONS = {"leak": ":material/water_drop:", "imbalance": ":material/balance:", "constant": ":material/block:"}
@@ -33,7 +34,7 @@ def config(*, editable: bool) -> dict[str, Any]:
     """How the table of columns is drawn."""
     types: Any = st.column_config.TextColumn("Type")
     if editable:
-        types = st.column_config.SelectboxColumn("Type", options=list(get_args(ColumnType)), required=True)
+        types = st.column_config.SelectboxColumn("Type", options=list(TABLE_TYPES), required=True)
     return {
         "name": st.column_config.TextColumn("Column", pinned=True),
         "type": types,

@@ -11,7 +11,7 @@ import streamlit as st
 from core import datasets
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
-from pages import columns, shared
+from pages import columns, images, shared
 
 
 def asked() -> Dataset:
@@ -33,11 +33,16 @@ def show(dataset: Dataset) -> None:
         shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
     split(dataset)
     columns.findings(dataset.findings)
-    st.subheader("Columns")
-    st.dataframe(
-        columns.frame(dataset.columns), column_config=columns.config(editable=False), hide_index=True,
-        height="content" if len(dataset.columns) <= 15 else 560, key="columns", alt="Columns of the dataset",
-    )  # fmt: skip
+    if shape := dataset.features[0].shape:
+        st.subheader("Images")
+        counts = class_counts(dataset.table, dataset.target_column.key).sum(axis=1).to_dict()
+        images.grid(dataset.table, shape, counts)
+    else:
+        st.subheader("Columns")
+        st.dataframe(
+            columns.frame(dataset.columns), column_config=columns.config(editable=False), hide_index=True,
+            height="content" if len(dataset.columns) <= 15 else 560, key="columns", alt="Columns of the dataset",
+        )  # fmt: skip
     if dataset.labels:
         classes(dataset)
     st.caption(f"Fingerprint {dataset.fingerprint[:16]}, split with seed {dataset.seed}")
@@ -53,9 +58,11 @@ def split(dataset: Dataset) -> None:
             share = f"{n / total:.0%} of rows"
             st.metric(f"{name.capitalize()} rows", f"{n:,}", share, delta_color="off", delta_arrow="off", border=True,
                       help=told[name])  # fmt: skip
-        used, n_columns = len(dataset.features), len(dataset.columns)
-        st.metric("Features", f"{used:,}", f"of {n_columns:,} columns", delta_color="off", delta_arrow="off",
-                  border=True)  # fmt: skip
+        if shape := dataset.features[0].shape:
+            title, value, note = "Image", f"{shape[1]} x {shape[0]}", "grey" if shape[2] == 1 else "RGB"
+        else:
+            title, value, note = "Features", f"{len(dataset.features):,}", f"of {len(dataset.columns):,} columns"
+        st.metric(title, value, note, delta_color="off", delta_arrow="off", border=True)
 
 
 @st.cache_data(ttl=3600, max_entries=32, show_spinner=False)

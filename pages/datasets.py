@@ -46,7 +46,7 @@ def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
     """A dataset as a row of the list."""
     result = f"{shared.metric_label(best['metric'])} {shared.number(best['test'])}, {best['algorithm']}" if best else ""
     return {
-        "open": f":material/table: {dataset.name}",
+        "open": f":material/{'image' if dataset.modality == 'image' else 'table'}: {dataset.name}",
         "Task": shared.TASKS[dataset.task],
         "Target": dataset.target,
         "rows": sum(dataset.n_rows.values()),

@@ -28,8 +28,8 @@ class Rows:
 
 
 def usable(dataset: Dataset) -> tuple[Column, ...]:
-    """The columns that H2O and the yardstick predict from: no text."""
-    return tuple(column for column in dataset.features if column.type != "text")
+    """The columns that H2O and the yardstick predict from: no text, no image."""
+    return tuple(column for column in dataset.features if column.type not in ("text", "image"))
 
 
 def read(dataset: Dataset, split: Split) -> Rows:
