@@ -18,6 +18,7 @@ def listed() -> None:
     if not known:
         shared.empty("There is no dataset yet. Add a file or a built-in sample.", shared.ADD_DATASET, "Add a dataset")
         return
+    shared.link(shared.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
     best = shared.read(results.best_trials).to_dict("index")
     st.dataframe(
         pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
