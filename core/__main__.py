@@ -86,7 +86,7 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _show_jobs(options: argparse.Namespace) -> None:
-    frame = jobs.overview()
+    frame = jobs.overview(limit=None)
     columns = ["id", "status", "kind", "dataset", "owner", "priority", "fraction", "elapsed_s", "n_trials", "error"]
     _print(frame if options.json else frame[columns], options.json)
 
@@ -97,7 +97,7 @@ def _cancel(options: argparse.Namespace) -> None:
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:
-    dataset = datasets.get(int(options.dataset) if options.dataset.isdigit() else options.dataset)
+    dataset = datasets.get(options.dataset)
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)

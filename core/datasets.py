@@ -163,7 +163,7 @@ def add_sample(name: str, *, owner: str = "local") -> Dataset:
     sample = SAMPLES[name]
     path = tables.temporary() / f"{name}.{uuid.uuid4().hex}.csv"
     try:
-        with tables.disk_full_told():
+        with db.disk_full_told():
             samples.frame(name).to_csv(path, index=False)
         return register(
             path, name=name, target=sample.target, task=sample.task, owner=owner, source="scikit-learn sample"
@@ -213,7 +213,7 @@ def export_csv(dataset: Dataset, split: Split, path: Path) -> int:
     quoted = f", FORCE_QUOTE ({texts})" if texts else ""
     query = f"""COPY (SELECT {select} FROM read_parquet(?) WHERE split = ?)
         TO ? (FORMAT csv, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR ''{quoted})"""
-    with tables.disk_full_told(), tables.connect(len(used)) as connection:
+    with db.disk_full_told(), tables.connect(len(used)) as connection:
         return connection.execute(query, [str(dataset.table), split, str(path)]).fetchall()[0][0]
 
 
@@ -304,7 +304,7 @@ def _duplicates(staged: tables.Staged, described: tuple[Column, ...]) -> tuple[F
     keys = ", ".join(column.key for column in described if column.type != "ignored")
     if not keys:
         return ()
-    with tables.disk_full_told(), tables.connect(len(described)) as connection:
+    with db.disk_full_told(), tables.connect(len(described)) as connection:
         query = f"SELECT count(*) - count(DISTINCT hash({keys})) FROM read_parquet(?)"
         n_rows = connection.execute(query, [str(staged.parquet)]).fetchall()[0][0]
     if not n_rows:
@@ -341,7 +341,7 @@ def _write_table(staged: tables.Staged, verdict: target.Verdict, fingerprint: st
         return folder / "table.parquet"
     work = tables.temporary() / f"table.{uuid.uuid4().hex}"
     try:
-        with tables.disk_full_told():
+        with db.disk_full_told():
             work.mkdir()
             _clean(staged, verdict, work / "clean.parquet")
             _add_split(work, verdict, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -86,12 +87,19 @@ def _gpus() -> tuple[Any, ...]:
 
 
 def _gpu_usage(handle: Any) -> dict[str, Any]:
+    """A GPU's name, use and memory; None for what its driver does not tell (slices of a GPU, for instance)."""
     import pynvml
 
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    def told(read: Callable[[Any], Any]) -> Any:
+        try:
+            return read(handle)
+        except pynvml.NVMLError:
+            return None
+
+    rates, memory = told(pynvml.nvmlDeviceGetUtilizationRates), told(pynvml.nvmlDeviceGetMemoryInfo)
     return {
-        "name": pynvml.nvmlDeviceGetName(handle),
-        "use_frac": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
-        "memory_used_bytes": memory.used,
-        "memory_bytes": memory.total,
+        "name": told(pynvml.nvmlDeviceGetName) or "GPU",
+        "use_frac": rates and rates.gpu / 100,
+        "memory_used_bytes": memory and memory.used,
+        "memory_bytes": memory and memory.total,
     }

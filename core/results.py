@@ -37,8 +37,9 @@ def record(
     """
     events = list(events)
     now = time.time()
-    stamped = list(zip(events, times or [now] * len(events), strict=True))
-    kept = {event.path: artifacts.keep(Path(event.path)) for event in events if isinstance(event, Artifact)}
+    stamped: list[tuple[Event, float]] = list(zip(events, times or [now] * len(events), strict=True))
+    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact)}
+    stamped += [(lost, now) for lost in kept.values() if isinstance(lost, Message)]
     with db.transaction(write=True) as connection:
         rows = connection.execute(
             "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
@@ -52,12 +53,20 @@ def record(
         for event, happened_at in stamped:
             if isinstance(event, TrialDone):
                 _record_trial(connection, job, event, happened_at)
-            elif isinstance(event, Artifact):
+            elif isinstance(event, Artifact) and isinstance(file := kept[event.path], tuple):
                 connection.execute(
                     "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [job.id, job.attempt, event.candidate, event.name, event.kind, *kept[event.path], happened_at],
+                    [job.id, job.attempt, event.candidate, event.name, event.kind, *file, happened_at],
                 )
     return True
+
+
+def _kept(artifact: Artifact) -> tuple[str, int] | Message:
+    """The hash and size of a kept file, or the line of the log that says why there is none."""
+    try:
+        return artifacts.keep(Path(artifact.path))
+    except InputError as error:
+        return Message(str(error), "warning")
 
 
 def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
@@ -198,8 +207,11 @@ def trials_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
-def recent_trials(limit: int = 8) -> pd.DataFrame:
-    """The best trial of each of the last jobs that succeeded: job_id, dataset, algorithm, metric, test, finished_at."""
+def recent_results(limit: int = 8) -> pd.DataFrame:
+    """What the last jobs that succeeded found: the best trial of each by its valid rows, the newest job first.
+
+    Columns: job_id, dataset, trial_id, algorithm, metric, test, lower, upper, finished_at.
+    """
     with db.transaction() as connection:
         return connection.execute(
             "WITH last AS (SELECT id, attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"

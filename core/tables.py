@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import errno
 import hashlib
 import io
 import json
@@ -16,8 +15,6 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +23,8 @@ import duckdb
 import pandas as pd
 
 from core import db
-from core.errors import InputError, MetascoutError
+from core.db import disk_full_told
+from core.errors import InputError
 
 Declared = Literal["number", "time", "text", "nested"]
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
@@ -118,19 +116,6 @@ def temporary() -> Path:
     with disk_full_told():
         folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-@contextmanager
-def disk_full_told() -> Iterator[None]:
-    """Turns a full disk met inside into a MetascoutError with the remedy; other errors pass."""
-    try:
-        yield
-    except (OSError, duckdb.Error) as error:
-        told = "No space left" in str(error) or "max_temp_directory_size" in str(error)
-        if told or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"The disk that holds {db.home()} is full: free some space, or set METASCOUT_HOME to another."
-            raise MetascoutError(sentence) from error
-        raise
 
 
 def stage(path: Path, encoding: str = "utf-8") -> Staged:

@@ -84,7 +84,7 @@ def running() -> None:
 
 def recent() -> None:
     """The best trial of each of the last jobs."""
-    frame = shared.read(results.recent_trials)
+    frame = shared.read(results.recent_results)
     st.subheader("Recent results")
     if frame.empty:
         shared.empty("No job has finished yet.", shared.NEW_JOB, "Start a new job")

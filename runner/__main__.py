@@ -26,13 +26,13 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: signals.append(number))
     try:
-        with open(db.home() / "runner.lock", "a+") as lock:
+        with open(db.store_path().with_suffix(".runner"), "a+") as lock:
             try:
                 portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
             except (portalocker.AlreadyLocked, portalocker.LockException):
                 lock.seek(0)
                 raise MetascoutError(
-                    f"A runner (process {lock.read().strip()}) already serves {db.home()}; one is enough."
+                    f"A runner (process {lock.read().strip()}) already serves {db.store_path().parent}; one is enough."
                 ) from None
             lock.truncate(0)
             lock.write(str(os.getpid()))

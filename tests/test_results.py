@@ -145,7 +145,7 @@ def test_unknown_ids_are_refused_with_their_value(home: Path) -> None:
 
 def test_the_last_results_name_the_best_trial_of_each_job(job: Job, dataset: Dataset) -> None:
     results.record(job, [trial("a", error=0.3), trial("b", error=0.2, algorithm="GLM")])
-    assert len(results.recent_trials()) == 0
+    assert len(results.recent_results()) == 0
     jobs.finish(job, "succeeded")
-    last = results.recent_trials().iloc[0]
+    last = results.recent_results().iloc[0]
     assert (last.job_id, last.dataset, last.algorithm, last.test) == (job.id, dataset.name, "GLM", 0.8)
