@@ -345,10 +345,10 @@ def _write_table(staged: tables.Staged, verdict: target.Verdict, fingerprint: st
             work.mkdir()
             _clean(staged, verdict, work / "clean.parquet")
             _add_split(work, verdict, seed)
-            _keep(work / "table.parquet")
+            _to_disk(work / "table.parquet")
             folder.mkdir(parents=True, exist_ok=True)
             os.replace(work / "table.parquet", folder / "table.parquet")
-            _keep(folder)
+            _to_disk(folder)
         return folder / "table.parquet"
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -380,7 +380,7 @@ def _add_split(work: Path, verdict: target.Verdict, seed: int) -> None:
     clean.unlink()
 
 
-def _keep(path: Path) -> None:
+def _to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -75,7 +75,9 @@ def score(task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: i
     for _, predicted in (valid, test):
         if not np.isfinite(predicted).all():
             raise ValueError("predictions must be finite")
-    on_valid, on_test = (values(task, len(labels), pair, np.ones((1, len(pair[0])), np.uint8)) for pair in (valid, test))
+    on_valid, on_test = (
+        values(task, len(labels), pair, np.ones((1, len(pair[0])), np.uint8)) for pair in (valid, test)
+    )
     n_rows, n_ranked = len(test[0]), len(labels) if task == "multiclass" else 1
     size = max(_FEWEST_REPLICATES, min(_MOST_REPLICATES, _BOOTSTRAP_CELLS // (n_rows * n_ranked)))
     drawn = values(task, len(labels), test, resample(np.random.default_rng(seed), size, n_rows))
@@ -125,8 +127,8 @@ def _interval(drawn: Array) -> tuple[float, float]:
 
 def _regression(actual: Array, predicted: Array, weights: Array) -> dict[str, Array]:
     centred = actual - actual.mean()  # or the difference of two large squares loses its digits
-    parts = ((actual - predicted) ** 2, np.abs(actual - predicted), centred, centred**2)
-    squares, absolute, moved, around = _weighted(weights, np.stack(parts, axis=1))
+    columns = ((actual - predicted) ** 2, np.abs(actual - predicted), centred, centred**2)
+    squares, absolute, moved, around = _weighted(weights, *columns)
     total = weights.sum(axis=1, dtype=float)
     spread = around - moved**2 / total
     constant = spread <= 1e-12 * around
@@ -146,7 +148,7 @@ def _classes(actual: Array, predicted: Array, n_classes: int, weights: Array) ->
         "auc": _mean(np.stack([_auc(actual == k, predicted[:, k], weights) for k in judged])),
         "accuracy": _count(weights, np.flatnonzero(right)) / total,
         "balanced_accuracy": _mean(np.stack(recalls)),
-        "log_loss": _weighted(weights, -np.log(chosen)[:, None])[0] / total,
+        "log_loss": _weighted(weights, -np.log(chosen))[0] / total,
     }
 
 
@@ -156,9 +158,14 @@ def _blocks(weights: Array) -> Iterator[tuple[slice, Array]]:
         yield slice(start, start + size), weights[start : start + size]
 
 
-def _weighted(weights: Array, columns: Array) -> Array:
-    """Weighted sums of each column [rows, columns], as [columns, replicates]."""
-    return np.concatenate([block.astype(float) @ columns for _, block in _blocks(weights)]).T
+def _weighted(weights: Array, *columns: Array) -> Array:
+    """Weighted sums of each column, as [columns, replicates]."""
+    sums = np.empty((len(columns), len(weights)))
+    for part, block in _blocks(weights):
+        factors = block.astype(float)
+        for number, column in enumerate(columns):  # not by BLAS, whose threads wait for each other on a busy machine
+            sums[number, part] = np.einsum("ij,j->i", factors, column)
+    return sums
 
 
 def _count(weights: Array, rows: Array) -> Array:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ MISSING = ("", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "NAN", "-nan", "null", 
 _CHUNK_BYTES = 8 * 2**20
 _SNIFF_BYTES = 2**20
 _LINE_BYTES = 16 * 2**20
-_KEEP_S = 86_400
 _DELIMITERS = ",;\t|"
 _SAVE = "save it as CSV or Parquet"
 _BINARY = {
@@ -119,7 +117,7 @@ def temporary() -> Path:
 
 
 def stage(path: Path, encoding: str = "utf-8") -> Staged:
-    """The file parsed, once for each content and encoding; staged files are dropped a day after their last use.
+    """The file parsed, once for each content and encoding; staged files are swept a day after their last use.
 
     Raises InputError, which names the place and the remedy, when the file is not a readable table, and
     MetascoutError when the disk is full.
@@ -130,7 +128,6 @@ def stage(path: Path, encoding: str = "utf-8") -> Staged:
     content = _scan(path, encoding)
     folder = temporary() / "staged" / f"{content.sha256}-{encoding}"
     if not folder.exists():
-        _sweep(folder.parent)
         _parse(path, encoding, content, folder)
     os.utime(folder)
     return _about(folder)
@@ -141,12 +138,6 @@ def _about(folder: Path) -> Staged:
     findings = tuple(Finding(**finding) for finding in body.pop("findings"))
     names, declared = tuple(body.pop("names")), tuple(body.pop("declared"))
     return Staged(parquet=folder / "table.parquet", names=names, declared=declared, findings=findings, **body)
-
-
-def _sweep(folder: Path) -> None:
-    for entry in folder.iterdir() if folder.exists() else ():
-        if time.time() - entry.stat().st_mtime > _KEEP_S:
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _parse(path: Path, encoding: str, content: _Content, folder: Path) -> None:

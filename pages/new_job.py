@@ -14,9 +14,7 @@ from core.specs import AUTOML_ALGORITHMS, AutoMLSpec
 from pages import shared
 
 _GIB = 2**30
-ALGORITHMS = {
-    "GBM": "GBM",
-    "XGBoost": "XGBoost",
+LABELS = {  # of algorithms whose own name says less
     "GLM": "GLM (linear)",
     "DRF": "Random forest",
     "DeepLearning": "Deep learning",
@@ -71,7 +69,7 @@ def search_fields(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     )  # fmt: skip
     chosen = st.pills(
         "Algorithms", list(AUTOML_ALGORITHMS), selection_mode="multi", default=list(start.algorithms),
-        format_func=ALGORITHMS.__getitem__, key=f"algorithms{mark}",
+        format_func=lambda name: LABELS.get(name, name), key=f"algorithms{mark}",
         help="The kinds of model to try. A stacked ensemble combines the others.",
     )  # fmt: skip
     return {"budget_s": budget, "max_models": models, "algorithms": chosen}

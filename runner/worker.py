@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from core import jobs, machine, results, runners
+from core import housekeeping, jobs, machine, results, runners
 from core.db import disk_full_told
 from core.errors import InputError, MetascoutError
 from core.jobs import Job
@@ -19,6 +19,7 @@ from runner.launch import Executor
 TURN_S = 0.25
 BEAT_S = 2.0
 STALE_S = 60.0
+SWEEP_S = 3600.0
 REST_S = 2.0
 STOP_S = 10.0
 
@@ -50,12 +51,15 @@ def serve(
     runs = {job.id: job for job in jobs.running()}
     log.info("Jobs that were left running: %s", ", ".join(map(str, runs)) or "none")
     launch.sweep(keep={job.directory for job in runs.values()})
-    beat_at = -BEAT_S
+    beat_at, sweep_at = -BEAT_S, -SWEEP_S
     while not stopped():
         try:
             if time.monotonic() > beat_at + BEAT_S:
                 beat_at = time.monotonic()
                 _beat(worker_id, runs)
+            if time.monotonic() > sweep_at + SWEEP_S:
+                sweep_at = time.monotonic()
+                housekeeping.sweep()
             _follow_all(runs)
             _claim_all(executors, worker_id, runs)
             if drain and not runs and "queued" not in jobs.counts():
