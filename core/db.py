@@ -76,7 +76,7 @@ def transaction(write: bool = False, *, deadline_s: float = DEADLINE_S) -> Itera
 
 @contextmanager
 def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    with disk_full_told(), _turn(until), _file_lock(path, until, write):
+    with disk_full_told(), _turn(until), _file_lock(until, write):
         outer, inner = _attach(path, until, write)
         try:
             if write:  # a reader needs no transaction: its lock keeps every writer out
@@ -119,9 +119,9 @@ def _turn(until: float) -> Iterator[None]:
 
 
 @contextmanager
-def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
+def _file_lock(until: float, write: bool) -> Iterator[None]:
     flags = portalocker.LockFlags.EXCLUSIVE if write else portalocker.LockFlags.SHARED
-    with _opened(path.with_suffix(".lock")) as file:
+    with lock_file("lock") as file:
         while True:
             try:
                 portalocker.lock(file, flags | portalocker.LockFlags.NON_BLOCKING)
@@ -129,7 +129,7 @@ def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
             except (portalocker.AlreadyLocked, portalocker.LockException):
                 if time.monotonic() > until:
                     raise StoreBusyError(
-                        f"The store {path} is held by another process. Try again in a moment."
+                        f"The store {store_path()} is held by another process. Try again in a moment."
                     ) from None
                 time.sleep(_POLL_S)
         try:
@@ -138,9 +138,11 @@ def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
             portalocker.unlock(file)
 
 
-def _opened(path: Path) -> IO[str]:
+def lock_file(suffix: str) -> IO[str]:
+    """A file beside the store to lock, open to append and to read. Raises MetascoutError where it cannot be written."""
+    path = store_path().with_suffix(f".{suffix}")
     try:
-        return path.open("a")
+        return path.open("a+")
     except OSError as error:
         if _is_disk_full(error):
             raise

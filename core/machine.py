@@ -18,20 +18,28 @@ _PACKAGES = ("h2o", "torch", "scikit-learn", "numpy", "pandas", "duckdb", "pyarr
 
 def cpu_slots() -> int:
     """Threads that jobs may use together: METASCOUT_CPU_SLOTS, by default the cores this process may run on."""
-    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1)
+    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1, least=1)
 
 
 def gpu_slots() -> int:
     """GPU jobs that may run together: METASCOUT_GPU_SLOTS, by default the number of NVIDIA GPUs."""
-    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()))
+    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()), least=0)
 
 
-def _setting(name: str, default: int) -> int:
+def check_settings() -> None:
+    """Raises InputError that names the first setting of the runner which is not the number that it has to be."""
+    cpu_slots()
+    gpu_slots()
+    for name in ("METASCOUT_CANCEL_GRACE_S", "METASCOUT_STALL_S"):
+        _setting(name, 1, least=1)
+
+
+def _setting(name: str, default: int, *, least: int) -> int:
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isdigit():
-        raise InputError(f"{name} is {text!r}; set it to a whole number, or leave it unset for {default}.")
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{name} is {text!r}; set it to a whole number from {least} on, or leave it unset.")
     return int(text)
 
 

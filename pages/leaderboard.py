@@ -76,7 +76,7 @@ def charts(frame: pd.DataFrame, metric: str) -> None:
         st.subheader("Accuracy against speed")
         pareto(frame, metric)
     with right:
-        st.subheader(f"The best {min(BARS, len(frame))} on test")
+        st.subheader(f"The first {min(BARS, len(frame))}, on test")
         bars(frame.head(BARS), metric)
 
 

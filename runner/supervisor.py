@@ -24,8 +24,6 @@ from typing import Literal
 import psutil
 
 POLL_S = 0.1
-CANCEL_GRACE_S = float(os.environ.get("METASCOUT_CANCEL_GRACE_S", "15"))
-STALL_S = float(os.environ.get("METASCOUT_STALL_S", "1800"))
 EXIT_BYTES = 16_384  # the longest record: 1,000 characters, each up to 12 bytes in JSON
 _SET_CHILD_SUBREAPER, _SET_PDEATHSIG = 36, 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork
@@ -62,6 +60,8 @@ def _watch(directory: Path, child: subprocess.Popen[bytes], stopped: list[int]) 
 
     Time is counted here and not read off the files, so that a machine that sleeps is not a job that is silent.
     """
+    grace_s = float(os.environ.get("METASCOUT_CANCEL_GRACE_S") or 15)
+    stall_s = float(os.environ.get("METASCOUT_STALL_S") or 1800)
     wished_at, spoke_at, last_word = None, time.monotonic(), 0
     while child.poll() is None:
         now = time.monotonic()
@@ -69,12 +69,12 @@ def _watch(directory: Path, child: subprocess.Popen[bytes], stopped: list[int]) 
             return Exit("stopped", "The runner was stopped.")
         if wished_at is None and (directory / "cancel").exists():
             wished_at = now
-        if wished_at is not None and now > wished_at + CANCEL_GRACE_S:
-            return Exit("cancelled", f"It did not stop by itself within {CANCEL_GRACE_S:g} s, and was ended by force.")
+        if wished_at is not None and now > wished_at + grace_s:
+            return Exit("cancelled", f"It did not stop by itself within {grace_s:g} s, and was ended by force.")
         if (size := (directory / "events.jsonl").stat().st_size) != last_word:
             spoke_at, last_word = now, size
-        if now > spoke_at + STALL_S:
-            return Exit("crashed", f"The job gave no sign of life for {STALL_S:g} s, and was ended.")
+        if now > spoke_at + stall_s:
+            return Exit("crashed", f"The job gave no sign of life for {stall_s:g} s, and was ended.")
         time.sleep(POLL_S)
     return None
 

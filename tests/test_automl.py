@@ -324,3 +324,48 @@ def test_a_long_table_is_sampled_for_the_yardsticks_with_a_message(
     assert isinstance(events[0], Message)
     assert "fitted on 400 of" in events[0].text
     assert len([event for event in events if isinstance(event, TrialDone)]) == 2
+
+
+@pytest.fixture(scope="module")
+def huge(home: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Titanic with a fare of 1e308."""
+    table = pd.read_csv(data / "tabular/titanic.csv")
+    table.loc[7, "Fare"] = 1e308
+    path = tmp_path_factory.mktemp("huge") / "huge.csv"
+    table.to_csv(path, index=False)
+    return datasets.register(path, name="huge", target="Survived")
+
+
+def test_a_number_near_the_end_of_all_numbers_does_not_stop_a_yardstick(huge: Dataset) -> None:
+    rows = [read(huge, split) for split in datasets.SPLITS]
+    assert max(split.features.max(numeric_only=True).max() for split in rows) == 1e308
+    trials = list(yardstick(huge, *rows, metric="auc", seed=1))
+    assert [trial.scores[0].test > 0.7 for trial in trials if isinstance(trial, TrialDone)] == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_yardstick_that_fails_is_left_out_with_its_reason(huge: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.automl.yardstick._LARGE", np.inf)
+    rows = [read(huge, split) for split in datasets.SPLITS]
+    first, second = yardstick(huge, *rows, metric="auc", seed=1)
+    assert isinstance(first, TrialDone)
+    assert isinstance(second, Message)
+    assert second.level == "warning"
+    assert second.text.startswith("The Linear yardstick is left out: ValueError: Input")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "n_yardsticks"), [("Fitting the yardsticks", 0), ("Bringing the table into H2O", 2)])
+def test_a_run_that_is_cancelled_before_it_has_a_model_ends_at_once(
+    telco: Dataset, tmp_path: Path, stage: str, n_yardsticks: int
+) -> None:
+    wish = tmp_path / "cancel"
+    events = []
+    for event in engine.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path / "run", wish.exists)):
+        events.append(event)
+        if isinstance(event, Progress) and event.stage == stage:
+            wish.touch()
+            asked_at = time.monotonic()
+    assert time.monotonic() - asked_at < 10
+    assert len([event for event in events if isinstance(event, TrialDone)]) == n_yardsticks
+    assert java_of(tmp_path) == []
