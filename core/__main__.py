@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from core import datasets, jobs, results, specs
+from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MetascoutError as error:
         print(error, file=sys.stderr)
         return 1
@@ -39,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--task", choices=("binary", "multiclass", "regression"), help="default: inferred")
     add.add_argument("--encoding", default="utf-8")
     add.add_argument("--seed", type=int, default=1, help="of the split")
+    add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
+    add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
     add.set_defaults(run=_add_dataset)
 
     submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
@@ -70,11 +77,20 @@ def _add_dataset(options: argparse.Namespace) -> None:
         task=options.task,
         encoding=options.encoding,
         seed=options.seed,
+        types=_types(options.type),
+        drop_rare_classes=options.drop_rare_classes,
         owner=getpass.getuser(),
     )
     for finding in dataset.findings:
         print(finding.text, file=sys.stderr)
     print(dataset.id)
+
+
+def _types(texts: list[str]) -> dict[str, ColumnType]:
+    pairs = {name: kind for name, _, kind in (text.rpartition("=") for text in texts)}
+    if "" in pairs:
+        raise InputError(f"--type: {pairs['']!r} is not COLUMN=TYPE, such as zip=categorical.")
+    return cast(dict[str, ColumnType], pairs)  # register refuses what is no type
 
 
 def _submit(options: argparse.Namespace) -> None:
@@ -86,9 +102,15 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _show_jobs(options: argparse.Namespace) -> None:
-    frame = jobs.overview()
-    columns = ["id", "status", "kind", "dataset", "owner", "priority", "fraction", "elapsed_s", "n_trials", "error"]
-    _print(frame if options.json else frame[columns], options.json)
+    frame = jobs.overview(limit=None)
+    if options.json:
+        for name in ("spec", "environment"):
+            frame[name] = [json.loads(text) if isinstance(text, str) else None for text in frame[name]]
+    else:
+        columns = ["id", "status", "kind", "dataset", "owner", "priority", "fraction", "elapsed_s", "n_trials", "error"]
+        frame = frame[columns].round(2)
+        frame["error"] = frame["error"].fillna("").str.slice(0, 60)
+    _print(frame, options.json)
 
 
 def _cancel(options: argparse.Namespace) -> None:
@@ -97,7 +119,7 @@ def _cancel(options: argparse.Namespace) -> None:
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:
-    dataset = datasets.get(int(options.dataset) if options.dataset.isdigit() else options.dataset)
+    dataset = datasets.get(options.dataset)
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)
@@ -107,7 +129,7 @@ def _print(frame: pd.DataFrame, as_json: bool) -> None:
     if as_json:
         print(json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1))
     else:
-        print(frame.to_string(index=False) if len(frame) else "none")
+        print(frame.to_string(index=False, na_rep="") if len(frame) else "none")
 
 
 if __name__ == "__main__":

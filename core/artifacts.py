@@ -4,40 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import uuid
 from pathlib import Path
 
 from core import db
-from core.errors import MetascoutError
+from core.errors import InputError
+
+_CHUNK_BYTES = 2**20
 
 
 def keep(path: Path) -> tuple[str, int]:
     """Put a copy of the file into the store of artifacts; returns its sha256 and its size in bytes.
 
-    The file itself stays, so that keeping it again after a crash is harmless.
+    The file itself stays, so that keeping it again after a crash is harmless; it is copied and not linked, so that a
+    job may go on writing to it. Raises InputError where it is missing, and MetascoutError on a full disk.
     """
+    folder = db.home() / "artifacts"
+    folder.mkdir(exist_ok=True)
+    part = folder / f"{uuid.uuid4().hex}.part"
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with db.disk_full_told():
+            sha256, size = _copy(path, part)
         target = locate(sha256)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_suffix(f".{os.getpid()}.part")
-            _link_or_copy(path, part)
-            os.replace(part, target)
-        return sha256, target.stat().st_size
-    except OSError as error:
-        raise MetascoutError(f"The artifact {path.name} cannot be kept: {error.strerror}. Is the disk full?") from error
+        target.parent.mkdir(exist_ok=True)
+        os.replace(part, target)
+        return sha256, size
+    except FileNotFoundError:
+        raise InputError(f"The file {path.name} that the job reported is not there.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as read, target.open("wb") as write:
+        while chunk := read.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += write.write(chunk)
+        write.flush()
+        os.fsync(write.fileno())
+    return digest.hexdigest(), size
 
 
 def locate(sha256: str) -> Path:
     """Where the artifact of this content is, or would be."""
     return db.home() / "artifacts" / sha256[:2] / sha256
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)

@@ -12,8 +12,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from core.db import disk_full_told
 from core.errors import InputError
-from core.tables import Declared, Finding, Staged, connect, disk_full_told, frame
+from core.tables import Declared, Finding, Staged, connect, frame
 
 ColumnType = Literal["numeric", "categorical", "datetime", "text", "image", "ignored"]
 TABLE_TYPES: tuple[ColumnType, ...] = tuple(kind for kind in get_args(ColumnType) if kind != "image")

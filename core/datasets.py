@@ -200,7 +200,7 @@ def add_sample(name: str, *, owner: str = "local") -> Dataset:
     sample, path = SAMPLES[name], tables.temporary() / f"{name}.{uuid.uuid4().hex}"
     about: dict[str, Any] = {"name": name, "owner": owner, "source": "scikit-learn sample"}
     try:
-        with tables.disk_full_told():
+        with db.disk_full_told():
             samples.write(name, path)
         if sample.images:
             return register_images(path, **about)
@@ -257,7 +257,7 @@ def export_csv(dataset: Dataset, split: Split, path: Path) -> int:
     quoted = f", FORCE_QUOTE ({texts})" if texts else ""
     query = f"""COPY (SELECT {select} FROM read_parquet(?) WHERE split = ?)
         TO ? (FORMAT csv, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR ''{quoted})"""
-    with tables.disk_full_told(), tables.connect(len(used)) as connection:
+    with db.disk_full_told(), tables.connect(len(used)) as connection:
         return connection.execute(query, [str(dataset.table), split, str(path)]).fetchall()[0][0]
 
 
@@ -356,7 +356,7 @@ def _duplicates(staged: tables.Staged, described: tuple[Column, ...]) -> tuple[F
     keys = ", ".join(column.key for column in described if column.type != "ignored")
     if not keys:
         return ()
-    with tables.disk_full_told(), tables.connect(len(described)) as connection:
+    with db.disk_full_told(), tables.connect(len(described)) as connection:
         query = f"SELECT count(*) - count(DISTINCT hash({keys})) FROM read_parquet(?)"
         n_rows = connection.execute(query, [str(staged.parquet)]).fetchall()[0][0]
     if not n_rows:
@@ -398,13 +398,13 @@ def _stored(fingerprint: str, write: Callable[[Path], None]) -> Path:
         return folder / "table.parquet"
     work = tables.temporary() / f"table.{uuid.uuid4().hex}"
     try:
-        with tables.disk_full_told():
+        with db.disk_full_told():
             work.mkdir()
             write(work)
-            _keep(work / "table.parquet")
+            _to_disk(work / "table.parquet")
             folder.mkdir(parents=True, exist_ok=True)
             os.replace(work / "table.parquet", folder / "table.parquet")
-            _keep(folder)
+            _to_disk(folder)
         return folder / "table.parquet"
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -436,7 +436,7 @@ def _add_split(work: Path, verdict: target.Verdict, seed: int) -> None:
     clean.unlink()
 
 
-def _keep(path: Path) -> None:
+def _to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -7,6 +7,7 @@ attaches the file, works, and detaches it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import portalocker
@@ -46,7 +47,7 @@ def _made(text: str) -> Path:
     if any(part.startswith(".") for part in path.parts):
         raise MetascoutError(f"METASCOUT_HOME is {path}: H2O refuses paths with a hidden folder. Choose another.")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         sentence = f"The data directory {path} cannot be made ({error.strerror}); set METASCOUT_HOME to another."
         raise MetascoutError(sentence) from None
@@ -75,25 +76,31 @@ def transaction(write: bool = False, *, deadline_s: float = DEADLINE_S) -> Itera
 
 @contextmanager
 def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    with _turn(until), _file_lock(path, until, write):
+    with disk_full_told(), _turn(until), _file_lock(until, write):
         outer, inner = _attach(path, until, write)
         try:
             if write:  # a reader needs no transaction: its lock keeps every writer out
                 inner.execute("BEGIN")
             yield inner
             if write:
-                inner.execute(
-                    "SELECT 1"
-                )  # fails where an error was swallowed: COMMIT would then save nothing, silently
+                # Fails where an error was swallowed: COMMIT would then pass and save nothing.
+                inner.execute("SELECT 1")
                 inner.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction already
                 inner.execute("ROLLBACK")
-            if isinstance(error, duckdb.Error) and (sentence := _disk_sentence(path, error)):
-                raise MetascoutError(sentence) from error
             raise
         finally:
-            outer.execute("DETACH store")
+            _detach(outer)
+
+
+def _detach(outer: duckdb.DuckDBPyConnection) -> None:
+    """Detach the file. A full disk may forbid the checkpoint: what was committed stays in the write-ahead log."""
+    try:
+        outer.execute("DETACH store")
+    except duckdb.Error as error:
+        if "CHECKPOINT during DETACH failed" not in str(error):
+            raise
 
 
 @contextmanager
@@ -112,9 +119,9 @@ def _turn(until: float) -> Iterator[None]:
 
 
 @contextmanager
-def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
+def _file_lock(until: float, write: bool) -> Iterator[None]:
     flags = portalocker.LockFlags.EXCLUSIVE if write else portalocker.LockFlags.SHARED
-    with open(path.with_suffix(".lock"), "a") as file:
+    with lock_file("lock") as file:
         while True:
             try:
                 portalocker.lock(file, flags | portalocker.LockFlags.NON_BLOCKING)
@@ -122,13 +129,27 @@ def _file_lock(path: Path, until: float, write: bool) -> Iterator[None]:
             except (portalocker.AlreadyLocked, portalocker.LockException):
                 if time.monotonic() > until:
                     raise StoreBusyError(
-                        f"The store {path} is held by another process. Try again in a moment."
+                        f"The store {store_path()} is held by another process. Try again in a moment."
                     ) from None
                 time.sleep(_POLL_S)
         try:
             yield
         finally:
             portalocker.unlock(file)
+
+
+def lock_file(suffix: str) -> IO[str]:
+    """A file beside the store to lock, open to append and to read. Raises MetascoutError where it cannot be written."""
+    path = store_path().with_suffix(f".{suffix}")
+    try:
+        return path.open("a+")
+    except OSError as error:
+        if _is_disk_full(error):
+            raise
+        raise MetascoutError(
+            f"The store cannot be used: {path} cannot be written ({error.strerror}). Set METASCOUT_HOME to a folder "
+            "that you may write to."
+        ) from None
 
 
 def _attach(path: Path, until: float, write: bool) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]:
@@ -145,8 +166,8 @@ def _attach(path: Path, until: float, write: bool) -> tuple[duckdb.DuckDBPyConne
             outer.execute(statement)
             break
         except duckdb.IOException as error:
-            if sentence := _disk_sentence(path, error):
-                raise MetascoutError(sentence) from error
+            if _is_disk_full(error):
+                raise
             if "lock" not in str(error).lower():
                 raise MetascoutError(f"The store {path} cannot be opened: {error}") from error
             if time.monotonic() > until:
@@ -164,11 +185,21 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _disk_sentence(path: Path, error: duckdb.Error) -> str | None:
-    text = str(error)
-    if "No space left" in text or "out of disk" in text.lower():
-        return f"The disk that holds {path.parent} is full: nothing was saved. Free some space, then try again."
-    return None
+@contextmanager
+def disk_full_told() -> Iterator[None]:
+    """Turns a full disk met inside into a MetascoutError with the remedy; other errors pass."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        if _is_disk_full(error):
+            sentence = f"The disk that holds {home()} is full: free some space, or set METASCOUT_HOME to another."
+            raise MetascoutError(sentence) from error
+        raise
+
+
+def _is_disk_full(error: Exception) -> bool:
+    told = "No space left" in str(error) or "max_temp_directory_size" in str(error)
+    return told or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> int:
@@ -197,7 +228,7 @@ def _apply_migrations(path: Path, until: float) -> None:
     with _attached(path, until, write=True) as connection:
         version = _version(connection)  # again: another process may have been first
         if 0 < version < len(MIGRATIONS):
-            shutil.copy2(path, path.with_suffix(f".v{version}.duckdb"))
+            _copy(path, path.with_suffix(f".v{version}.duckdb"))
         for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.execute(statements)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", [number, time.time()])
@@ -212,7 +243,14 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int:
 
 def backup(target: Path) -> Path:
     """Copy the store to `target` while nobody writes; returns `target`."""
-    path = store_path()
-    with transaction():  # the shared lock keeps writers out, and each write ends in a checkpoint
-        shutil.copy2(path, target)
+    with transaction():  # the shared lock keeps writers out
+        _copy(store_path(), target)
     return target
+
+
+def _copy(path: Path, target: Path) -> None:
+    """Copy the file, and the write-ahead log in which a killed process or a full disk left committed rows."""
+    shutil.copy2(path, target)
+    log = path.with_name(f"{path.name}.wal")
+    if log.exists():
+        shutil.copy2(log, target.with_name(f"{target.name}.wal"))

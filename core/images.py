@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from core import archives, imagefiles, imagetables, pixels, tables
+from core import archives, db, imagefiles, imagetables, pixels, tables
 from core.errors import InputError
 from core.imagefiles import Source
 from core.pixels import Shape
@@ -79,10 +79,9 @@ def stage(path: Path, side: int | None = None) -> Staged:
     sha256 = _sha256(path)
     folder = tables.temporary() / "staged" / f"{sha256}-images-{side or 'own'}"
     if not folder.exists():
-        tables.sweep(folder.parent)
         work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         try:
-            with tables.disk_full_told():
+            with db.disk_full_told():
                 work.mkdir(parents=True)
                 _convert(path, sha256, side, work)
                 if not folder.exists():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from core import datasets, db, specs
 from core.errors import InputError
@@ -33,7 +33,7 @@ class Job:
 
     id: int
     attempt: int
-    spec: specs.Spec
+    spec_text: str
     kind: str
     dataset_id: int
     priority: int
@@ -46,14 +46,14 @@ class Job:
     event_offset: int
 
     @property
+    def spec(self) -> specs.Spec:
+        """What was asked. Raises InputError where this version no longer takes it."""
+        return specs.parse(self.spec_text)
+
+    @property
     def directory(self) -> Path:
         """The attempt's run directory (absolute; it may not exist yet)."""
         return db.home() / "jobs" / f"{self.id}-{self.attempt}"
-
-
-def _job(row: Sequence[Any]) -> Job:
-    id_, attempt, spec, *rest = row
-    return Job(id_, attempt, specs.parse(spec), *rest)
 
 
 def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reason: str = "submitted") -> int:
@@ -126,7 +126,7 @@ def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -
         ).fetchall()
         if not rows:
             return None
-        job = _job(rows[0])
+        job = Job(*rows[0])
         _remember(connection, job.id, job.attempt, "running", now, f"claimed by {worker_id}")
     return job
 
@@ -167,7 +167,7 @@ def request_cancel(job_id: int) -> Status:
     with db.transaction(write=True) as connection:
         job = _get(connection, job_id)
         if job.status in ENDED:
-            raise InputError(f"Job {job_id} has {job.status} already; there is nothing to cancel.")
+            raise InputError(f"Job {job_id} has ended already ({job.status}); there is nothing to cancel.")
         if job.status == "queued":
             connection.execute(
                 "UPDATE jobs SET status='cancelled', cancel_requested=true, finished_at=? WHERE id=?", [now, job_id]
@@ -175,7 +175,9 @@ def request_cancel(job_id: int) -> Status:
             _remember(connection, job_id, job.attempt, "cancelled", now, "cancelled before it started")
             return "cancelled"
         connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
-        _remember(connection, job_id, job.attempt, "running", now, "cancel requested")
+        connection.execute(
+            "INSERT INTO messages VALUES (?, ?, ?, 'warning', 'The job was asked to stop.')", [job_id, job.attempt, now]
+        )
     return "running"
 
 
@@ -203,7 +205,10 @@ def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:
     """
     with db.transaction(write=True) as connection:
         if not blame:
-            connection.execute("UPDATE jobs SET max_attempts=max_attempts+1 WHERE id=?", [job.id])
+            connection.execute(
+                "UPDATE jobs SET max_attempts=max_attempts+1 WHERE id=? AND attempt=? AND status='running'",
+                [job.id, job.attempt],
+            )
         return _requeue(connection, job, reason, time.time())
 
 
@@ -215,7 +220,7 @@ def requeue_stale(older_than_s: float, *, now: float | None = None) -> list[int]
             f"SELECT {_FIELDS} FROM jobs WHERE status='running' AND heartbeat_at < ? ORDER BY id", [now - older_than_s]
         ).fetchall()
         for row in rows:
-            _requeue(connection, _job(row), f"no sign of life for {older_than_s:g} s", now)
+            _requeue(connection, Job(*row), f"no sign of life for {older_than_s:g} s", now)
     return [row[0] for row in rows]
 
 
@@ -260,14 +265,14 @@ def _get(connection: duckdb.DuckDBPyConnection, job_id: int) -> Job:
     rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE id=?", [int(job_id)]).fetchall()
     if not rows:
         raise InputError(f"There is no job {job_id}; see the Jobs page for those there are.")
-    return _job(rows[0])
+    return Job(*rows[0])
 
 
 def running() -> list[Job]:
     """The jobs that are running, by any runner."""
     with db.transaction() as connection:
         rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE status='running' ORDER BY id").fetchall()
-    return [_job(row) for row in rows]
+    return [Job(*row) for row in rows]
 
 
 def counts() -> dict[str, int]:
@@ -277,12 +282,13 @@ def counts() -> dict[str, int]:
 
 
 def overview(
-    *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int = 200
+    *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int | None = 200
 ) -> pd.DataFrame:
     """The queue as a table, running first, then queued in their order, then the ended ones, newest first.
 
     One row a job: id, kind, dataset, note, owner, status, priority, attempt, fraction (0 to 1), stage, remaining_s,
-    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, spec, environment.
+    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, spec, environment, dataset_id.
+    `limit` None: all of them.
     """
     with db.transaction() as connection:
         return connection.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -17,20 +18,28 @@ _PACKAGES = ("h2o", "torch", "scikit-learn", "numpy", "pandas", "duckdb", "pyarr
 
 def cpu_slots() -> int:
     """Threads that jobs may use together: METASCOUT_CPU_SLOTS, by default the cores this process may run on."""
-    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1)
+    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1, least=1)
 
 
 def gpu_slots() -> int:
     """GPU jobs that may run together: METASCOUT_GPU_SLOTS, by default the number of NVIDIA GPUs."""
-    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()))
+    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()), least=0)
 
 
-def _setting(name: str, default: int) -> int:
+def check_settings() -> None:
+    """Raises InputError that names the first setting of the runner which is not the number that it has to be."""
+    cpu_slots()
+    gpu_slots()
+    for name in ("METASCOUT_CANCEL_GRACE_S", "METASCOUT_STALL_S"):
+        _setting(name, 1, least=1)
+
+
+def _setting(name: str, default: int, *, least: int) -> int:
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isdigit():
-        raise InputError(f"{name} is {text!r}; set it to a whole number, or leave it unset for {default}.")
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{name} is {text!r}; set it to a whole number from {least} on, or leave it unset.")
     return int(text)
 
 
@@ -86,12 +95,19 @@ def _gpus() -> tuple[Any, ...]:
 
 
 def _gpu_usage(handle: Any) -> dict[str, Any]:
+    """A GPU's name, use and memory; None for what its driver does not tell (slices of a GPU, for instance)."""
     import pynvml
 
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    def told(read: Callable[[Any], Any]) -> Any:
+        try:
+            return read(handle)
+        except pynvml.NVMLError:
+            return None
+
+    rates, memory = told(pynvml.nvmlDeviceGetUtilizationRates), told(pynvml.nvmlDeviceGetMemoryInfo)
     return {
-        "name": pynvml.nvmlDeviceGetName(handle),
-        "use_frac": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
-        "memory_used_bytes": memory.used,
-        "memory_bytes": memory.total,
+        "name": told(pynvml.nvmlDeviceGetName) or "GPU",
+        "use_frac": rates and rates.gpu / 100,
+        "memory_used_bytes": memory and memory.used,
+        "memory_bytes": memory and memory.total,
     }

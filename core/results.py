@@ -37,8 +37,9 @@ def record(
     """
     events = list(events)
     now = time.time()
-    stamped = list(zip(events, times or [now] * len(events), strict=True))
-    kept = {event.path: artifacts.keep(Path(event.path)) for event in events if isinstance(event, Artifact)}
+    stamped: list[tuple[Event, float]] = list(zip(events, times or [now] * len(events), strict=True))
+    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact)}
+    stamped += [(lost, now) for lost in kept.values() if isinstance(lost, Message)]
     with db.transaction(write=True) as connection:
         rows = connection.execute(
             "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
@@ -52,12 +53,20 @@ def record(
         for event, happened_at in stamped:
             if isinstance(event, TrialDone):
                 _record_trial(connection, job, event, happened_at)
-            elif isinstance(event, Artifact):
+            elif isinstance(event, Artifact) and isinstance(file := kept[event.path], tuple):
                 connection.execute(
                     "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [job.id, job.attempt, event.candidate, event.name, event.kind, *kept[event.path], happened_at],
+                    [job.id, job.attempt, event.candidate, event.name, event.kind, *file, happened_at],
                 )
     return True
+
+
+def _kept(artifact: Artifact) -> tuple[str, int] | Message:
+    """The hash and size of a kept file, or the line of the log that says why there is none."""
+    try:
+        return artifacts.keep(Path(artifact.path))
+    except InputError as error:
+        return Message(str(error), "warning")
 
 
 def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
@@ -126,8 +135,8 @@ def leaderboard(
 
     `metric` is one that the dataset's task has (None: its default). Columns: rank, trial_id, job_id, engine, algorithm,
     candidate, yardstick, metric, valid, test, lower, upper (95% interval of test), valid_error, test_error, fit_s,
-    predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (no other trial has both a lower test error and
-    a lower prediction time). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
+    predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (see `pareto`, by the valid error: the test rows
+    choose nothing). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
     all, and attrs["n_trials"] says how many the scope has.
     """
     metric, scope = _metric_of(datasets.get(dataset_id), metric), scope or Scope()
@@ -139,7 +148,7 @@ def leaderboard(
     inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "yardsticks": scope.yardsticks}
     with db.transaction() as connection:  # two narrow columns of every trial, all columns of the best ones
         every = connection.execute(
-            "SELECT t.id, s.test_error, t.predict_row_s,"
+            "SELECT t.id, s.valid_error, t.predict_row_s,"
             " (len($algorithms) = 0 OR list_contains($algorithms, t.algorithm))"
             " AND ($job IS NULL OR t.job_id = $job) AND ($yardsticks OR NOT t.yardstick) AS inside"
             f"{source} ORDER BY s.valid_error, t.id",
@@ -152,7 +161,7 @@ def leaderboard(
             wanted | {"ids": every["id"][kept].tolist()},
         ).df()
     frame.insert(0, "rank", kept + 1)
-    frame["pareto"] = pareto(np.asarray(every["test_error"]), np.asarray(every["predict_row_s"]))[kept]
+    frame["pareto"] = pareto(np.asarray(every["valid_error"]), np.asarray(every["predict_row_s"]))[kept]
     frame.attrs["n_trials"] = len(places)
     return frame
 
@@ -161,8 +170,8 @@ def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The algorithms and the ids of the jobs that the trials of a dataset have, sorted."""
     with db.transaction() as connection:
         rows = connection.execute(
-            "SELECT list_sort(list(DISTINCT algorithm)), list_sort(list(DISTINCT job_id)) FROM trials"
-            " WHERE dataset_id = ?",
+            "SELECT list_sort(list(DISTINCT t.algorithm)), list_sort(list(DISTINCT t.job_id)) FROM trials t"
+            " JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt WHERE t.dataset_id = ?",
             [int(dataset_id)],
         ).fetchall()
     return tuple(rows[0][0] or ()), tuple(rows[0][1] or ())
@@ -198,8 +207,11 @@ def trials_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
-def recent_trials(limit: int = 8) -> pd.DataFrame:
-    """The best trial of each of the last jobs that succeeded: job_id, dataset, algorithm, metric, test, finished_at."""
+def recent_results(limit: int = 8) -> pd.DataFrame:
+    """What the last jobs that succeeded found: the best trial of each by its valid rows, the newest job first.
+
+    Columns: job_id, dataset, trial_id, algorithm, metric, test, lower, upper, finished_at.
+    """
     with db.transaction() as connection:
         return connection.execute(
             "WITH last AS (SELECT id, attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"

@@ -16,7 +16,7 @@ ALIVE_S = 10.0  # a runner says that it lives every 2 s; after this long without
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A runner process; `machine` holds cpu_frac, memory_frac, slots and gpus as it last measured them."""
+    """A runner process; `machine` is what `machine.usage` measured last, its cpu_slots and gpu_slots, and `running`."""
 
     worker_id: str
     pid: int

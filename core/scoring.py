@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import InputError
 from core.events import Score
 
 Array = NDArray[Any]
@@ -42,8 +43,9 @@ METRICS: dict[str, MetricKind] = {
 }
 DEFAULT_METRIC: dict[Task, str] = {"binary": "auc", "multiclass": "log_loss", "regression": "rmse"}
 
-
-_CHUNK_CELLS = 2_000_000  # weights that are held at once: 16 MB, and a few times that within an AUC
+_MOST_REPLICATES, _FEWEST_REPLICATES = 200, 50
+_BOOTSTRAP_CELLS = 40_000_000  # rows x ranked classes x replicates: about a second
+_BLOCK_CELLS = 100_000  # weights that are worked on at once: what a core's own cache holds
 
 
 def metrics_for(task: Task) -> tuple[str, ...]:
@@ -52,20 +54,33 @@ def metrics_for(task: Task) -> tuple[str, ...]:
     return (default, *(name for name, kind in METRICS.items() if task in kind.tasks and name != default))
 
 
-def score(
-    task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: int = 1, replicates: int = 200
-) -> tuple[Score, ...]:
+def checked(task: Task, metric: str | None) -> str:
+    """The metric, or for None the default one of the task. Raises InputError if the task does not define it."""
+    if metric is None:
+        return DEFAULT_METRIC[task]
+    if metric not in metrics_for(task):
+        allowed = ", ".join(metrics_for(task))
+        raise InputError(f"metric: {metric!r} is not defined for a {task} target; use one of {allowed}.")
+    return metric
+
+
+def score(task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: int = 1) -> tuple[Score, ...]:
     """Every metric of a task on the valid and the test rows, with a 95% bootstrap interval of the test value.
 
     A pair is (actual, predicted). For classes: codes into `labels`, and probabilities [rows, classes]; for
-    regression: numbers, and numbers. The same seed draws the same rows for every candidate. A metric that the rows
-    do not define, such as the AUC of one class, is NaN. Raises ValueError for predictions that are not finite.
+    regression: numbers, and numbers. The same seed draws the same rows for every candidate: 200 times, and less
+    often, but 50 times at least, where rows x ranked classes are more than 200,000. A metric that the rows do not
+    define, such as the AUC of one class, is NaN. Raises ValueError for predictions that are not finite.
     """
     for _, predicted in (valid, test):
         if not np.isfinite(predicted).all():
             raise ValueError("predictions must be finite")
-    on_valid, on_test = (values(task, len(labels), pair, np.ones((len(pair[0]), 1))) for pair in (valid, test))
-    drawn = _bootstrap(task, len(labels), test, seed, replicates)
+    on_valid, on_test = (
+        values(task, len(labels), pair, np.ones((1, len(pair[0])), np.uint8)) for pair in (valid, test)
+    )
+    n_rows, n_ranked = len(test[0]), len(labels) if task == "multiclass" else 1
+    size = max(_FEWEST_REPLICATES, min(_MOST_REPLICATES, _BOOTSTRAP_CELLS // (n_rows * n_ranked)))
+    drawn = values(task, len(labels), test, resample(np.random.default_rng(seed), size, n_rows))
     result = []
     for name in metrics_for(task):
         error, low, high = METRICS[name].error, *_interval(drawn[name])
@@ -75,7 +90,7 @@ def score(
 
 
 def values(task: Task, n_classes: int, pair: Pair, weights: Array) -> dict[str, Array]:
-    """Each metric of a task under each column of `weights` [rows, replicates]: how often a row counts."""
+    """Each metric of a task under each row of `weights` [replicates, rows]: how often a row of the table counts."""
     return _regression(*pair, weights) if task == "regression" else _classes(*pair, n_classes, weights)
 
 
@@ -94,20 +109,12 @@ def residuals(actual: Array, predicted: Array, limit: int = 500) -> dict[str, An
     return {"actual": actual[rows].astype(float).tolist(), "predicted": predicted[rows].astype(float).tolist()}
 
 
-def _bootstrap(task: Task, n_classes: int, pair: Pair, seed: int, replicates: int) -> dict[str, Array]:
-    n, random = len(pair[0]), np.random.default_rng(seed)
-    chunk = max(1, min(replicates, _CHUNK_CELLS // n))
-    parts = []
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        parts.append(values(task, n_classes, pair, resample(random, size, n)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def resample(random: np.random.Generator, size: int, n: int) -> Array:
-    """`size` draws of n rows out of n with replacement, as counts [n, size]."""
-    cells = random.integers(0, n, (size, n)) * size + np.arange(size)[:, None]
-    return np.bincount(cells.ravel(), minlength=size * n).reshape(n, size).astype(float)
+    """`size` draws of n rows out of n with replacement, as counts [size, n]; no row is drawn 256 times."""
+    counts = np.empty((size, n), np.uint8)
+    for row in counts:
+        row[:] = np.bincount(random.integers(0, n, n), minlength=n)
+    return counts
 
 
 def _interval(drawn: Array) -> tuple[float, float]:
@@ -119,56 +126,75 @@ def _interval(drawn: Array) -> tuple[float, float]:
 
 
 def _regression(actual: Array, predicted: Array, weights: Array) -> dict[str, Array]:
-    total = weights.sum(axis=0)
-    squares = (actual - predicted) ** 2 @ weights
     centred = actual - actual.mean()  # or the difference of two large squares loses its digits
-    spread = centred**2 @ weights - (centred @ weights) ** 2 / total
-    constant = spread <= 1e-12 * (centred**2 @ weights)
+    columns = ((actual - predicted) ** 2, np.abs(actual - predicted), centred, centred**2)
+    squares, absolute, moved, around = _weighted(weights, *columns)
+    total = weights.sum(axis=1, dtype=float)
+    spread = around - moved**2 / total
+    constant = spread <= 1e-12 * around
     r2 = np.where(constant, np.where(squares == 0, 1.0, 0.0), 1 - squares / np.where(constant, 1.0, spread))
-    return {
-        "rmse": np.sqrt(squares / total),
-        "mae": np.abs(actual - predicted) @ weights / total,
-        "r2": np.where(total < 2, np.nan, r2),
-    }
+    return {"rmse": np.sqrt(squares / total), "mae": absolute / total, "r2": np.where(total < 2, np.nan, r2)}
 
 
 def _classes(actual: Array, predicted: Array, n_classes: int, weights: Array) -> dict[str, Array]:
     actual = actual.astype(int)
-    total = weights.sum(axis=0)
+    total = weights.sum(axis=1, dtype=float)
     chosen = np.clip(predicted[np.arange(len(actual)), actual], 1e-15, 1 - 1e-15)
-    right = (predicted.argmax(axis=1) == actual).astype(float)
-    member = np.eye(n_classes)[actual].T
-    recall = _ratio(member * right @ weights, member @ weights)
+    right = predicted.argmax(axis=1) == actual
+    members = [np.flatnonzero(actual == k) for k in range(n_classes)]
+    recalls = [_ratio(_count(weights, rows[right[rows]]), _count(weights, rows)) for rows in members]
     judged = (1,) if n_classes == 2 else range(n_classes)
     return {
-        "auc": _mean(np.stack([_auc(member[k], predicted[:, k], weights) for k in judged])),
-        "accuracy": right @ weights / total,
-        "balanced_accuracy": _mean(recall),
-        "log_loss": -np.log(chosen) @ weights / total,
+        "auc": _mean(np.stack([_auc(actual == k, predicted[:, k], weights) for k in judged])),
+        "accuracy": _count(weights, np.flatnonzero(right)) / total,
+        "balanced_accuracy": _mean(np.stack(recalls)),
+        "log_loss": _weighted(weights, -np.log(chosen))[0] / total,
     }
+
+
+def _blocks(weights: Array) -> Iterator[tuple[slice, Array]]:
+    size = max(1, _BLOCK_CELLS // weights.shape[1])
+    for start in range(0, len(weights), size):
+        yield slice(start, start + size), weights[start : start + size]
+
+
+def _weighted(weights: Array, *columns: Array) -> Array:
+    """Weighted sums of each column, as [columns, replicates]."""
+    sums = np.empty((len(columns), len(weights)))
+    for part, block in _blocks(weights):
+        factors = block.astype(float)
+        for number, column in enumerate(columns):  # not by BLAS, whose threads wait for each other on a busy machine
+            sums[number, part] = np.einsum("ij,j->i", factors, column)
+    return sums
+
+
+def _count(weights: Array, rows: Array) -> Array:
+    """How often some of the rows were drawn in each replicate."""
+    return np.concatenate([block.take(rows, axis=1).sum(axis=1, dtype=float) for _, block in _blocks(weights)])
 
 
 def _auc(member: Array, predicted: Array, weights: Array) -> Array:
     """Share of (member, other) pairs that `predicted` orders rightly; a tie counts half. NaN without pairs."""
-    order = np.argsort(predicted, kind="stable")
+    order = np.argsort(predicted)
     ranked, places = predicted[order], np.flatnonzero(member[order])
     first, last = (np.searchsorted(ranked, ranked[places], side) for side in ("left", "right"))
-    everyone = _running(weights[order])
-    members = _running(weights[order[places]])
-    below = _between(everyone, first, last)
-    below -= _between(members, np.searchsorted(places, first), np.searchsorted(places, last))
-    rightly = np.einsum("ij,ij->j", weights[order[places]], below)
-    return _ratio(rightly, members[-1] * (everyone[-1] - members[-1]))
+    first_member, last_member = np.searchsorted(places, first), np.searchsorted(places, last)
+    result = np.empty(len(weights))
+    for part, block in _blocks(weights):
+        drawn = block.take(order, axis=1)
+        mine = drawn.take(places, axis=1)
+        everyone, members = _running(drawn), _running(mine)
+        below = everyone.take(first, axis=1) + everyone.take(last, axis=1)  # of twice the others that are ranked lower
+        below -= members.take(first_member, axis=1) + members.take(last_member, axis=1)
+        rightly = np.einsum("ij,ij->i", mine, below, dtype=np.int64) / 2  # whole numbers: exact
+        result[part] = _ratio(rightly, members[:, -1] * (everyone[:, -1] - members[:, -1]))
+    return result
 
 
-def _running(weights: Array) -> Array:
-    total = np.zeros((len(weights) + 1, weights.shape[1]))
-    np.cumsum(weights, axis=0, out=total[1:])
+def _running(counts: Array) -> Array:
+    total = np.zeros((len(counts), counts.shape[1] + 1), np.int64)
+    np.cumsum(counts, axis=1, out=total[:, 1:])
     return total
-
-
-def _between(running: Array, first: Array, last: Array) -> Array:
-    return (running[first] + running[last]) / 2
 
 
 def _ratio(part: Array, whole: Array) -> Array:

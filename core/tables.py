@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import codecs
 import csv
-import errno
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +22,8 @@ import duckdb
 import pandas as pd
 
 from core import db
-from core.errors import InputError, MetascoutError
+from core.db import disk_full_told
+from core.errors import InputError
 
 Declared = Literal["number", "time", "text", "nested"]
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
@@ -37,7 +34,6 @@ MISSING = ("", "NA", "N/A", "n/a", "#N/A", "nan", "NaN", "NAN", "-nan", "null", 
 _CHUNK_BYTES = 8 * 2**20
 _SNIFF_BYTES = 2**20
 _LINE_BYTES = 16 * 2**20
-_KEEP_S = 86_400
 _DELIMITERS = ",;\t|"
 _SAVE = "save it as CSV or Parquet"
 _BINARY = {
@@ -120,21 +116,8 @@ def temporary() -> Path:
     return folder
 
 
-@contextmanager
-def disk_full_told() -> Iterator[None]:
-    """Turns a full disk met inside into a MetascoutError with the remedy; other errors pass."""
-    try:
-        yield
-    except (OSError, duckdb.Error) as error:
-        told = "No space left" in str(error) or "max_temp_directory_size" in str(error)
-        if told or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"The disk that holds {db.home()} is full: free some space, or set METASCOUT_HOME to another."
-            raise MetascoutError(sentence) from error
-        raise
-
-
 def stage(path: Path, encoding: str = "utf-8") -> Staged:
-    """The file parsed, once for each content and encoding; staged files are dropped a day after their last use.
+    """The file parsed, once for each content and encoding; staged files are swept a day after their last use.
 
     Raises InputError, which names the place and the remedy, when the file is not a readable table, and
     MetascoutError when the disk is full.
@@ -145,7 +128,6 @@ def stage(path: Path, encoding: str = "utf-8") -> Staged:
     content = _scan(path, encoding)
     folder = temporary() / "staged" / f"{content.sha256}-{encoding}"
     if not folder.exists():
-        sweep(folder.parent)
         _parse(path, encoding, content, folder)
     os.utime(folder)
     return _about(folder)
@@ -156,13 +138,6 @@ def _about(folder: Path) -> Staged:
     findings = tuple(Finding(**finding) for finding in body.pop("findings"))
     names, declared = tuple(body.pop("names")), tuple(body.pop("declared"))
     return Staged(parquet=folder / "table.parquet", names=names, declared=declared, findings=findings, **body)
-
-
-def sweep(folder: Path) -> None:
-    """Delete what in the folder of staged files nobody has needed for a day."""
-    for entry in folder.iterdir() if folder.exists() else ():
-        if time.time() - entry.stat().st_mtime > _KEEP_S:
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _parse(path: Path, encoding: str, content: _Content, folder: Path) -> None:

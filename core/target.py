@@ -220,9 +220,21 @@ def _explained(values: pd.Series, column: Column, truth: np.ndarray, regression:
         return 0.0
     if regression:
         return float(abs(np.nan_to_num(pd.Series(numbers[known]).rank().corr(pd.Series(truth[known])))))
+    if truth.max() == 1:  # two classes: bins would blur a threshold, ranks do not
+        return _gini(numbers[known], truth[known])
     n_bins = min(_LEAK_LEVELS, len(numbers) // 20)
     edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, n_bins + 1)[1:-1]))
     return _within_groups(np.where(known, np.searchsorted(edges, numbers), len(edges) + 1), truth, regression)
+
+
+def _gini(numbers: np.ndarray, truth: np.ndarray) -> float:
+    """How well ranks tell two classes apart, from 0 to 1: twice the distance of the AUC from one half."""
+    ranks, n_ones = pd.Series(numbers).rank().to_numpy(), truth.sum()
+    n_zeros = len(truth) - n_ones
+    if n_ones == 0 or n_zeros == 0:
+        return 0.0
+    auc = (ranks[truth == 1].sum() - n_ones * (n_ones + 1) / 2) / (n_ones * n_zeros)
+    return float(abs(2 * auc - 1))
 
 
 def _within_groups(codes: np.ndarray, truth: np.ndarray, regression: bool) -> float:

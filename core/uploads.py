@@ -10,9 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -22,11 +20,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 
-from core import db
+from core import db, housekeeping
 from core.errors import InputError
 
 MAX_BYTES = 2**30
-KEPT_S = 86_400.0
 _OVERHEAD_BYTES = 2**20  # the multipart frame around the file
 _ROUTE = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)$")
 _PREFIX = b"metascout-upload:"
@@ -62,9 +59,19 @@ def receive(uploaded: Uploaded) -> Path:
     path = folder() / hashlib.sha256(content).hexdigest()[:32]
     if not path.exists():
         part = path.with_suffix(f".{secrets.token_hex(4)}.part")
-        part.write_bytes(content)
-        part.replace(path)
+        try:
+            with db.disk_full_told():
+                part.write_bytes(content)
+                part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
+
+
+def discard(path: Path) -> None:
+    """Delete an upload that has been registered; anything else stays."""
+    if path.parent == folder():
+        path.unlink(missing_ok=True)
 
 
 def folder() -> Path:
@@ -72,15 +79,6 @@ def folder() -> Path:
     path = db.home() / "uploads"
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def sweep(older_than_s: float = KEPT_S, *, now: float | None = None) -> None:
-    """Delete uploads that nobody has needed for a day."""
-    now = time.time() if now is None else now
-    for path in folder().iterdir():
-        with suppress(OSError):
-            if now - path.stat().st_mtime > older_than_s:
-                path.unlink()
 
 
 def _sign(name: str) -> bytes:
@@ -124,7 +122,9 @@ class UploadsToDisk:
             await self.app(scope, body.receive, watched)
         finally:
             body.close()
-            if (scope["method"] == "DELETE") == (status < 400):  # a refused upload, or a granted deletion
+            refused = body.opened and status >= 400  # one that never came to its body may have an accepted forerunner
+            deleted = scope["method"] == "DELETE" and status < 400
+            if refused or deleted:
                 path.unlink(missing_ok=True)
 
 
@@ -133,7 +133,7 @@ class _Body:
 
     def __init__(self, scope: Message, receive: Receive, path: Path, max_bytes: int) -> None:
         self._scope, self._receive, self._path, self._max_bytes = scope, receive, path, max_bytes
-        self._given = self._ended = False
+        self._given = self._ended = self.opened = False
         self._file: BinaryIO | None = None
         self._head: list[bytes] = []  # the part's header lines, kept as they came
         self._line = bytearray()  # the header line that is being read
@@ -144,7 +144,7 @@ class _Body:
             return await self._receive()
         self._given = True
         boundary = self._boundary()
-        await to_thread.run_sync(sweep)
+        await to_thread.run_sync(housekeeping.sweep)
         await self._store(boundary)
         lines = [b"--" + boundary, *self._head, b"", _reference(self._path.name), b"--" + boundary + b"--", b""]
         return {"type": "http.request", "body": b"\r\n".join(lines), "more_body": False}
@@ -200,6 +200,7 @@ class _Body:
         if self._parts > 1:
             raise HTTPException(400, "One file at a time.")
         self._file = self._path.open("wb")
+        self.opened = True
 
     def _end(self) -> None:
         self._ended = True

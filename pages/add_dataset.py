@@ -174,6 +174,7 @@ def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType])
                 inspection.path, name=name, target=target, task=task, types=types, encoding=inspection.encoding,
                 drop_rare_classes=drop, owner=shared.user(), source=uploaded.name,
             )  # fmt: skip
+            uploads.discard(inspection.path)
         done(dataset)
 
 

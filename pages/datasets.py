@@ -18,6 +18,7 @@ def listed() -> None:
     if not known:
         shared.empty("There is no dataset yet. Add a file or a built-in sample.", shared.ADD_DATASET, "Add a dataset")
         return
+    shared.link(shared.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
     best = shared.read(results.best_trials).to_dict("index")
     st.dataframe(
         pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
@@ -29,7 +30,6 @@ def listed() -> None:
                 pinned=True,
                 key="open_dataset",
                 on_click=open_dataset,
-                args=([dataset.name for dataset in known],),
             ),
             "rows": st.column_config.NumberColumn("Rows", format="localized"),
             "columns": st.column_config.NumberColumn("Columns", format="localized"),
@@ -58,9 +58,9 @@ def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def open_dataset(names: list[str]) -> None:
-    """Go to the clicked row's dataset."""
-    st.switch_page(shared.DATASET, query_params={"dataset": names[st.session_state.open_dataset.row]})
+def open_dataset() -> None:
+    """Go to the clicked dataset."""
+    st.switch_page(shared.DATASET, query_params={"dataset": st.session_state.open_dataset.label.partition(": ")[2]})
 
 
 st.title("Datasets")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import streamlit as st
@@ -9,7 +11,8 @@ import streamlit as st
 from core import datasets, jobs, machine, results, runners
 from pages import shared
 
-START = "python -m runner"
+# The Python that runs this page has what the runner needs; another one may not.
+START = f"{os.path.relpath(sys.executable)} -m runner"
 
 
 @st.fragment(run_every=shared.LIVE_S * 2)
@@ -58,7 +61,7 @@ def usage(used: dict[str, Any], where: str) -> None:
         told = f"{shared.size(used.get('memory_used_bytes'))} of {shared.size(memory)}"
         meter("Memory", used.get("memory_used_bytes", 0) / memory, told)
         for gpu in used.get("gpus", ()):
-            meter(shared.plain(gpu["name"]), gpu["use_frac"], f"{shared.size(gpu['memory_used_bytes'])} in use")
+            meter(shared.plain(gpu["name"]), gpu["use_frac"] or 0.0, f"{shared.size(gpu['memory_used_bytes'])} in use")
 
 
 def meter(name: str, fraction: float, told: str) -> None:
@@ -84,7 +87,7 @@ def running() -> None:
 
 def recent() -> None:
     """The best trial of each of the last jobs."""
-    frame = shared.read(results.recent_trials)
+    frame = shared.read(results.recent_results)
     st.subheader("Recent results")
     if frame.empty:
         shared.empty("No job has finished yet.", shared.NEW_JOB, "Start a new job")

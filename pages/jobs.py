@@ -11,8 +11,10 @@ from core import datasets, jobs
 from pages import shared
 
 LIMIT = 200
-CANCEL, RETRY, CLONE = ":material/cancel: Cancel", ":material/replay: Retry", ":material/content_copy: Clone and edit"
-RAISE, LOWER = ":material/arrow_upward: Raise priority", ":material/arrow_downward: Lower priority"
+# Each label ends in the job's id: rows move while the table lives, and a click must not hit another job.
+CANCEL, RETRY = ":material/cancel: Cancel job {}", ":material/replay: Retry job {}"
+CLONE = ":material/content_copy: Clone and edit job {}"
+RAISE, LOWER = ":material/arrow_upward: Raise job {}", ":material/arrow_downward: Lower job {}"
 ACTIONS = {"queued": [RAISE, LOWER, CANCEL, CLONE], "running": [CANCEL, CLONE]}
 SHOWN = ["job", "state", "progress", "actions", "dataset", "n_trials", "elapsed", "remaining", "stage", "priority"]
 SHOWN += ["note", "owner", "created", "kind"]
@@ -32,11 +34,10 @@ def filters() -> tuple[list[str], int | None]:
 
 def table(frame: pd.DataFrame) -> None:
     """The jobs, one a row, each with what can be done with it."""
-    rows = list(frame[["id", "status", "priority"]].itertuples(index=False, name=None))
     st.dataframe(
         shown(frame),
         column_order=SHOWN,
-        column_config=config(rows),
+        column_config=config(),
         hide_index=True,
         height="content" if len(frame) <= 18 else 680,
         key="jobs",
@@ -56,17 +57,20 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         elapsed=pd.to_timedelta(elapsed.astype(float).round(), unit="s"),
         remaining=pd.to_timedelta(frame["remaining_s"].astype(float).round(), unit="s"),
         created=shared.times(frame["created_at"]),
-        actions=[ACTIONS.get(status, [RETRY, CLONE]) for status in frame["status"]],
+        actions=[actions(status, job_id) for status, job_id in zip(frame["status"], frame["id"], strict=True)],
     )
 
 
-def config(rows: list[tuple[int, str, int]]) -> dict[str, Any]:
+def actions(status: str, job_id: int) -> list[str]:
+    """What can be done with a job, as its row's menu says it."""
+    return [label.format(job_id) for label in ACTIONS.get(status, [RETRY, CLONE])]
+
+
+def config() -> dict[str, Any]:
     """How the table is drawn, and what its buttons do."""
     column = st.column_config
     return {
-        "job": column.ButtonColumn(
-            "Job", type="tertiary", alignment="left", pinned=True, key="open_job", on_click=go, args=(rows,)
-        ),
+        "job": column.ButtonColumn("Job", type="tertiary", alignment="left", pinned=True, key="open_job", on_click=go),
         "state": column.MultiselectColumn(
             "State", options=list(shared.STATUSES), color=shared.STATUS_COLORS, format_func=str.capitalize
         ),
@@ -81,22 +85,21 @@ def config(rows: list[tuple[int, str, int]]) -> dict[str, Any]:
         "owner": "Owner",
         "kind": "Engine",
         "created": column.DatetimeColumn("Submitted", format="calendar"),
-        "actions": column.ButtonColumn("Actions", type="tertiary", key="act_on_job", on_click=act, args=(rows,)),
+        "actions": column.ButtonColumn("Actions", type="tertiary", key="act_on_job", on_click=act),
     }
 
 
-def go(rows: list[tuple[int, str, int]]) -> None:
+def go() -> None:
     """Open the clicked job."""
-    st.switch_page(shared.JOB, query_params={"job": str(rows[st.session_state.open_job.row][0])})
+    st.switch_page(shared.JOB, query_params={"job": st.session_state.open_job.label.rpartition(" ")[2]})
 
 
-def act(rows: list[tuple[int, str, int]]) -> None:
-    """Do what was chosen in the clicked row's menu."""
-    click = st.session_state.act_on_job
-    job_id, _, priority = rows[click.row]
-    if click.label == CLONE:
-        st.switch_page(shared.NEW_JOB, query_params={"clone": str(job_id)})
-    shared.act_on_job(click.label.rpartition(": ")[2], job_id, priority)
+def act() -> None:
+    """Do what was chosen in a row's menu."""
+    action, _, job_id = st.session_state.act_on_job.label.partition(": ")[2].rpartition(" job ")
+    if action == "Clone and edit":
+        st.switch_page(shared.NEW_JOB, query_params={"clone": job_id})
+    shared.act_on_job(action, int(job_id))
 
 
 def live(states: list[str], dataset_id: int | None, everything: int) -> None:

@@ -76,7 +76,7 @@ def charts(frame: pd.DataFrame, metric: str) -> None:
         st.subheader("Accuracy against speed")
         pareto(frame, metric)
     with right:
-        st.subheader(f"The best {min(BARS, len(frame))} on test")
+        st.subheader(f"The first {min(BARS, len(frame))}, on test")
         bars(frame.head(BARS), metric)
 
 
@@ -89,7 +89,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> None:
         part = shown[shown["yardstick"] == yardstick]
         if len(part):
             figure.add_scatter(
-                x=part["predict_row_s"], y=part["test_error"], mode="markers", name=name,
+                x=part["predict_row_s"], y=part["valid_error"], mode="markers", name=name,
                 text=part["algorithm"].map(shared.label), customdata=part["trial_id"],
                 marker={"symbol": symbol, "size": 9, "color": color, "opacity": 0.75},
                 hovertemplate="%{text}<br>trial %{customdata}<br>error %{y:.4g}<br>%{x:.3s}s a row<extra></extra>",
@@ -97,12 +97,12 @@ def pareto(frame: pd.DataFrame, metric: str) -> None:
     front = shown[shown["pareto"]].sort_values("predict_row_s")
     if len(front):
         figure.add_scatter(
-            x=front["predict_row_s"], y=front["test_error"], mode="lines", name="Pareto front",
+            x=front["predict_row_s"], y=front["valid_error"], mode="lines", name="Pareto front",
             line={"shape": "hv", "color": shared.FAINT, "dash": "dot"}, hoverinfo="skip",
         )  # fmt: skip
     figure.update_xaxes(type="log", title="Prediction time a row", tickformat="~s", ticksuffix="s", dtick=1)
-    figure.update_yaxes(title=f"Error on test ({error_words(metric)})")
-    shared.chart(figure, "Test error against prediction time a row; the front is drawn", height=420, key="pareto")
+    figure.update_yaxes(title=f"Error on valid ({error_words(metric)})")
+    shared.chart(figure, "Valid error against prediction time a row; the front is drawn", height=420, key="pareto")
 
 
 def error_words(metric: str) -> str:

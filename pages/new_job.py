@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, jobs, specs
+from core import datasets, jobs, runners, specs
 from core.datasets import Dataset
 from core.errors import MetascoutError
 from core.scoring import metrics_for
@@ -14,9 +14,7 @@ from core.specs import AUTOML_ALGORITHMS, AutoMLSpec
 from pages import shared
 
 _GIB = 2**30
-ALGORITHMS = {
-    "GBM": "GBM",
-    "XGBoost": "XGBoost",
+LABELS = {  # of algorithms whose own name says less
     "GLM": "GLM (linear)",
     "DRF": "Random forest",
     "DeepLearning": "Deep learning",
@@ -71,7 +69,7 @@ def search_fields(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     )  # fmt: skip
     chosen = st.pills(
         "Algorithms", list(AUTOML_ALGORITHMS), selection_mode="multi", default=list(start.algorithms),
-        format_func=ALGORITHMS.__getitem__, key=f"algorithms{mark}",
+        format_func=lambda name: LABELS.get(name, name), key=f"algorithms{mark}",
         help="The kinds of model to try. A stacked ensemble combines the others.",
     )  # fmt: skip
     return {"budget_s": budget, "max_models": models, "algorithms": chosen}
@@ -131,7 +129,9 @@ def cost() -> str:
     counts = shared.read(jobs.counts)
     waiting = counts.get("queued", 0) + counts.get("running", 0)
     queue = f" {waiting} unfinished job{'s' if waiting > 1 else ''} may come first." if waiting else ""
-    return f"It takes the time budget and about half a minute more to start Java and to score the models.{queue}"
+    return (
+        f"It takes the time budget, in which Java starts and the yardsticks are fitted, and some seconds more.{queue}"
+    )
 
 
 def submit(given: dict[str, Any]) -> None:
@@ -140,6 +140,10 @@ def submit(given: dict[str, Any]) -> None:
     spec = specs.parse(given)
     job_id = jobs.submit(spec, priority=priority, user=shared.user())
     st.success(f"Job {job_id} is queued. You can close this page: the job goes on.", icon=":material/check_circle:")
+    if not shared.read(runners.alive):
+        st.warning(
+            "No runner is alive: the job waits until one is. Home says how to start it.", icon=":material/power_off:"
+        )
     with st.container(horizontal=True):
         shared.link(shared.JOB, f"Open job {job_id}", job=job_id)
         shared.link(shared.JOBS, "All jobs", icon=":material/list_alt:")
@@ -161,7 +165,7 @@ def show() -> None:
     if dataset is None:
         st.info("Choose the dataset to learn from.", icon=":material/table:")
         return
-    n_rows, n_columns = sum(dataset.n_rows.values()), len(dataset.features)
+    n_rows, n_columns = sum(dataset.n_rows.values()), sum(column.type != "text" for column in dataset.features)
     told = f"{shared.TASKS[dataset.task]} of {dataset.target}: {n_rows:,} rows, {n_columns:,} features"
     st.caption(shared.plain(told))
     given = form(dataset, spec or AutoMLSpec(dataset_id=dataset.id), priority, mark)

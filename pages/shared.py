@@ -151,8 +151,11 @@ def link(page: str, label: str, *, icon: str = ":material/arrow_forward:", **par
 # What can be done with a job
 
 
-def act_on_job(action: str, job_id: int, priority: int = 0) -> int | None:
-    """Cancel, retry or move a job, and keep what to say of it for `told`; the new job's id after a retry."""
+def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | None:
+    """Cancel, Retry, Raise, Lower or Move (to `priority`) a job, and keep what to say of it for `told`.
+
+    Returns the new job's id after a retry.
+    """
     made = None
     try:
         if action == "Cancel":
@@ -162,9 +165,10 @@ def act_on_job(action: str, job_id: int, priority: int = 0) -> int | None:
             made = jobs.retry(job_id, user=user())
             text = f"is queued again as job {made}."
         else:
-            step = {"Raise priority": 1, "Lower priority": -1}.get(action, 0)
-            jobs.set_priority(job_id, priority + step)
-            text = f"has priority {priority + step} now."
+            if priority is None:
+                priority = jobs.get(job_id).priority + {"Raise": 1, "Lower": -1}[action]
+            jobs.set_priority(job_id, priority)
+            text = f"has priority {priority} now."
         st.session_state["told"] = "success", f"Job {job_id} {text}"
     except MetascoutError as error:
         st.session_state["told"] = "error", str(error)
@@ -218,7 +222,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return NONE
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1, 1e3, "ms")):
-        if seconds < limit:
+        if 0 < seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

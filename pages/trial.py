@@ -69,20 +69,17 @@ def scores(trial: Trial) -> None:
 def model(trial: Trial, dataset: Dataset) -> None:
     """What can be taken away, and how to use it."""
     st.subheader("Take the model away")
-    if trial.artifacts.empty:
+    if "mojo" not in set(trial.artifacts["kind"]):  # what is for all models of the job is of no use without one
         kind = "A yardstick is kept for comparison only." if trial.yardstick else "The job kept no file of this model."
         st.info(kind, icon=":material/folder_off:")
         return
-    if "mojo" in set(trial.artifacts["kind"]):
-        name = f"{file_name(dataset.name)}_trial_{trial.id}"
-        st.download_button(
-            "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
-            icon=":material/download:", on_click="ignore", key="bundle",
-        )  # fmt: skip
-        st.caption(
-            "With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else."
-        )
-        st.code(f"unzip {name}.zip -d model\ncd model\npython score.py example.csv predictions.csv", language="bash")
+    name = f"{file_name(dataset.name)}_trial_{trial.id}"
+    st.download_button(
+        "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
+        icon=":material/download:", on_click="ignore", key="bundle",
+    )  # fmt: skip
+    st.caption("With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else.")
+    st.code(f"unzip {name}.zip -d model\ncd model\npython score.py example.csv predictions.csv", language="bash")
     with st.expander("Single files", icon=":material/folder_open:"):
         files(trial.artifacts)
 

@@ -46,7 +46,7 @@ def _config(frame: pd.DataFrame, name: str, key: str) -> dict[str, Any]:
             pinned=True,
             key=f"{key}_open",
             on_click=_open,
-            args=(f"{key}_open", list(frame["trial_id"])),
+            args=(f"{key}_open",),
         ),
         "rank": column.NumberColumn("Rank", help="By the valid rows"),
         "algorithm": "Algorithm",
@@ -57,7 +57,7 @@ def _config(frame: pd.DataFrame, name: str, key: str) -> dict[str, Any]:
         "fit_s": column.NumberColumn("Fit, s", format="%.1f"),
         "predict_us": column.NumberColumn("Predict, µs a row", format="%.1f"),
         "size_bytes": column.NumberColumn("Size", format="bytes"),
-        "pareto": column.CheckboxColumn("Pareto", help="No trial is both more accurate on test and faster"),
+        "pareto": column.CheckboxColumn("Pareto", help="No trial is both better on the valid rows and faster"),
         "yardstick": column.CheckboxColumn("Yardstick", help="A simple model to compare with"),
         "job_id": column.NumberColumn("Job", format="%d"),
         "engine": "Engine",
@@ -66,5 +66,6 @@ def _config(frame: pd.DataFrame, name: str, key: str) -> dict[str, Any]:
     }
 
 
-def _open(key: str, trial_ids: list[int]) -> None:
-    st.switch_page(shared.TRIAL, query_params={"trial": str(trial_ids[st.session_state[key].row])})
+def _open(key: str) -> None:
+    # By the label and not by the row: rows move while the table lives.
+    st.switch_page(shared.TRIAL, query_params={"trial": st.session_state[key].label.rpartition(" ")[2]})

@@ -7,13 +7,33 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import portalocker
 
-from core import db
+from core import db, machine
 from core.errors import MetascoutError
 from runner import worker
 from runner.executors import EXECUTORS
+
+
+@contextmanager
+def _sole_runner() -> Iterator[None]:
+    """Be the only runner of this store, or raise MetascoutError that names the one there is."""
+    with db.lock_file("runner") as lock:
+        try:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except (portalocker.AlreadyLocked, portalocker.LockException):
+            lock.seek(0)
+            holder = lock.read().strip()
+            raise MetascoutError(
+                f"A runner (process {holder}) already serves {db.store_path().parent}; one is enough."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def main() -> int:
@@ -23,20 +43,11 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     signals: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: signals.append(number))
     try:
-        with open(db.home() / "runner.lock", "a+") as lock:
-            try:
-                portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-            except (portalocker.AlreadyLocked, portalocker.LockException):
-                lock.seek(0)
-                raise MetascoutError(
-                    f"A runner (process {lock.read().strip()}) already serves {db.home()}; one is enough."
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        machine.check_settings()
+        with _sole_runner():
             logging.info("The runner serves %s; stop it with Ctrl-C", db.home())
             worker.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:

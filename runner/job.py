@@ -46,6 +46,7 @@ def _run_executor(directory: Path, file: IO[bytes]) -> Exit:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         traceback.print_exc()
+        _write(file, events.Message(traceback.format_exc(), "error"))
         return Exit("failed", f"An unexpected error: {type(error).__name__}: {error}. The log has the details.")
 
 

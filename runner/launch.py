@@ -66,6 +66,8 @@ def start(job: Job, executor: Executor) -> None:
     with open(directory / "alive.lock", "w") as lock, open(directory / "log.txt", "ab") as log:
         portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         command = [sys.executable, "-m", "runner.supervisor", str(directory), str(lock.fileno())]
+        # A stop that comes before the supervisor can hear it must wait, not kill it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         process = subprocess.Popen(
             command,
             cwd=directory,
@@ -76,6 +78,7 @@ def start(job: Job, executor: Executor) -> None:
             pass_fds=[lock.fileno()],  # the lock lives on in the supervisor when this side closes
             start_new_session=True,
         )
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         lock.write(str(process.pid))
 
 
@@ -84,7 +87,7 @@ def _order(job: Job, executor: Executor) -> dict[str, Any]:
         "job_id": job.id,
         "attempt": job.attempt,
         "executor": f"{executor.__module__}:{executor.__qualname__}",
-        "spec": specs.to_json(job.spec),
+        "spec": job.spec_text,
         "dataset": datasets.to_json(datasets.get(job.dataset_id)),
         "cpus": job.cpus,
         "gpus": job.gpus,
@@ -131,11 +134,15 @@ def stop(directory: Path) -> None:
 def read_events(directory: Path, offset: int) -> tuple[list[events.Event], list[float], int]:
     """The next events from byte `offset` of the event file: they, their times, and the offset behind them.
 
-    A line that is not an event (cut off by a full disk) becomes a warning.
+    A line that is not an event (cut off by a full disk) becomes a warning. No file: the attempt never started.
     """
+    if not (directory / "events.jsonl").exists():
+        return [], [], offset
     with open(directory / "events.jsonl", "rb") as file:
         file.seek(offset)
         piece = file.read(_BATCH_BYTES)
+        if len(piece) == _BATCH_BYTES and b"\n" not in piece:
+            piece += file.readline()
     complete = piece[: piece.rfind(b"\n") + 1]
     found, times = [], []
     for line in complete.splitlines():
@@ -154,26 +161,26 @@ def read_exit(directory: Path) -> Exit:
     try:
         return Exit(**json.loads((directory / "exit.json").read_text()))
     except (OSError, ValueError):
-        return Exit("crashed", "The job's process and its supervisor were killed.")
+        return Exit("crashed", "The job's process and its supervisor were killed, or the machine went down.")
 
 
 def clean(directory: Path) -> None:
     """Remove what an ended attempt left behind that nobody reads any more (its artifacts are kept elsewhere).
 
-    Its supervisor has ended its processes; where that was killed too, those that work in its tmp/ are ended here.
+    Its supervisor has ended its processes; where that was killed too, a Java that works in its tmp/ is ended here.
     """
     for process in psutil.process_iter(["cmdline"]):
-        if any(f"{directory}/tmp" in part for part in process.info["cmdline"] or ()):
-            with suppress(psutil.NoSuchProcess):
+        if any(part.startswith(f"-Djava.io.tmpdir={directory}/tmp/") for part in process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 process.kill()
     for name in ("tmp", "artifacts"):
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
-def sweep() -> None:
-    """Clean up after every attempt that no longer lives; for the start of a runner."""
+def sweep(*, keep: set[Path]) -> None:
+    """Clean up after every attempt that no longer lives, but for those whose directories are to be kept."""
     for directory in (db.home() / "jobs").glob("*-*"):
-        if (directory / "tmp").exists() and not is_alive(directory):
+        if (directory / "tmp").exists() and directory not in keep and not is_alive(directory):
             clean(directory)
 
 

@@ -24,8 +24,6 @@ from typing import Literal
 import psutil
 
 POLL_S = 0.1
-CANCEL_GRACE_S = float(os.environ.get("METASCOUT_CANCEL_GRACE_S", "15"))
-STALL_S = float(os.environ.get("METASCOUT_STALL_S", "1800"))
 EXIT_BYTES = 16_384  # the longest record: 1,000 characters, each up to 12 bytes in JSON
 _SET_CHILD_SUBREAPER, _SET_PDEATHSIG = 36, 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork
@@ -44,6 +42,7 @@ def supervise(directory: Path, lock_fd: int) -> None:
     _prctl(_SET_CHILD_SUBREAPER, 1)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # it was held back until now
     command = [sys.executable, "-m", "runner.job", str(directory)]
     # pass_fds: the lock stays held as long as either of the two lives.
     child = subprocess.Popen(command, preexec_fn=partial(die_with_parent, os.getpid()), pass_fds=[lock_fd])
@@ -57,16 +56,25 @@ def supervise(directory: Path, lock_fd: int) -> None:
 
 
 def _watch(directory: Path, child: subprocess.Popen[bytes], stopped: list[int]) -> Exit | None:
-    """Wait for the job to end by itself (None), or until it has to be ended (and how to call that)."""
-    wish, event_file = directory / "cancel", directory / "events.jsonl"
+    """Wait for the job to end by itself (None), or until it has to be ended (and how to call that).
+
+    Time is counted here and not read off the files, so that a machine that sleeps is not a job that is silent.
+    """
+    grace_s = float(os.environ.get("METASCOUT_CANCEL_GRACE_S") or 15)
+    stall_s = float(os.environ.get("METASCOUT_STALL_S") or 1800)
+    wished_at, spoke_at, last_word = None, time.monotonic(), 0
     while child.poll() is None:
+        now = time.monotonic()
         if stopped:
             return Exit("stopped", "The runner was stopped.")
-        now = time.time()
-        if wish.exists() and now > wish.stat().st_mtime + CANCEL_GRACE_S:
-            return Exit("cancelled", f"It did not stop by itself within {CANCEL_GRACE_S:g} s, and was ended by force.")
-        if now > event_file.stat().st_mtime + STALL_S:
-            return Exit("crashed", f"The job gave no sign of life for {STALL_S:g} s, and was ended.")
+        if wished_at is None and (directory / "cancel").exists():
+            wished_at = now
+        if wished_at is not None and now > wished_at + grace_s:
+            return Exit("cancelled", f"It did not stop by itself within {grace_s:g} s, and was ended by force.")
+        if (size := (directory / "events.jsonl").stat().st_size) != last_word:
+            spoke_at, last_word = now, size
+        if now > spoke_at + stall_s:
+            return Exit("crashed", f"The job gave no sign of life for {stall_s:g} s, and was ended.")
         time.sleep(POLL_S)
     return None
 

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from core import jobs, machine, results, runners
-from core.errors import MetascoutError
+from core import housekeeping, jobs, machine, results, runners
+from core.db import disk_full_told
+from core.errors import InputError, MetascoutError
 from core.jobs import Job
 from runner import launch
 from runner.launch import Executor
@@ -18,6 +19,9 @@ from runner.launch import Executor
 TURN_S = 0.25
 BEAT_S = 2.0
 STALE_S = 60.0
+SWEEP_S = 3600.0
+REST_S = 2.0
+STOP_S = 10.0
 
 log = logging.getLogger("metascout.runner")
 
@@ -40,37 +44,32 @@ def serve(
 ) -> None:
     """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
 
-    Jobs that an earlier runner left running are adopted. When it is stopped, it ends its jobs and queues them again.
+    Jobs that an earlier runner left running are adopted. When it is stopped, it ends its jobs and queues them again;
+    when it breaks, they go on and wait for the next one.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
-    launch.sweep()
-    runs = _adopt()
-    beat_at = 0.0
-    try:
-        while not stopped():
-            try:
-                if time.monotonic() > beat_at + BEAT_S:
-                    beat_at = time.monotonic()
-                    _beat(worker_id, runs)
-                _follow_all(runs)
-                _claim_all(executors, worker_id, runs)
-            except MetascoutError as error:  # a full disk, a busy store: nothing is lost, the next turn tries again
-                log.warning("%s", error)
-                time.sleep(1)
-            if drain and not runs and not jobs.counts().get("queued"):
-                return
-            time.sleep(TURN_S)
-    finally:
-        _stop_all(runs)
-        runners.leave(worker_id)
-
-
-def _adopt() -> dict[int, Job]:
-    """The jobs that the store has as running: alive or not, following them comes to the right end."""
     runs = {job.id: job for job in jobs.running()}
-    for job in runs.values():
-        log.info("Adopted job %d", job.id)
-    return runs
+    log.info("Jobs that were left running: %s", ", ".join(map(str, runs)) or "none")
+    launch.sweep(keep={job.directory for job in runs.values()})
+    beat_at, sweep_at = -BEAT_S, -SWEEP_S
+    while not stopped():
+        try:
+            if time.monotonic() > beat_at + BEAT_S:
+                beat_at = time.monotonic()
+                _beat(worker_id, runs)
+            if time.monotonic() > sweep_at + SWEEP_S:
+                sweep_at = time.monotonic()
+                housekeeping.sweep()
+            _follow_all(runs)
+            _claim_all(executors, worker_id, runs)
+            if drain and not runs and "queued" not in jobs.counts():
+                break
+        except MetascoutError as error:  # a full disk, a busy store: nothing is lost, another turn tries again
+            log.warning("%s", error)
+            time.sleep(REST_S)
+        time.sleep(TURN_S)
+    _stop_all(runs)
+    runners.leave(worker_id)
 
 
 def _beat(worker_id: str, runs: dict[int, Job]) -> None:
@@ -84,60 +83,68 @@ def _beat(worker_id: str, runs: dict[int, Job]) -> None:
 
 
 def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int, Job]) -> None:
-    """Start queued jobs while there are free slots; a job larger than the machine runs when it is alone."""
+    """Start queued jobs while there are free slots; a job that asks for more cores than there are runs alone."""
     while True:
         free_cpus = machine.cpu_slots() - sum(job.cpus for job in runs.values())
         free_gpus = machine.gpu_slots() - sum(job.gpus for job in runs.values())
-        job = jobs.claim(worker_id, cpus=free_cpus, gpus=free_gpus) if runs else jobs.claim(worker_id)
+        job = jobs.claim(worker_id, cpus=free_cpus if runs else None, gpus=free_gpus if machine.gpu_slots() else None)
         if job is None:
             return
         _start(job, executors, runs)
 
 
 def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job]) -> None:
+    """Start a claimed job; one that cannot be started for a passing reason goes back to the queue."""
     log.info("Job %d: %s starts, attempt %d", job.id, job.kind, job.attempt)
     try:
         if job.kind not in executors:
-            raise MetascoutError(f"This runner has no engine for jobs of kind {job.kind!r}. Update it, then retry.")
-        launch.start(job, executors[job.kind])
-    except (MetascoutError, OSError) as error:
+            raise InputError(f"This runner has no engine for jobs of kind {job.kind!r}. Update it, then retry.")
+        if job.gpus > machine.gpu_slots():
+            raise InputError(f"gpus: the job asks for {job.gpus}, this machine has {machine.gpu_slots()}.")
+        with disk_full_told():
+            launch.start(job, executors[job.kind])
+    except InputError as error:
         jobs.finish(job, "failed", f"The job could not be started: {error}")
         log.warning("Job %d could not be started: %s", job.id, error)
-        return
-    runs[job.id] = job
+    except (MetascoutError, OSError) as error:
+        jobs.requeue(job, f"It could not be started: {error}", blame=False)
+        raise MetascoutError(f"Job {job.id} could not be started: {error}") from error
+    else:
+        runs[job.id] = job
 
 
 def _follow_all(runs: dict[int, Job]) -> None:
+    """Record what all jobs report and end those that have ended; trouble with one does not keep the others waiting."""
     for job_id in jobs.cancel_requests() & runs.keys():
         launch.request_cancel(runs[job_id].directory)
+    trouble: MetascoutError | None = None
     for job in list(runs.values()):
         try:
             _follow(job, runs)
-        except MetascoutError:
-            raise
-        except Exception as error:  # a bug in one job's path must not end the others
+        except MetascoutError as error:  # it passes: a full disk, a busy store
+            trouble = error
+        except Exception as error:  # a bug in one job's path
             log.exception("Job %d cannot be followed", job.id)
             launch.stop(job.directory)
             jobs.finish(job, "failed", f"The runner could not follow it: {type(error).__name__}: {error}")
             del runs[job.id]
+    if trouble is not None:
+        raise trouble
 
 
 def _follow(job: Job, runs: dict[int, Job]) -> None:
     alive = launch.is_alive(job.directory)  # asked first: what it wrote before it ended is read below
-    runs[job.id] = _record(job)
-    if not alive:
-        _end(job)
-        del runs[job.id]
-
-
-def _record(job: Job) -> Job:
-    """Record all that the job has reported since; returns it with the new offset."""
     while True:
         events, times, offset = launch.read_events(job.directory, job.event_offset)
         if offset == job.event_offset:
-            return job
+            break
         results.record(job, events, times=times, offset=offset)
-        job = replace(job, event_offset=offset)
+        job = runs[job.id] = replace(job, event_offset=offset)
+        if alive:  # one batch a turn: a job that reports faster than this loop must not hold up the others
+            return
+    if not alive:
+        _end(job)
+        del runs[job.id]
 
 
 def _end(job: Job) -> None:
@@ -154,7 +161,10 @@ def _end(job: Job) -> None:
 def _stop_all(runs: dict[int, Job]) -> None:
     for job in runs.values():
         launch.stop(job.directory)
-    until = time.monotonic() + 10
+    until = time.monotonic() + STOP_S
     while runs and time.monotonic() < until:
-        _follow_all(runs)
+        try:
+            _follow_all(runs)
+        except MetascoutError as error:  # the next runner adopts what is left
+            log.warning("%s", error)
         time.sleep(TURN_S)

@@ -36,6 +36,11 @@ def succeed(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     yield trial(params={"depth": 3})
 
 
+def report_a_missing_file(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
+    yield Artifact("gone.zip", str(context.directory / "artifacts" / "gone.zip"), "mojo", "first")
+    yield trial()
+
+
 def refuse(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     yield Message("looking at the data")
     raise InputError("column 'x' has the value 7; remove it")

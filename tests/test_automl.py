@@ -23,7 +23,7 @@ from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
 from runner import executors, worker
-from runner.automl import engine, score_template
+from runner.automl import engine
 from runner.automl.frames import read
 from runner.automl.jvm import find_java
 from runner.automl.yardstick import yardstick
@@ -71,21 +71,21 @@ def odd(home: Path, data: Path) -> Dataset:
     )
 
 
-def _context(dataset: Dataset, directory: Path, cancelled: Callable[[], bool] = lambda: False) -> Context:
+def context_of(dataset: Dataset, directory: Path, cancelled: Callable[[], bool] = lambda: False) -> Context:
     for name in ("tmp", "artifacts"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     return Context(1, 1, dataset, directory, 2, 0, cancelled)
 
 
-def _spec(dataset: Dataset, **given: object) -> AutoMLSpec:
+def spec_of(dataset: Dataset, **given: object) -> AutoMLSpec:
     return AutoMLSpec.model_validate({"dataset_id": dataset.id, "memory_bytes": GIB, **given})
 
 
-def _models(events: list[Event]) -> list[TrialDone]:
+def models_of(events: list[Event]) -> list[TrialDone]:
     return [event for event in events if isinstance(event, TrialDone) and not event.yardstick]
 
 
-def _unpack(events: list[Event], candidate: str, box: Path) -> Path:
+def unpack(events: list[Event], candidate: str, box: Path) -> Path:
     """What a user gets for a candidate, as the zip of its page unpacks."""
     box.mkdir()
     for event in events:
@@ -95,13 +95,14 @@ def _unpack(events: list[Event], candidate: str, box: Path) -> Path:
     return box
 
 
-def _score_outside(box: Path, rows: pd.DataFrame) -> pd.DataFrame:
+def score_outside(box: Path, rows: pd.DataFrame | str) -> pd.DataFrame:
     """Predictions of the script that is handed out, run in a process that knows nothing of this project."""
-    rows.to_csv(box / "rows.csv", index=False)
+    text = rows if isinstance(rows, str) else rows.to_csv(index=False)
+    (box / "rows.csv").write_text(text, "utf-8")
     environment = {"PATH": os.defpath, "METASCOUT_JAVA": str(find_java().path)}
     command = [sys.executable, "-I", "score.py", "rows.csv", "out.csv"]
     done = subprocess.run(command, cwd=box, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     return pd.read_csv(box / "out.csv", dtype={0: str}, keep_default_na=False)
 
 
@@ -114,8 +115,8 @@ def _test_rows(dataset: Dataset) -> pd.DataFrame:
 def finished(telco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], Path]:
     """The events of a real run on telco_churn, and its directory."""
     directory = tmp_path_factory.mktemp("run")
-    context = _context(telco, directory)
-    return list(engine.run(_spec(telco, budget_s=20, folds=3), context)), directory
+    context = context_of(telco, directory)
+    return list(engine.run(spec_of(telco, budget_s=20, folds=3), context)), directory
 
 
 @pytest.mark.slow
@@ -142,7 +143,7 @@ def test_a_run_yields_yardsticks_first_then_models_with_all_metrics(
 def test_the_curve_of_a_run_is_its_best_valid_score_so_far(finished: tuple[list[Event], Path]) -> None:
     events, _ = finished
     curve = [(event.step, event.value) for event in events if isinstance(event, Metric)]
-    valid = [t.scores[0].valid for t in _models(events)]
+    valid = [t.scores[0].valid for t in models_of(events)]
     assert [step for step, _ in curve] == list(range(1, len(valid) + 1))
     assert [value for _, value in curve] == pytest.approx(list(np.maximum.accumulate(valid)))
 
@@ -152,7 +153,7 @@ def test_models_tell_their_parameters_and_importance_under_the_users_names(
     finished: tuple[list[Event], Path], telco: Dataset
 ) -> None:
     names = {column.name for column in telco.features}
-    for trial in _models(finished[0]):
+    for trial in models_of(finished[0]):
         assert trial.params["modeling_step"].startswith(("DRF" if "XRT" in trial.candidate else trial.algorithm)[:3])
         if trial.algorithm != "StackedEnsemble":
             assert {row["feature"] for row in trial.details["importance"]} <= names
@@ -167,9 +168,9 @@ def test_all_scores_follow_from_the_models_that_are_handed_out(
 ) -> None:
     events, _ = finished
     actual = read(telco, "test").actual
-    for trial in _models(events):
-        box = _unpack(events, trial.candidate, tmp_path / trial.candidate)
-        out = _score_outside(box, _test_rows(telco))
+    for trial in models_of(events):
+        box = unpack(events, trial.candidate, tmp_path / trial.candidate)
+        out = score_outside(box, _test_rows(telco))
         shares = out[[f"probability of {label}" for label in telco.labels]].to_numpy(float)
         again = score("binary", telco.labels, (actual, shares), (actual, shares))
         assert [s.test for s in again] == pytest.approx([s.test for s in trial.scores], abs=1e-6)
@@ -181,7 +182,7 @@ def test_all_scores_follow_from_the_models_that_are_handed_out(
 
 @pytest.mark.slow
 def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(telco: Dataset, tmp_path: Path) -> None:
-    spec = _spec(telco, budget_s=10, algorithms=("GLM",), folds=0)
+    spec = spec_of(telco, budget_s=10, algorithms=("GLM",), folds=0)
     job_id = jobs.submit(spec)
     assert worker.run_once(executors.EXECUTORS, "test") == job_id
     assert jobs.overview(job_id=job_id).status[0] == "succeeded"
@@ -194,7 +195,7 @@ def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(te
     zipfile.ZipFile(archive).extractall(tmp_path / "box")
     names = sorted(path.name for path in (tmp_path / "box").iterdir())
     assert names == ["README.txt", "example.csv", "h2o-genmodel.jar", "model.zip", "score.py"]
-    out = _score_outside(tmp_path / "box", pd.read_csv(tmp_path / "box/example.csv"))
+    out = score_outside(tmp_path / "box", pd.read_csv(tmp_path / "box/example.csv"))
     assert len(out) == 5
     yardstick_id = int(board[board["yardstick"]]["trial_id"].iloc[0])
     assert bundles.of_trial(results.trial(yardstick_id)) is None
@@ -209,18 +210,18 @@ def test_a_run_leaves_no_java_process_and_no_temporary_file(finished: tuple[list
 
 @pytest.mark.slow
 def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_path: Path) -> None:
-    spec = _spec(odd, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
-    events = list(engine.run(spec, _context(odd, tmp_path)))
+    spec = spec_of(odd, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
+    events = list(engine.run(spec, context_of(odd, tmp_path)))
     assert Message("Text columns are not used: name.", "warning") in events
     assert odd.labels == ("007", 'yes, "saved" 🙂')
-    models = _models(events)
+    models = models_of(events)
     assert {t.algorithm for t in models} == {"GLM", "GBM"}
     actual = read(odd, "test").actual
     file = pd.read_csv(odd.table.parents[2] / odd.source, dtype=str, keep_default_na=False)
     rows = file.iloc[datasets.load(odd, "test").index]
     assert {"", "1.0"} < set(rows["siblings"])
     for trial in models:
-        out = _score_outside(_unpack(events, trial.candidate, tmp_path / trial.candidate), rows)
+        out = score_outside(unpack(events, trial.candidate, tmp_path / trial.candidate), rows)
         assert set(out[odd.target]) == set(odd.labels)
         shares = out[[f"probability of {label}" for label in odd.labels]].to_numpy(float)
         again = score("binary", odd.labels, (actual, shares), (actual, shares))
@@ -234,15 +235,15 @@ def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_pa
 @pytest.mark.slow
 def test_a_cancelled_run_keeps_its_models_and_ends_at_once(telco: Dataset, tmp_path: Path) -> None:
     wish = tmp_path / "cancel"
-    context = _context(telco, tmp_path / "run", wish.exists)
+    context = context_of(telco, tmp_path / "run", wish.exists)
     events = []
-    for event in engine.run(_spec(telco, budget_s=600), context):
+    for event in engine.run(spec_of(telco, budget_s=600), context):
         events.append(event)
         if isinstance(event, Metric) and not wish.exists():
             wish.touch()
             asked_at = time.monotonic()
     assert time.monotonic() - asked_at < 10
-    assert len(_models(events)) >= 1
+    assert len(models_of(events)) >= 1
     assert all(Path(event.path).exists() for event in events if isinstance(event, Artifact))
     assert java_of(tmp_path) == []
 
@@ -252,14 +253,14 @@ def test_a_java_process_killed_while_it_trains_is_an_error_that_says_so(telco: D
     events = []
 
     def go() -> None:
-        for event in engine.run(_spec(telco, budget_s=600), _context(telco, tmp_path)):
+        for event in engine.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path)):
             events.append(event)
             if isinstance(event, Metric):
                 os.kill(java_of(tmp_path)[0].pid, signal.SIGKILL)
 
     with pytest.raises(MetascoutError, match=r"The H2O process ended unexpectedly \(signal 9\)"):
         go()
-    assert len(_models(events)) == 1
+    assert len(models_of(events)) == 1
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -271,50 +272,21 @@ def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path
     constant = tmp_path / "constant.parquet"
     table.to_parquet(constant)
     changed = Dataset(**{name: getattr(telco, name) for name in telco.__slots__} | {"table": constant})
-    spec = _spec(telco, budget_s=10, algorithms=("GBM", "DRF"))
+    spec = spec_of(telco, budget_s=10, algorithms=("GBM", "DRF"))
     with pytest.raises(MetascoutError, match=r"AutoML found no model in 10 s with GBM, DRF: give it more") as caught:
-        list(engine.run(spec, _context(changed, tmp_path / "run")))
+        list(engine.run(spec, context_of(changed, tmp_path / "run")))
     assert "Dropping bad and constant columns" in str(caught.value)
     assert "total_charges" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "expected"),
-    [
-        ("1912-04-10 12:00:00", "datetime", "-1821700800.0"),
-        ("1970-01-01T01:00:00+01:00", "datetime", "0.0"),
-        ("tomorrow", "datetime", ""),
-        ("1.0", "number as text", "1"),
-        ("1.5", "number as text", "1.5"),
-        (" lead", "text", " lead"),
-        ("1e3", "numeric", "1000.0"),
-        ("inf", "numeric", ""),
-        ("?", "numeric", ""),
-        ("", "numeric", ""),
-    ],
-)
-def test_the_scoring_script_reads_a_value_as_the_dataset_did(text: str, kind: str, expected: str) -> None:
-    assert score_template.convert(text, kind) == expected
-
-
-def test_the_scoring_script_names_a_column_that_the_input_lacks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    schema = {"target": "y", "levels": [], "columns": [{"name": "age", "key": "c0", "type": "numeric"}]}
-    monkeypatch.setattr(score_template, "SCHEMA", schema)
-    (tmp_path / "in.csv").write_text("Age\n3\n")
-    with pytest.raises(SystemExit, match=r"in.csv lacks the columns \['age'\]"):
-        score_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
-
-
 def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="metric: rmse is not defined for a binary target; use one of auc"):
-        list(engine.run(_spec(telco, metric="rmse"), _context(telco, tmp_path)))
+    with pytest.raises(InputError, match="metric: 'rmse' is not defined for a binary target; use one of auc"):
+        list(engine.run(spec_of(telco, metric="rmse"), context_of(telco, tmp_path)))
 
 
 def test_a_hidden_folder_which_h2o_refuses_is_named(telco: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"hidden folder '\.config': move METASCOUT_HOME"):
-        list(engine.run(_spec(telco), _context(telco, tmp_path / ".config" / "run")))
+        list(engine.run(spec_of(telco), context_of(telco, tmp_path / ".config" / "run")))
 
 
 def test_yardsticks_take_missing_values_and_more_levels_than_the_trees_have_bins(home: Path, data: Path) -> None:
@@ -352,3 +324,48 @@ def test_a_long_table_is_sampled_for_the_yardsticks_with_a_message(
     assert isinstance(events[0], Message)
     assert "fitted on 400 of" in events[0].text
     assert len([event for event in events if isinstance(event, TrialDone)]) == 2
+
+
+@pytest.fixture(scope="module")
+def huge(home: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Titanic with a fare of 1e308."""
+    table = pd.read_csv(data / "tabular/titanic.csv")
+    table.loc[7, "Fare"] = 1e308
+    path = tmp_path_factory.mktemp("huge") / "huge.csv"
+    table.to_csv(path, index=False)
+    return datasets.register(path, name="huge", target="Survived")
+
+
+def test_a_number_near_the_end_of_all_numbers_does_not_stop_a_yardstick(huge: Dataset) -> None:
+    rows = [read(huge, split) for split in datasets.SPLITS]
+    assert max(split.features.max(numeric_only=True).max() for split in rows) == 1e308
+    trials = list(yardstick(huge, *rows, metric="auc", seed=1))
+    assert [trial.scores[0].test > 0.7 for trial in trials if isinstance(trial, TrialDone)] == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_yardstick_that_fails_is_left_out_with_its_reason(huge: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.automl.yardstick._LARGE", np.inf)
+    rows = [read(huge, split) for split in datasets.SPLITS]
+    first, second = yardstick(huge, *rows, metric="auc", seed=1)
+    assert isinstance(first, TrialDone)
+    assert isinstance(second, Message)
+    assert second.level == "warning"
+    assert second.text.startswith("The Linear yardstick is left out: ValueError: Input")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "n_yardsticks"), [("Fitting the yardsticks", 0), ("Bringing the table into H2O", 2)])
+def test_a_run_that_is_cancelled_before_it_has_a_model_ends_at_once(
+    telco: Dataset, tmp_path: Path, stage: str, n_yardsticks: int
+) -> None:
+    wish = tmp_path / "cancel"
+    events = []
+    for event in engine.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path / "run", wish.exists)):
+        events.append(event)
+        if isinstance(event, Progress) and event.stage == stage:
+            wish.touch()
+            asked_at = time.monotonic()
+    assert time.monotonic() - asked_at < 10
+    assert len([event for event in events if isinstance(event, TrialDone)]) == n_yardsticks
+    assert java_of(tmp_path) == []

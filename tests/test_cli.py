@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core import jobs, results
+from core import datasets, jobs, results
 from core.__main__ import main
 from core.datasets import Dataset
+from core.specs import AutoMLSpec
 from runner import worker
 from tests import engines
 
@@ -38,8 +39,10 @@ def test_a_dataset_is_added_by_the_real_command(home: Path, tmp_path: Path) -> N
     table = tmp_path / "table.csv"
     table.write_text("a,b\n" + "".join(f"{n * 7 % 31},{'xy'[n % 2]}\n" for n in range(60)))
     command = [sys.executable, "-m", "core", "dataset", "add", str(table), "--name", "mine", "--target", "b"]
+    command += ["--type", "a=categorical", "--drop-rare-classes"]
     out = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     assert out.stdout.strip() == "1"
+    assert datasets.get("mine").columns[0].type == "categorical"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,7 @@ def test_a_dataset_is_added_by_the_real_command(home: Path, tmp_path: Path) -> N
         (["cancel", "7"], "no job 7"),
         (["leaderboard", "nothing"], "nothing"),
         (["dataset", "add", "no-such.csv", "--name", "n", "--target", "t"], "no-such.csv"),
+        (["dataset", "add", "x.csv", "--name", "n", "--target", "t", "--type", "numeric"], "COLUMN=TYPE"),
     ],
 )
 def test_a_wrong_argument_is_named_and_the_exit_code_tells(
@@ -56,3 +60,31 @@ def test_a_wrong_argument_is_named_and_the_exit_code_tells(
 ) -> None:
     assert main(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(dataset: Dataset) -> None:
+    for _ in range(50):
+        jobs.submit(AutoMLSpec(dataset_id=dataset.id, note="x" * 500))
+    command = f"{sys.executable} -m core jobs --json | head -c 100"
+    out = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert len(out.stdout) == 100
+    assert out.stderr == ""
+
+
+def test_the_json_of_the_queue_has_all_jobs_with_their_specs(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(205):
+        jobs.submit(AutoMLSpec(dataset_id=dataset.id))
+    assert main(["jobs", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 205
+    assert found[0]["spec"]["budget_s"] == 60
+
+
+@pytest.mark.parametrize(("name", "value"), [("METASCOUT_CPU_SLOTS", "0"), ("METASCOUT_STALL_S", "soon")])
+def test_a_setting_that_is_no_number_is_named_by_the_runner(home: Path, name: str, value: str) -> None:
+    command = [sys.executable, "-m", "runner", "--drain"]
+    out = subprocess.run(command, capture_output=True, text=True, env={**os.environ, name: value})
+    assert out.returncode == 1
+    assert out.stderr.startswith(f"{name} is {value!r}")

@@ -249,9 +249,10 @@ def test_a_leak_is_suspected_and_chance_is_not(saved):
     y = np.resize(["no", "yes", "no"], n)
     amount = np.where(y == "yes", 5.0, -5.0) + np.arange(n) / n
     copied, many = np.where(y == "yes", "paid", "open"), [f"v{i // 2}" for i in range(n)]
-    frame = table(n, y=y, copy=copied, amount=amount, many=many)
+    threshold = np.where(y == "yes", 1.0, 0.0) + np.linspace(0, 0.999, n)  # a bin of quantiles would blur it
+    frame = table(n, y=y, copy=copied, amount=amount, many=many, threshold=threshold)
     _, findings = datasets.check(datasets.inspect(saved(frame)), target="y")
-    assert {f.column for f in findings if f.kind == "leak"} == {"copy", "amount"}
+    assert {f.column for f in findings if f.kind == "leak"} == {"copy", "amount", "threshold"}
     number = table(n, y=np.exp(np.arange(n) / 100), again=np.arange(n) * 2.5)
     _, findings = datasets.check(datasets.inspect(saved(number)), target="y")
     assert {f.column for f in findings if f.kind == "leak"} == {"again"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -157,3 +158,68 @@ def test_a_backup_opens_and_holds_what_was_written(home: Path, tmp_path: Path) -
     _write_message("precious")
     copy = db.backup(tmp_path / "copy.duckdb")
     assert duckdb.connect(str(copy), read_only=True).execute("SELECT text FROM messages").fetchall() == [("precious",)]
+
+
+def test_a_backup_holds_what_a_killed_process_left_in_the_write_ahead_log(home: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom core import db\n"
+        "with db.transaction(write=True) as c:\n"
+        "    c.execute(\"INSERT INTO messages VALUES (1, 1, 0, 'info', 'safe')\")\n"
+        "    c.execute('COMMIT')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"  # before the checkpoint
+    )
+    _write_message("first")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    copy = db.backup(tmp_path / "copy.duckdb")
+    rows = duckdb.connect(str(copy)).execute("SELECT text FROM messages ORDER BY text").fetchall()
+    assert rows == [("first",), ("safe",)]
+
+
+def test_a_folder_that_may_not_be_written_is_an_error_with_the_remedy(home: Path) -> None:
+    (home / "metascout.lock").unlink()
+    (home / "metascout.lock").mkdir()  # root may write everywhere, but not into a folder as if it were a file
+    with pytest.raises(MetascoutError, match=r"metascout\.lock cannot be written"), db.transaction():
+        pass
+
+
+_FILL = """
+from core import db
+from core.errors import MetascoutError
+statement = "INSERT INTO messages SELECT 1, 1, i, 'info', md5(random()::VARCHAR) FROM range(1000) r(i)"
+acknowledged = 0
+try:
+    while acknowledged < 2000:
+        with db.transaction(write=True) as connection:
+            connection.execute(statement)
+        acknowledged += 1
+except MetascoutError as error:
+    print(acknowledged, error)
+"""
+_COUNT = """
+from core import db
+with db.transaction() as connection:
+    print(connection.execute("SELECT count(*) FROM messages").fetchall()[0][0])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small disk needs root on Linux")
+def test_a_full_disk_is_a_sentence_and_what_was_acknowledged_is_there_afterwards(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let tests mount a small disk")
+    environment = {**os.environ, "METASCOUT_HOME": str(small / "home")}
+    try:
+        out = subprocess.run(
+            [sys.executable, "-c", _FILL], env=environment, capture_output=True, text=True, timeout=120
+        )
+        count, _, sentence = out.stdout.strip().partition(" ")
+        assert "is full: free some space" in sentence, out.stderr
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        again = subprocess.run(
+            [sys.executable, "-c", _COUNT], env=environment, capture_output=True, text=True, check=True
+        )
+        assert int(again.stdout) == 1000 * int(count)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -39,10 +39,9 @@ def test_no_part_imports_what_it_must_not(part: str) -> None:
 
 
 def test_only_the_store_and_the_readers_of_tables_import_duckdb() -> None:
-    users = {path.name for path in (ROOT / "core").glob("*.py") if "duckdb" in _imports(path)}
     opened = {path.name for path in (ROOT / "core").glob("*.py") if "duckdb.connect" in path.read_text()}
-    assert "db.py" in opened
-    assert all("ATTACH" not in (ROOT / "core" / name).read_text() for name in users - {"db.py"})
+    assert opened == {"db.py", "tables.py"}
+    assert "ATTACH" not in (ROOT / "core" / "tables.py").read_text()
     assert "duckdb" not in {name for path in (ROOT / "runner").rglob("*.py") for name in _imports(path)}
 
 
@@ -58,3 +57,18 @@ def test_a_process_loads_no_more_than_it_needs(module: str, heavy: set[str]) -> 
     code = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.split() == []
+
+
+def test_the_web_process_imports_no_engine_whatever_page_it_shows(home: Path) -> None:
+    pages = sorted(path.name for path in (ROOT / "pages").glob("*.py") if "st.title" in path.read_text())
+    assert len(pages) >= 8
+    code = (
+        "import sys\nfrom streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        f"for page in {pages!r}:\n"
+        "    app.switch_page(f'pages/{page}').run()\n"
+        "    assert not app.exception, page\n"
+        "print(*sorted({'h2o', 'torch', 'sklearn', 'runner'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (out.returncode, out.stdout.split()) == (0, []), out.stderr

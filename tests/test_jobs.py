@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from core import jobs, specs
+from core import db, jobs, specs
 from core.errors import InputError
 from core.specs import AutoMLSpec
 
@@ -87,6 +87,31 @@ def test_an_attempt_that_its_runner_ended_does_not_count(spec: AutoMLSpec) -> No
         assert jobs.requeue(job, "the runner was stopped", blame=False) == "queued"
 
 
+def test_a_zombie_cannot_raise_its_successors_number_of_attempts(spec: AutoMLSpec) -> None:
+    jobs.submit(spec)
+    zombie = jobs.claim("w")
+    assert zombie is not None
+    jobs.requeue(zombie, "lost")
+    jobs.claim("w")
+    for _ in range(3):
+        jobs.requeue(zombie, "again", blame=False)
+    with db.transaction() as connection:
+        assert connection.execute("SELECT max_attempts FROM jobs").fetchall() == [(jobs.MAX_ATTEMPTS,)]
+
+
+def test_a_stored_spec_that_this_version_does_not_know_neither_blocks_the_queue_nor_its_cancel(
+    spec: AutoMLSpec,
+) -> None:
+    old, older, new = (jobs.submit(spec) for _ in range(3))
+    with db.transaction(write=True) as connection:
+        connection.execute('UPDATE jobs SET spec=\'{"kind": "automl", "retired": 1}\' WHERE id < ?', [new])
+    assert jobs.request_cancel(older) == "cancelled"
+    claimed = [jobs.claim("w"), jobs.claim("w")]
+    assert [job and job.id for job in claimed] == [old, new]
+    with pytest.raises(InputError, match="retired"):
+        jobs.retry(old)
+
+
 def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_asked(spec: AutoMLSpec) -> None:
     queued, running = jobs.submit(spec), jobs.submit(spec, priority=1)
     job = jobs.claim("w")
@@ -96,7 +121,7 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_asked(spec: Auto
     assert jobs.request_cancel(running) == "running"
     assert jobs.cancel_requests() == {running}
     assert jobs.requeue(job, "died while stopping") == "cancelled"
-    with pytest.raises(InputError, match=f"Job {queued} has cancelled already|nothing to cancel"):
+    with pytest.raises(InputError, match=rf"Job {queued} has ended already \(cancelled\); there is nothing to cancel"):
         jobs.request_cancel(queued)
 
 

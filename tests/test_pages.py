@@ -281,7 +281,9 @@ def test_a_trial_offers_its_model_with_a_command_that_fits_its_name(filled: Fill
     assert "bundle" in buttons
     assert f"unzip breast_cancer_trial_{filled.trial}.zip" in at.code[0].value
     at = fine(opened("trial", trial=str(filled.yardstick)))
-    assert not {button.key for button in at.get("download_button")} & {"bundle"}
+    assert len(results.trial(filled.yardstick).artifacts)  # the scoring jar of the job
+    assert not at.get("download_button")
+    assert any("kept for comparison only" in info.value for info in at.info)
 
 
 def test_a_regression_trial_draws_its_residuals(filled: Filled) -> None:

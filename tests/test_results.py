@@ -86,8 +86,12 @@ def test_the_leaderboard_speaks_any_metric_of_the_task_and_no_other(job: Job) ->
 
 
 def test_a_limit_keeps_the_best_and_ranks_among_all(job: Job) -> None:
-    results.record(job, [trial(str(n), error=n / 10) for n in range(5)])
-    assert list(results.leaderboard(job.dataset_id, limit=2).candidate) == ["0", "1"]
+    results.record(job, [trial(str(n), error=n / 10, algorithm="GLM" if n % 2 else "GBM") for n in range(6)])
+    board = results.leaderboard(job.dataset_id, limit=2, scope=results.Scope(algorithms=("GLM",)))
+    assert list(board.candidate) == ["1", "3"]
+    assert list(board["rank"]) == [2, 4]
+    assert list(board.pareto) == [False, False]  # trial 0, which the scope leaves out, beats both
+    assert board.attrs["n_trials"] == 3
 
 
 def test_the_trials_of_an_attempt_that_was_given_up_do_not_stand_twice(job: Job) -> None:
@@ -131,6 +135,16 @@ def test_the_best_trial_of_each_dataset_is_the_one_that_valid_chose(job: Job, da
     assert (best.algorithm, best.metric, best.test) == ("GLM", "auc", 0.75)
 
 
+def test_a_kept_artifact_does_not_change_when_the_job_goes_on_writing(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"first")
+    sha256, size = artifacts.keep(path)
+    with path.open("r+b") as file:
+        file.write(b"other")
+    assert artifacts.locate(sha256).read_bytes() == b"first"
+    assert size == 5
+
+
 def test_an_artifact_that_is_kept_twice_is_stored_once(home: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"same")
@@ -145,7 +159,7 @@ def test_unknown_ids_are_refused_with_their_value(home: Path) -> None:
 
 def test_the_last_results_name_the_best_trial_of_each_job(job: Job, dataset: Dataset) -> None:
     results.record(job, [trial("a", error=0.3), trial("b", error=0.2, algorithm="GLM")])
-    assert len(results.recent_trials()) == 0
+    assert len(results.recent_results()) == 0
     jobs.finish(job, "succeeded")
-    last = results.recent_trials().iloc[0]
+    last = results.recent_results().iloc[0]
     assert (last.job_id, last.dataset, last.algorithm, last.test) == (job.id, dataset.name, "GLM", 0.8)

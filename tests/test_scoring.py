@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from core.scoring import METRICS, confusion, metrics_for, resample, residuals, score, values
+from core.errors import InputError
+from core.scoring import METRICS, checked, confusion, metrics_for, resample, residuals, score, values
 
 
 def _rows(n, k, seed=0, decimals=2):
@@ -63,12 +64,12 @@ def test_regression_scores_equal_scikit_learn_on_the_same_rows():
 def test_a_bootstrap_replicate_equals_scikit_learn_on_the_rows_that_it_drew(task, k):
     actual, predicted = _rows(200, k, decimals=1)
     weights = resample(np.random.default_rng(3), 20, 200)
-    assert (weights.sum(axis=0) == 200).all()
+    assert (weights.sum(axis=1) == 200).all()
     found = values(task, k, (actual, predicted), weights)
-    for column in range(20):
-        drawn = np.repeat(np.arange(200), weights[:, column].astype(int))
+    for number in range(20):
+        drawn = np.repeat(np.arange(200), weights[number])
         for name, value in _sklearn(actual[drawn], predicted[drawn], k).items():
-            assert found[name][column] == pytest.approx(value, abs=1e-12)
+            assert found[name][number] == pytest.approx(value, abs=1e-12)
 
 
 def test_a_regression_replicate_equals_scikit_learn_on_the_rows_that_it_drew():
@@ -76,18 +77,27 @@ def test_a_regression_replicate_equals_scikit_learn_on_the_rows_that_it_drew():
     actual, predicted = random.normal(size=(2, 50))
     weights = resample(random, 10, 50)
     found = values("regression", 0, (actual, predicted), weights)
-    for column in range(10):
-        drawn = np.repeat(np.arange(50), weights[:, column].astype(int))
-        assert found["r2"][column] == pytest.approx(sk.r2_score(actual[drawn], predicted[drawn]))
-        assert found["rmse"][column] == pytest.approx(sk.root_mean_squared_error(actual[drawn], predicted[drawn]))
+    for number in range(10):
+        drawn = np.repeat(np.arange(50), weights[number])
+        assert found["r2"][number] == pytest.approx(sk.r2_score(actual[drawn], predicted[drawn]))
+        assert found["rmse"][number] == pytest.approx(sk.root_mean_squared_error(actual[drawn], predicted[drawn]))
 
 
-def test_chunks_of_replicates_make_no_difference(monkeypatch):
-    rows = _rows(300, 3)
+def test_blocks_of_replicates_make_no_difference(monkeypatch):
+    rows = _rows(301, 3)
     whole = score("multiclass", "abc", rows, rows)
-    monkeypatch.setattr("core.scoring._CHUNK_CELLS", 7 * 300)
+    monkeypatch.setattr("core.scoring._BLOCK_CELLS", 7 * 301)
     for one, other in zip(whole, score("multiclass", "abc", rows, rows), strict=True):
         assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper), abs=1e-12)
+
+
+@pytest.mark.parametrize(("cells", "size"), [(1, 50), (120 * 300 * 3 + 5, 120), (10**9, 200)])
+def test_many_rows_and_classes_are_drawn_less_often_but_50_times_at_least(monkeypatch, cells, size):
+    monkeypatch.setattr("core.scoring._BOOTSTRAP_CELLS", cells)
+    rows = _rows(300, 3)
+    drawn = values("multiclass", 3, rows, resample(np.random.default_rng(1), size, 300))
+    for item in score("multiclass", "abc", rows, rows):
+        assert (item.lower, item.upper) == pytest.approx(tuple(np.percentile(drawn[item.metric], [2.5, 97.5])))
 
 
 def test_the_interval_covers_the_true_accuracy_of_about_19_in_20_samples():
@@ -173,3 +183,10 @@ def test_residuals_keep_pairs_together_and_are_limited():
     assert len(found["actual"]) == 100
     assert found["predicted"] == [2 * value for value in found["actual"]]
     assert residuals(actual[:5], actual[:5])["actual"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_metric_that_the_task_does_not_define_is_refused_with_its_name_and_the_allowed_ones():
+    assert checked("regression", None) == "rmse"
+    assert checked("binary", "accuracy") == "accuracy"
+    with pytest.raises(InputError, match="metric: 'rmse' is not defined for a multiclass target; use one of log_loss"):
+        checked("multiclass", "rmse")

@@ -191,16 +191,6 @@ def test_a_file_is_parsed_once_for_each_content(home, tmp_path):
     assert tables.stage(path).parquet != first.parquet
 
 
-def test_staged_files_out_of_use_are_swept(home, tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("a,b\n1,2\n")
-    old = tables.stage(path).parquet.parent
-    os.utime(old, (0, 0))
-    path.write_text("a,b\n1,3\n")
-    new = tables.stage(path).parquet.parent
-    assert list(new.parent.iterdir()) == [new]
-
-
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,17 +116,16 @@ def test_an_upload_that_is_refused_or_too_large_or_broken_leaves_nothing(home: P
     assert kept == []
 
 
+def test_a_refused_request_does_not_take_the_accepted_file_with_it(home: Path) -> None:
+    assert send("PUT", multipart(b"good")) == 204
+    assert send("PUT", multipart(b"evil"), token="bad") == 403
+    ((name, reference),) = kept
+    assert uploads.receive(Given(name, reference)).read_bytes() == b"good"
+
+
 @pytest.mark.parametrize(
     "content", [b"metascout-upload:../../etc/passwd:00", b"metascout-upload:", b"metascout-upload:a:b"]
 )
 def test_a_forged_reference_opens_no_file(home: Path, content: bytes) -> None:
     with pytest.raises(InputError, match="expired"):
         uploads.receive(Given("x.csv", content))
-
-
-def test_old_uploads_are_swept_and_young_ones_stay(home: Path) -> None:
-    old, young = (uploads.receive(Given("x.csv", content)) for content in (b"old", b"young"))
-    os.utime(old, (1, 1))
-    uploads.sweep()
-    assert not old.exists()
-    assert young.exists()

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from core import artifacts, jobs, results, runners
+from core.events import to_json
 from core.specs import AutoMLSpec
 from runner import launch, worker
 from runner.launch import Executor
@@ -241,3 +242,95 @@ def test_a_torn_line_in_the_event_file_becomes_a_warning(spec: AutoMLSpec, tmp_p
     assert "unreadable event" in events[1].text  # type: ignore[union-attr]
     assert len(times) == 2
     assert launch.read_events(tmp_path, offset) == ([], [], offset)
+
+
+def test_a_job_that_was_claimed_but_never_started_is_run_by_the_next_runner(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    assert jobs.claim("a runner that is killed now") is not None
+    worker.serve({"automl": engines.succeed}, drain=True)
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+
+
+def test_an_artifact_that_is_gone_is_a_warning_and_holds_nobody_up(spec: AutoMLSpec) -> None:
+    first, second = jobs.submit(spec), jobs.submit(spec)
+    worker.serve({"automl": engines.report_a_missing_file}, drain=True)
+    assert [jobs.get(job_id).status for job_id in (first, second)] == ["succeeded", "succeeded"]
+    assert "gone.zip that the job reported is not there" in " ".join(results.messages(first).text)
+    assert len(results.trials_of(first)) == 1
+
+
+def test_files_of_a_job_that_ended_with_the_machine_are_kept_before_they_are_swept(spec: AutoMLSpec) -> None:
+    job_id = jobs.submit(spec)
+    job = jobs.claim("w")
+    assert job is not None
+    launch.start(job, engines.succeed)
+    _until(lambda: not launch.is_alive(job.directory))  # it ended, and no runner has read a word of it
+    worker.serve({"automl": engines.succeed}, drain=True)
+    assert jobs.get(job_id).status == "succeeded"
+    kept = results.trial(results.trials_of(job_id).trial_id[0]).artifacts
+    assert artifacts.locate(kept.sha256[0]).exists()
+
+
+def test_a_passing_trouble_with_the_start_queues_the_job_again(
+    spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = jobs.submit(spec)
+    start, full = launch.start, iter([OSError(28, "No space left on device")])
+
+    def start_on_a_disk_that_is_full_once(job: jobs.Job, executor: Executor) -> None:
+        for error in full:
+            raise error
+        start(job, executor)
+
+    monkeypatch.setattr(launch, "start", start_on_a_disk_that_is_full_once)
+    worker.serve({"automl": engines.succeed}, drain=True)
+    assert jobs.get(job_id).status == "succeeded"
+    assert "is full: free some space" in " ".join(jobs.history(job_id).reason.dropna())
+
+
+def test_a_job_that_asks_for_a_gpu_which_is_not_there_says_so(
+    spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METASCOUT_GPU_SLOTS", "0")
+    job_id = jobs.submit(spec.model_copy(update={"gpus": 1}))
+    worker.serve({"automl": engines.succeed}, drain=True)
+    assert "asks for 1, this machine has 0" in jobs.overview(job_id=job_id).error[0]
+
+
+def test_a_runner_that_breaks_leaves_its_jobs_running(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = jobs.submit(spec)
+    beats = iter([{"cpu_frac": 0.5}])
+    monkeypatch.setattr("core.machine.usage", lambda: next(beats))
+    monkeypatch.setattr(worker, "BEAT_S", 0.5)
+    with pytest.raises(StopIteration):
+        worker.serve({"automl": engines.wait_for_cancel})
+    job = jobs.get(job_id)
+    assert job.status == "running"
+    assert launch.is_alive(job.directory)
+    launch.request_cancel(job.directory)
+    _until(lambda: not launch.is_alive(job.directory))
+
+
+def test_an_event_larger_than_a_batch_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_BATCH_BYTES", 64)
+    long = engines.Message("x" * 1000)
+    lines = [to_json(event, 1.0) + "\n" for event in (engines.Message("before"), long, engines.Message("after"))]
+    (tmp_path / "events.jsonl").write_text("".join(lines))
+    offset, found = 0, []
+    while True:
+        events, _, after = launch.read_events(tmp_path, offset)
+        if after == offset:
+            break
+        offset, found = after, found + events
+    assert [event.text[:6] for event in found] == ["before", "xxxxxx", "after"]  # type: ignore[union-attr]
+
+
+def test_a_stop_that_comes_before_the_supervisor_listens_is_heard(spec: AutoMLSpec) -> None:
+    jobs.submit(spec)
+    job = jobs.claim("w")
+    assert job is not None
+    launch.start(job, engines.wait_for_cancel)
+    launch.stop(job.directory)
+    _until(lambda: not launch.is_alive(job.directory))
+    assert launch.read_exit(job.directory).status == "stopped"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.datasets import SPLITS, Dataset
+from core.datasets import SPLITS
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
-from core.scoring import DEFAULT_METRIC, METRICS, Task, metrics_for
+from core.scoring import METRICS, Task, checked
 from core.specs import AutoMLSpec
 from runner.automl.frames import Rows, load, read, usable
 from runner.automl.handout import handout
-from runner.automl.jvm import Jvm, jvm
+from runner.automl.jvm import Jvm, Stopped, jvm
 from runner.automl.rest import Rest, rows
 from runner.automl.trials import Holdout, candidate_of, evaluate
 from runner.automl.yardstick import yardstick
@@ -97,7 +98,7 @@ def run(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     Raises MetascoutError when nothing was found or the H2O process ended; what was yielded before stays good.
     """
     dataset, start = context.dataset, time.monotonic()
-    metric = _metric(spec, dataset)
+    metric = checked(dataset.task, spec.metric)
     yield Progress(0.0, "Starting H2O", float(spec.budget_s))
     yield from _notes(spec, context)
     (context.directory / "artifacts").mkdir(exist_ok=True)
@@ -105,24 +106,15 @@ def run(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
         # The yardsticks are fitted while the process comes up.
         valid, test = read(dataset, "valid"), read(dataset, "test")
         yield Progress(0.01, "Fitting the yardsticks", float(spec.budget_s))
-        train = read(dataset, "train")
-        for event in yardstick(dataset, train, valid, test, metric=metric, seed=spec.seed):
-            yield event
-            if context.cancelled():
-                return
-        del train
-        yield from _search(spec, context, server, metric, valid, test, start)
+        yield from _yardsticks(spec, context, metric, valid, test)
+        with suppress(Stopped):
+            yield from _search(spec, context, server, metric, valid, test, start)
 
 
-def _metric(spec: AutoMLSpec, dataset: Dataset) -> str:
-    if spec.metric is None:
-        return DEFAULT_METRIC[dataset.task]
-    if spec.metric not in metrics_for(dataset.task):
-        raise InputError(
-            f"metric: {spec.metric} is not defined for a {dataset.task} target; "
-            f"use one of {', '.join(metrics_for(dataset.task))}."
-        )
-    return spec.metric
+def _yardsticks(spec: AutoMLSpec, context: Context, metric: str, valid: Rows, test: Rows) -> Iterator[Event]:
+    events = yardstick(context.dataset, read(context.dataset, "train"), valid, test, metric=metric, seed=spec.seed)
+    while not context.cancelled() and (event := next(events, None)):  # each is fitted when it is asked for
+        yield event
 
 
 def _notes(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
@@ -143,7 +135,7 @@ def _notes(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
 def _search(
     spec: AutoMLSpec, context: Context, server: Jvm, metric: str, valid: Rows, test: Rows, start: float
 ) -> Iterator[Event]:
-    rest = Rest(server, server.wait())
+    rest = Rest(server, server.wait(context.cancelled), context.cancelled)
     yield Message(f"H2O is up on Java {server.java.version} with {context.cpus} threads.")
     yield Progress(_READY_FRAC, "Bringing the table into H2O", spec.budget_s - (time.monotonic() - start))
     levels = {split: load(rest, context.dataset, split, context.directory / "tmp") for split in SPLITS}

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from pprint import pformat
 
-import pandas as pd
-
-from core import datasets
+from core import datasets, tables
 from core.datasets import Column, Dataset
 from core.events import Artifact
 from runner.automl.frames import usable
 from runner.automl.rest import Rest
+from runner.automl.score_template import convert
 
 _TEMPLATE = Path(__file__).with_name("score_template.py")
 _EXAMPLE_ROWS = 5
@@ -26,8 +25,11 @@ example.csv        {rows} rows that the model has not seen
 
     python score.py example.csv predictions.csv
 
-The input has the columns of the training table under their own names. The prediction of a class is the one with the
-highest probability. Times are read as UTC. Text columns are not used.
+The input is a CSV file, separated by commas, semicolons, tabs or bars. It has the columns of the training table under
+their own names, in any order, and its values are read as those of the training table were: blanks around a value do
+not count, times are taken as they are written, without their time zone, and a value is missing if it is empty or
+one of {missing}
+Text columns are not used. The class that is predicted is the one with the highest probability.
 """
 
 
@@ -41,28 +43,31 @@ def handout(rest: Rest, dataset: Dataset, levels: tuple[str, ...], directory: Pa
     rows = datasets.load(dataset, "test").head(_EXAMPLE_ROWS)[list(names)].rename(columns=names)
     rows.to_csv(example, index=False)
     yield Artifact(example.name, str(example), "example")
-    text = _README.format(name=dataset.name, target=dataset.target, rows=len(rows))
+    missing = " ".join(filter(None, tables.MISSING))
+    text = _README.format(name=dataset.name, target=dataset.target, rows=len(rows), missing=missing)
     yield _written(directory / "README.txt", text, "readme")
 
 
 def _script(dataset: Dataset, levels: tuple[str, ...]) -> str:
-    train = datasets.load(dataset, "train")
     schema = {
         "target": dataset.target,
         "levels": list(levels),
-        "columns": [{"name": c.name, "key": c.key, "type": _reads(c, train[c.key])} for c in usable(dataset)],
+        "columns": [{"name": c.name, "key": c.key, "type": _reads(dataset, c)} for c in usable(dataset)],
+        "missing": list(tables.MISSING),
     }
     text = _TEMPLATE.read_text("utf-8")
     line = next(line for line in text.splitlines() if line.startswith("SCHEMA: "))
     return text.replace(line, f"SCHEMA: dict[str, Any] = {pformat(schema, width=110, sort_dicts=False)}")
 
 
-def _reads(column: Column, values: pd.Series) -> str:
-    """How the script reads a column. Categories that are numbers were stored as 3, whatever the file had: 3 or 3.0."""
+def _reads(dataset: Dataset, column: Column) -> str:
+    """How the script reads a column. Categories that are all numbers were stored as 3, whether the file has 3 or 3.0;
+    with a code such as 007 among them, or a word, they were stored as they are."""
     if column.type != "categorical":
         return column.type
-    numbers = pd.to_numeric(values.dropna().drop_duplicates(), errors="coerce")
-    return "number as text" if numbers.notna().all() else "text"
+    query = f"SELECT DISTINCT {column.key} AS value FROM read_parquet(?) WHERE {column.key} IS NOT NULL"
+    values = tables.frame(query, [str(dataset.table)])["value"]
+    return "number as text" if all(convert(value, "number as text") == value for value in values) else "text"
 
 
 def _written(path: Path, text: str, kind: str) -> Artifact:

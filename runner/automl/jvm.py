@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,10 @@ _START_LIMIT_S = 120
 _ORPHAN_S = 600  # H2O ends itself (exit code 255) when nobody has asked for /3/Ping for so long
 _JAVA_VERSIONS = range(8, 18)
 _OUT_OF_MEMORY = 3  # the exit code of -XX:+ExitOnOutOfMemoryError
+
+
+class Stopped(Exception):
+    """The user wants the job to stop; what it waited for was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,17 @@ class Jvm:
     directory: Path
     memory_bytes: int
 
-    def wait(self) -> str:
-        """The address once it answers, e.g. "http://127.0.0.1:21000". Raises MetascoutError if it never does."""
+    def wait(self, stop: Callable[[], bool] = lambda: False) -> str:
+        """The address once it answers, e.g. "http://127.0.0.1:21000".
+
+        Raises MetascoutError if it never does, and Stopped once `stop()`.
+        """
         deadline = time.monotonic() + _START_LIMIT_S
         notify = self.directory / "notify"
         while not (notify.exists() and notify.read_text().strip()):
             self.check()
+            if stop():
+                raise Stopped
             if time.monotonic() > deadline:
                 raise MetascoutError(
                     f"H2O was not ready after {_START_LIMIT_S} s: the machine may be overloaded; retry the job."

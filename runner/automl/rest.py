@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import requests
 
 from core.errors import MetascoutError
-from runner.automl.jvm import USER, Jvm
+from runner.automl.jvm import USER, Jvm, Stopped
 
 _POLL_S = 0.05
 _PING_S = 5.0  # no other request tells H2O that it is still wanted
@@ -21,8 +21,8 @@ _REQUEST_LIMIT_S = 60.0  # without a byte; a dead process is noticed at once, wh
 class Rest:
     """A session with one H2O process. The h2o package's own client waits 91 s for a process that has died."""
 
-    def __init__(self, jvm: Jvm, url: str) -> None:
-        self.jvm, self._url = jvm, url
+    def __init__(self, jvm: Jvm, url: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self.jvm, self._url, self._stop = jvm, url, stop
         self._pinged_at = -_PING_S
         self._session = requests.Session()
         self._session.auth = (USER, jvm.password)
@@ -56,8 +56,11 @@ class Rest:
         return answer.text
 
     def wait(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The H2O job once it is done. Raises MetascoutError with what it failed with."""
+        """The H2O job once it is done. Raises MetascoutError with what it failed with, and Stopped once `stop()`."""
         while job["status"] in ("CREATED", "RUNNING"):
+            if self._stop():
+                self.cancel(job)
+                raise Stopped
             time.sleep(_POLL_S)
             job = self.job(job)
         if job["status"] == "FAILED":

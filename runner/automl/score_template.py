@@ -2,8 +2,9 @@
 
     python score.py example.csv predictions.csv
 
-The input has the columns of the training table under their own names, in any order; more columns do no harm.
-The output has one row for each row of the input.
+The input has the columns of the training table under their own names, in any order; more columns do no harm. Values
+are separated by commas, semicolons, tabs or bars, and read as those of the training table were. The output is
+separated by commas, and has one row for each row of the input.
 """
 
 import argparse
@@ -11,26 +12,36 @@ import csv
 import datetime
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
-SCHEMA: dict[str, Any] = {}  # filled in for each job: target, levels, columns
+SCHEMA: dict[str, Any] = {}  # filled in for each job: target, levels, columns, missing
 HERE = os.path.dirname(os.path.abspath(__file__))
+SPACES = " \u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+TIME = re.compile(
+    r"(\d{1,4})([-/\\ ])(\d{1,2})\2(\d{1,2})"  # the day
+    r"(?:(?: +|T)(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?(?: ?(?:[A-Za-z]|[-+]\d)[\w:/+-]*)?)?$"
+)
 
 
 def main() -> None:
     """Reads the command line, predicts, writes the output."""
     parser = argparse.ArgumentParser(description="Predict the rows of a CSV file with this model.")
-    parser.add_argument("input", help="CSV file, UTF-8, with a header")
+    parser.add_argument("input", help="CSV file with a header")
     parser.add_argument("output", help="CSV file to write")
+    parser.add_argument("--encoding", default="utf-8-sig", help="of the input (default: UTF-8)")
     parser.add_argument("--java", default=find_java(), help="the Java program (default: %(default)s)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         renamed, raw = os.path.join(folder, "input.csv"), os.path.join(folder, "output.csv")
-        rename(given.input, renamed)
+        try:
+            rename(given.input, renamed, given.encoding)
+        except UnicodeError:
+            sys.exit(f"{given.input} is not text of this encoding: give another one, such as --encoding latin-1.")
         predict(given.java, renamed, raw)
         label(raw, given.output)
 
@@ -49,14 +60,16 @@ def find_java() -> str:
         return "java"
 
 
-def rename(source: str, target: str) -> None:
+def rename(source: str, target: str, encoding: str = "utf-8-sig") -> None:
     """Copies the columns that the model needs under the names that it knows them by."""
+    csv.field_size_limit(2**31 - 1)
     with (
-        open(source, newline="", encoding="utf-8-sig") as read,
+        open(source, newline="", encoding=encoding) as read,
         open(target, "w", newline="", encoding="utf-8") as write,
     ):
-        reader = csv.reader(read)
-        header = next(reader, [])
+        delimiter = find_delimiter(source, encoding)
+        reader = csv.reader(read, delimiter=delimiter, skipinitialspace=True)
+        header = names(next(filter(None, reader), []))
         missing = [column["name"] for column in SCHEMA["columns"] if column["name"] not in header]
         if missing:
             sys.exit(f"{source} lacks the columns {missing}.")
@@ -66,21 +79,57 @@ def rename(source: str, target: str) -> None:
         writer.writerow([column["key"] for column in SCHEMA["columns"]])
         n_unread = 0
         for row in reader:
+            if not row and len(header) > 1:  # a blank line is a row only of a single column
+                continue
+            row = row or [""]
             if len(row) != len(header):
                 sys.exit(f"{source}, line {reader.line_num}: {len(row)} values under {len(header)} names.")
-            values = [convert(row[place], kind) for place, kind in places]
-            n_unread += sum(value == "" != row[place].strip() for value, (place, _) in zip(values, places, strict=True))
+            cells = [clean(row[place]) for place, _ in places]
+            values = [convert(cell, kind) for cell, (_, kind) in zip(cells, places, strict=True)]
+            n_unread += sum(value == "" != cell for value, cell in zip(values, cells, strict=True))
             writer.writerow(values)
         if n_unread:
             print(f"{n_unread} values are not of their column's type and count as missing.", file=sys.stderr)
 
 
+def find_delimiter(source: str, encoding: str) -> str:
+    """The one under which the header names most of the model's columns."""
+    wanted = {column["name"] for column in SCHEMA["columns"]}
+
+    def n_found(delimiter: str) -> int:
+        with open(source, newline="", encoding=encoding) as read:
+            reader = csv.reader(read, delimiter=delimiter, skipinitialspace=True)
+            return len(wanted.intersection(names(next(filter(None, reader), []))))
+
+    return max(",;\t|", key=n_found)  # the comma where nothing speaks for another
+
+
+def names(cells: list[str]) -> list[str]:
+    """The header as the training table's was read: blanks evened out, each name once."""
+    plain = [" ".join(cell.split()) for cell in cells]
+    taken, found = {name.casefold() for name in plain}, []
+    seen: set[str] = set()
+    for number, cell in enumerate(plain, start=1):
+        first = name = cell or f"column {number}"
+        count = 1
+        while name.casefold() in seen or (count > 1 and name.casefold() in taken):
+            count += 1
+            name = f"{first} ({count})"
+        seen.add(name.casefold())
+        found.append(name)
+    return found
+
+
+def clean(text: str) -> str:
+    """A value as the training table holds it: without the blanks around it, "" for a word that means missing."""
+    return "" if text.removeprefix(" ") in SCHEMA["missing"] else text.strip(SPACES)
+
+
 def convert(text: str, kind: str) -> str:
-    """A value as the model was trained on it: a time in seconds since 1970 (UTC), a category 3.0 as 3; else ""."""
+    """A value as the model was trained on it: a time in seconds since 1970, a category 3.0 as 3; "" if it cannot be."""
     try:
         if kind == "datetime":
-            moment = datetime.datetime.fromisoformat(text.strip())
-            return repr((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+            return repr(seconds(text))
         if kind == "text":
             return text
         number = float(text)
@@ -89,6 +138,16 @@ def convert(text: str, kind: str) -> str:
         return repr(number) if math.isfinite(number) else ""
     except (ValueError, OverflowError):
         return ""
+
+
+def seconds(text: str) -> float:
+    """The time as it is written, whatever its zone, for so the training table has it; ValueError if it is none."""
+    found = TIME.match(text)
+    if not found:
+        raise ValueError(text)
+    year, _, month, day, hour, minute, second, fraction = found.groups(default="0")
+    date = datetime.datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=datetime.UTC)
+    return date.replace(microsecond=int(fraction[:6].ljust(6, "0"))).timestamp()
 
 
 def predict(java: str, source: str, target: str) -> None:

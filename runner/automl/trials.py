@@ -16,12 +16,10 @@ from core.datasets import Dataset, Split
 from core.errors import MetascoutError
 from core.events import TrialDone
 from core.scoring import Array, confusion, residuals, score
+from core.specs import AUTOML_ALGORITHMS
 from runner.automl.rest import Rest, rows
 
-ALGORITHMS = {
-    "gbm": "GBM", "xgboost": "XGBoost", "glm": "GLM", "drf": "DRF", "deeplearning": "DeepLearning",
-    "stackedensemble": "StackedEnsemble",
-}  # fmt: skip
+_ALGORITHMS = {name.lower(): name for name in AUTOML_ALGORITHMS}  # as H2O writes them
 _DRAWN_CLASSES = 100
 _DRAWN_FEATURES = 100
 # What says nothing about the model: keys of this run, and names of XGBoost for parameters that are there already.
@@ -58,7 +56,7 @@ def evaluate(rest: Rest, model_id: str, holdout: Holdout, directory: Path, step:
     mojo = rest.download(f"/3/Models/{model_id}/mojo", directory / f"{candidate}.zip")
     trial = TrialDone(
         candidate=candidate,
-        algorithm=ALGORITHMS.get(model["algo"], model["algo"]),
+        algorithm=_ALGORITHMS.get(model["algo"], model["algo"]),
         metric=holdout.metric,
         scores=score(
             dataset.task, dataset.labels, (holdout.actual["valid"], on_valid), (holdout.actual["test"], on_test)

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from core.datasets import Column, Dataset
 from core.events import Event, Message, TrialDone
@@ -27,10 +27,14 @@ _ROWS = 200_000
 _CELLS = 10_000_000  # rows x columns x classes that are fitted in some ten seconds on two cores
 _LEVELS = 250  # of a categorical column; rarer ones become one, for the trees have 255 bins
 _ONE_HOT_LEVELS = 50
+_LARGE = 1e100  # larger numbers count as this: a variance of theirs would be infinite
 
 
 def yardstick(dataset: Dataset, train: Rows, valid: Rows, test: Rows, *, metric: str, seed: int) -> Iterator[Event]:
-    """Fits HistGradientBoosting and a linear model on the train rows and scores them, a trial each."""
+    """Fits HistGradientBoosting and a linear model on the train rows and scores them, a trial each.
+
+    One that fails is a warning, and the next one is fitted.
+    """
     columns = usable(dataset)
     limit = min(_ROWS, _CELLS // (len(columns) * max(1, len(dataset.labels))))
     if len(train.actual) > limit:
@@ -38,7 +42,13 @@ def yardstick(dataset: Dataset, train: Rows, valid: Rows, test: Rows, *, metric:
         kept = np.sort(np.random.default_rng(seed).choice(len(train.actual), limit, replace=False))
         train = Rows(train.features.iloc[kept], train.actual[kept])
     for algorithm, build in _MODELS.items():
-        yield _trial(algorithm, build(dataset, train, columns, seed), dataset, train, valid, test, metric)
+        event: Event
+        try:
+            event = _trial(algorithm, build(dataset, train, columns, seed), dataset, train, valid, test, metric)
+        except Exception as error:  # whatever it is: a yardstick is no reason to end the search
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            event = Message(f"The {algorithm} yardstick is left out: {reason}", "warning")
+        yield event
 
 
 def _trial(
@@ -92,7 +102,8 @@ def _trees(dataset: Dataset, train: Rows, columns: tuple[Column, ...], seed: int
 def _linear(dataset: Dataset, train: Rows, columns: tuple[Column, ...], seed: int) -> Pipeline:
     names = [c.key for c in columns if c.type == "categorical"]
     numbers = [c.key for c in columns if c.type != "categorical"]
-    scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -_LARGE, "a_max": _LARGE})
+    scale = make_pipeline(clip, SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_ONE_HOT_LEVELS)
     encode = ColumnTransformer([("numbers", scale, numbers), ("categories", one_hot, names)])
     if dataset.task == "regression":

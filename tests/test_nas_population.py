@@ -1,0 +1,251 @@
+"""Population-batched training equals training each candidate alone, whatever happens to its neighbours."""
+
+import io
+import random
+import resource
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from runner.nas import planner
+from runner.nas.individuals import Individuals
+from runner.nas.population import Population
+from runner.nas.spaces import ImageSpace, TableSpace, TextSpace
+from runner.nas.training import train
+
+IMAGES = ImageSpace((1, 8, 8), 5, positions=(3, 2), widths=(4,), flips=True)
+TABLES = TableSpace(4, (3, 5), 3, widths=(8,))
+NUMBERS = TableSpace(6, (), 1, widths=(8,))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def sample(space, count, seed=0):
+    rng, found = random.Random(seed), {}
+    while len(found) < count:
+        genotype = tuple(rng.randrange(n) for n in space.choices)
+        found.setdefault(space.canonical(genotype), genotype)
+    return list(found.values())
+
+
+def data(space, rows=64, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, space.outputs, (rows,), generator=generator)
+    if isinstance(space, ImageSpace):
+        return torch.randn(rows, *space.shape, generator=generator, dtype=dtype), y
+    if isinstance(space, TextSpace):
+        return torch.randint(0, space.vocabulary, (rows, space.length), generator=generator), y
+    x = torch.randn(rows, space.numeric, generator=generator, dtype=dtype)
+    codes = [torch.randint(0, n, (rows, 1), generator=generator).to(dtype) for n in space.categories]
+    return torch.cat([x, *codes], 1), y if space.outputs > 1 else x[:, 0] * 2 + x[:, 1]
+
+
+def batches(x, y, steps, rows=16):
+    starts = [step * rows % len(x) for step in range(steps)]
+    return [(x[s : s + rows], y[s : s + rows], 1 - step / 60) for step, s in enumerate(starts)]
+
+
+def furthest(first, second):
+    """Largest difference between the weights and running statistics of two sets of candidates."""
+    pairs = []
+    for index in range(len(first)):
+        one, two = first.extract(index).state_dict(), second.extract(index).state_dict()
+        assert one.keys() == two.keys()
+        pairs += [(one[name], two[name]) for name in one if one[name].is_floating_point()]
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+@pytest.mark.parametrize("space", [IMAGES, TABLES, NUMBERS], ids=["images", "tables", "numbers"])
+def test_training_at_once_equals_training_one_by_one_also_after_dropping_some(space):
+    x, y = data(space)
+    genotypes = sample(space, 24)
+    settings = {"seed": 3, "dtype": torch.float64, "clip": 0.5}
+    at_once, alone = Population(space, genotypes, **settings), Individuals(space, genotypes, **settings)
+    for step, (inputs, target, rate) in enumerate(batches(x, y, 30)):
+        if step == 15:
+            at_once.keep([5, 17, 2, 20, 11, 8])
+            alone.keep([5, 17, 2, 20, 11, 8])
+        assert (at_once.step(inputs, target, rate) - alone.step(inputs, target, rate)).abs().max() <= 1e-10
+    assert furthest(at_once, alone) <= 1e-10
+    for one, two in zip(at_once.evaluate(x, y), alone.evaluate(x, y), strict=True):
+        assert (one - two).abs().max() <= 1e-10
+
+
+def test_an_extracted_module_gives_the_populations_outputs():
+    x, y = data(IMAGES, dtype=torch.float32)
+    population = Population(IMAGES, sample(IMAGES, 12))
+    train(population, batches(x, y, 6))
+    outputs = population.predict(x)
+    for index in range(12):
+        assert torch.allclose(population.extract(index)(x), outputs[index], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [Population, Individuals])
+def test_a_candidate_that_breaks_is_marked_and_its_neighbours_do_not_notice(kind, dtype):
+    x, y = data(IMAGES, dtype=dtype)
+    genotypes = sample(IMAGES, 12)
+    broken, whole = (kind(IMAGES, genotypes, dtype=dtype) for _ in range(2))
+    with torch.no_grad():
+        weights = (
+            broken.store.row(4, "stem.conv.weight")
+            if kind is Population
+            else broken.members[4].module.get_parameter("stem.conv.weight")
+        )
+        weights.fill_(float("nan"))
+    others = [index for index in range(12) if index != 4]
+    for inputs, target, rate in batches(x, y, 5):
+        assert torch.equal(broken.step(inputs, target, rate)[others], whole.step(inputs, target, rate)[others])
+    assert broken.failed.nonzero().flatten().tolist() == [4]
+    assert broken.evaluate(x, y)[0].isnan().nonzero().flatten().tolist() == [4]
+    broken.keep(others)
+    whole.keep(others)
+    assert furthest(broken, whole) == 0
+
+
+def test_a_gradient_that_explodes_leaves_the_weights_finite():
+    x, y = data(NUMBERS)
+    population = Population(NUMBERS, sample(NUMBERS, 4), dtype=torch.float64)
+    before = population.store.flat.detach().clone()
+    population.step(x, y * float("inf"))
+    assert population.failed.all()
+    assert population.store.flat.isfinite().all()
+    assert not torch.equal(before, torch.zeros_like(before))
+
+
+@pytest.mark.parametrize("kind", [Population, Individuals])
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(kind):
+    x, y = data(IMAGES)
+    genotypes = sample(IMAGES, 10)
+    first = kind(IMAGES, genotypes, seed=2, dtype=torch.float64)
+    train(first, batches(x, y, 4))
+    first.keep([7, 1, 3])
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    second = kind(IMAGES, genotypes, seed=2, dtype=torch.float64)
+    second.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    train(first, batches(x, y, 4))
+    train(second, batches(x, y, 4))
+    assert first.genotypes == second.genotypes
+    assert furthest(first, second) == 0
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that reach the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("space", [IMAGES, TABLES], ids=["images", "tables"])
+def test_the_kernels_of_a_step_do_not_grow_with_the_number_of_candidates(space):
+    counts = []
+    x, y = data(space, 8, torch.float32)
+    genotypes = sample(space, 64)
+    # Twice and four times the same 32 designs, so that every size has the same operations and activations.
+    for candidates in (genotypes[:32], genotypes[:32] * 2, genotypes[:32] * 4):
+        population = Population(space, candidates)
+        with Kernels() as kernels:
+            population.step(x, y)
+        counts.append(kernels.count)
+    assert counts[0] == counts[1] == counts[2]
+    alone = Individuals(space, genotypes[:32])
+    with Kernels() as kernels:
+        alone.step(x, y)
+    assert kernels.count > 3 * counts[0]
+
+
+def test_two_halves_go_on_as_the_whole_would():
+    x, y = data(IMAGES)
+    whole = Population(IMAGES, sample(IMAGES, 9), dtype=torch.float64)
+    train(whole, batches(x, y, 3))
+    halves = whole.split()
+    assert [len(half) for half in halves] == [5, 4]
+    train(whole, batches(x, y, 3))
+    for half in halves:
+        train(half, batches(x, y, 3))
+    merged = [half.extract(i) for half in halves for i in range(len(half))]
+    for index, module in enumerate(merged):
+        for one, two in zip(module.parameters(), whole.extract(index).parameters(), strict=True):
+            assert (one - two).abs().max() <= 1e-10
+
+
+def test_a_full_memory_halves_the_population_and_goes_on():
+    space = ImageSpace((1, 32, 32), 5, positions=(1, 1), widths=(16,))
+    x, y = data(space, 64, torch.float32)
+    population = Population(space, sample(space, 32))
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (used + 600 * 2**20, limits[1]))
+        parts, losses = train(population, [(x, y, 1.0)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert len(parts) > 1
+    assert sum(len(part) for part in parts) == 32
+    whole = Population(space, population.genotypes).step(x, y)
+    survived = ~torch.cat([part.failed for part in parts])
+    assert survived.sum() > 16
+    assert torch.allclose(losses[survived], whole[survived], atol=1e-4)
+
+
+def test_text_is_trained_one_by_one_behind_the_same_interface():
+    space = TextSpace(20, 6, 2, embeddings=(8,), widths=(16,))
+    x, _ = data(space, 128)
+    y = (x == 7).any(1).long()
+    genotypes = [(0, block, 0, 0, 5, 0, 0) for block in range(5)]
+    readers = Individuals(space, genotypes, seed=1)
+    train(readers, batches(x, y, 40, 64))
+    losses, errors = readers.evaluate(x, y)
+    assert (losses < 0.45).all()
+    assert (errors < 0.2).all()
+    plan = planner.plan(space, genotypes, x, y, budget_s=0.1)
+    assert plan.size == 1
+
+
+def test_without_time_or_memory_the_plan_is_one_by_one():
+    x, y = data(IMAGES, 16, torch.float32)
+    genotypes = sample(IMAGES, 16)
+    assert planner.plan(IMAGES, genotypes, x, y, budget_s=0.0).size == 1
+    assert planner.plan(IMAGES, genotypes, x, y, budget_s=20.0, memory_bytes=1.0).size == 1
+
+
+def test_a_plan_times_both_ways_and_its_parts_hold_everyone_in_order():
+    x, y = data(IMAGES, 16, torch.float32)
+    genotypes = sample(IMAGES, 20)
+    plan = planner.plan(IMAGES, genotypes, x, y, budget_s=20.0)
+    assert {"alone", "alone, channels last", "at once"} == {way for way, _, _ in plan.timings}
+    chosen = planner.Plan(8, True, 2.0, (), 0.0)
+    parts = planner.start(IMAGES, genotypes, chosen, seed=1)
+    assert [len(part) for part in parts] == [7, 6, 7]
+    assert [genotype for part in parts for genotype in part.genotypes] == genotypes
+
+
+def test_candidates_of_several_buckets_are_refused_and_can_be_grouped():
+    space = ImageSpace((1, 8, 8), 5, positions=(1, 1), widths=(4, 8))
+    genotypes = sample(space, 12)
+    with pytest.raises(ValueError, match="one bucket"):
+        Population(space, genotypes)
+    groups = planner.buckets(space, genotypes)
+    assert sorted(index for group in groups for index in group) == list(range(12))
+    assert len(Population(space, [genotypes[index] for index in groups[0]])) == len(groups[0])
+
+
+def test_keeping_nobody_or_one_twice_is_refused():
+    population = Population(NUMBERS, sample(NUMBERS, 4))
+    for indices in ([], [1, 1]):
+        with pytest.raises(ValueError, match="each once"):
+            population.keep(indices)

@@ -1,0 +1,94 @@
+"""Spaces: exact counts, canonical names, and modules that match them."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from runner.nas.networks import build
+from runner.nas.spaces import OPERATIONS, ImageSpace, TableSpace, TextSpace
+
+SPACES = {
+    "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True),
+    "table": TableSpace(5, (3, 7), 1, widths=(8, 16)),
+    "text": TextSpace(50, 11, 6),
+}
+
+
+def inputs(space, rows):
+    if isinstance(space, ImageSpace):
+        return torch.randn(rows, *space.shape)
+    if isinstance(space, TableSpace):
+        return torch.cat([torch.randn(rows, 5), torch.randint(0, 3, (rows, 2)).float()], 1)
+    return torch.randint(0, 50, (rows, space.length))
+
+
+def draws(space, count):
+    rng = random.Random(1)
+    return [tuple(rng.randrange(n) for n in space.choices) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_number_of_parameters_is_exact(name):
+    space = SPACES[name]
+    for genotype in draws(space, 60):
+        module = build(space, genotype)
+        assert space.size(genotype) == sum(p.numel() for p in module.parameters()), space.canonical(genotype)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_operations_are_those_that_torch_counts(name):
+    space = SPACES[name]
+    for genotype in draws(space, 60):
+        module, x = build(space, genotype).eval(), inputs(space, 1)
+        # oneDNN's fused LSTM hides its products from the counter.
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            module(x)
+        assert space.flops(genotype) == counter.get_total_flops(), space.canonical(genotype)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_equal_names_mean_equal_designs_and_different_names_different_ones(name):
+    space = SPACES[name]
+    sample = draws(space, 400)
+    by_name = {space.canonical(genotype): space.decode(genotype) for genotype in sample}
+    assert len(set(by_name.values())) == len(by_name) == len({space.decode(genotype) for genotype in sample})
+
+
+def test_where_a_skip_stands_does_not_matter_but_the_order_of_operations_does():
+    space, skip = ImageSpace((1, 8, 8), 10), OPERATIONS.index("skip")
+    names = [space.canonical((0, *cell, 0, 1, 2, 0, 0, 1, 1, 1)) for cell in ((skip, 0, 5), (0, skip, 5), (0, 5, skip))]
+    assert len(set(names)) == 1
+    assert space.canonical((0, 5, 0, skip, 0, 1, 2, 0, 0, 1, 1, 1)) != names[0]
+
+
+def test_a_single_layer_is_the_same_with_and_without_residuals():
+    space = SPACES["table"]
+    assert space.canonical((0, 0, 1, 0, 0, 0, 0)) == space.canonical((0, 0, 0, 0, 0, 0, 0))
+    assert space.canonical((0, 1, 1, 0, 0, 0, 0)) != space.canonical((0, 1, 0, 0, 0, 0, 0))
+
+
+def test_a_genotype_that_does_not_fit_is_refused_with_its_value():
+    with pytest.raises(ValueError, match=r"\(9, 0, 0, 0, 0, 0, 0\)"):
+        SPACES["table"].decode((9, 0, 0, 0, 0, 0, 0))
+
+
+def test_weights_depend_on_seed_and_name_only():
+    space = SPACES["image"]
+    genotype = draws(space, 1)[0]
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second, third = (build(space, genotype, seed) for seed in (3, 3, 4))
+    assert torch.equal(before, torch.get_rng_state())
+    same = [all(map(torch.equal, a.parameters(), b.parameters())) for a, b in pairwise((first, second, third))]
+    assert same == [True, False]
+
+
+def test_padding_before_the_mean_changes_nothing_for_blocks_that_see_no_further():
+    space = SPACES["text"]
+    for block in (0, 1, 4):
+        module = build(space, (0, block, 0, 1, 0, 0, 0), seed=1).eval()
+        codes = torch.tensor([[4, 9, 2, 7, 0, 0, 0, 0, 0, 0, 0]])
+        assert torch.allclose(module(codes), module(codes[:, :6]), atol=1e-6)
