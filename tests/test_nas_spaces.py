@@ -41,7 +41,7 @@ def test_the_number_of_parameters_is_exact(name):
 @pytest.mark.parametrize("name", SPACES)
 def test_the_operations_are_those_that_torch_counts(name):
     space = SPACES[name]
-    for genotype in draws(space, 60):
+    for genotype in draws(space, 25):
         module, x = build(space, genotype).eval(), inputs(space, 1)
         # oneDNN's fused LSTM hides its products from the counter.
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:

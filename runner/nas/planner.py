@@ -1,0 +1,219 @@
+"""Which way trains a bucket of candidates fastest on this device: at once, and how many, or one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.nas.allocator import keep_memory
+from runner.nas.individuals import Individuals
+from runner.nas.losses import is_out_of_memory
+from runner.nas.population import Population, stackable
+from runner.nas.spaces import AnySpace, Genotype, ImageSpace
+from runner.nas.training import Part
+
+SIZES = (8, 32, 128, 512)
+LAYOUT_TRIALS = 4  # candidates that are timed in both layouts
+MARGIN = 1.05  # batching must win by more than the noise of the timings
+COPIES = 8  # what a layer's activations take at most, forward and backward, in copies of its output
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`size` candidates at once, or one by one where it is 1, with images in channels-last layout or not.
+
+    `speedup` is the measured throughput against one by one in torch's default layout; `timings` holds
+    (way, candidates, seconds a step of one candidate); `spent_s` is what planning took.
+    """
+
+    size: int
+    channels_last: bool
+    speedup: float
+    timings: tuple[tuple[str, int, float], ...]
+    spent_s: float
+
+
+def buckets(space: AnySpace, genotypes: Sequence[Genotype]) -> list[list[int]]:
+    """Indices of the candidates that can be trained together."""
+    found: dict[int, list[int]] = {}
+    for index, genotype in enumerate(genotypes):
+        found.setdefault(space.bucket(genotype), []).append(index)
+    return [found[key] for key in sorted(found)]
+
+
+def start(space: AnySpace, genotypes: Sequence[Genotype], plan: Plan, **settings: Any) -> list[Part]:
+    """The candidates of one bucket as parts, in order, as the plan says; settings go to Population / Individuals."""
+    if plan.size == 1:
+        return [Individuals(space, genotypes, channels_last=plan.channels_last, **settings)]
+    pieces = -(-len(genotypes) // plan.size)
+    bounds = [round(len(genotypes) * piece / pieces) for piece in range(pieces + 1)]
+    return [Population(space, genotypes[low:high], **settings) for low, high in pairwise(bounds)]
+
+
+def plan(
+    space: AnySpace,
+    genotypes: Sequence[Genotype],
+    x: Tensor,
+    y: Tensor,
+    *,
+    budget_s: float,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    memory_bytes: float | None = None,
+) -> Plan:
+    """Time a few steps of each way on one real batch, for `budget_s` seconds at most plus the step under way.
+
+    `genotypes` are of one bucket. Populations larger than `memory_bytes` (default: most of what is free) are not
+    tried. Without time for any comparison the plan is one by one, which is never wrong. The process keeps freed
+    memory from here on.
+    """
+    keep_memory()
+    watch = _Watch(torch.device(device), budget_s)
+    settings: dict[str, Any] = {"device": device, "dtype": dtype}
+    timings: list[tuple[str, int, float]] = []
+    few = list(genotypes[:LAYOUT_TRIALS])
+    alone = _alone(space, few, x, y, False, watch, settings)
+    plain, last = dict(alone), False
+    timings.append(("alone", len(alone), _mean(alone)))
+    if isinstance(space, ImageSpace) and watch.left():
+        other = _alone(space, few, x, y, True, watch, settings)
+        timings.append(("alone, channels last", len(other), _mean(other)))
+        both = other.keys() & alone.keys()
+        last = sum(other[g] for g in both) * MARGIN < sum(alone[g] for g in both)
+        alone = other if last else alone
+    shared = plain.keys() & alone.keys()
+    gain = sum(plain[g] for g in shared) / sum(alone[g] for g in shared) if shared else 1.0
+    size, ratio = 1, 1.0
+    for count, limit in _sizes(space, genotypes, x, dtype, watch.device, memory_bytes):
+        if not watch.left() or not stackable(space):
+            break
+        group = list(genotypes[:count])
+        alone |= _alone(space, [g for g in group if g not in alone], x, y, last, watch, settings)
+        found = _together(space, group, x, y, watch, settings)
+        if found is None or not all(g in alone for g in group):
+            break
+        timings.append(("at once", count, found / count))
+        faster = sum(alone[g] for g in group) / found
+        if faster > max(ratio, MARGIN):
+            size, ratio = limit, faster
+        elif faster < 0.9 * ratio:
+            break
+    return Plan(size, last, gain * ratio, tuple(timings), watch.spent())
+
+
+class _Watch:
+    """Clocks: the plan's own limit, and the time of one call."""
+
+    def __init__(self, device: torch.device, budget_s: float) -> None:
+        self.device, self.start, self.budget_s = device, time.perf_counter(), budget_s
+        # The time of a single busy thread does not count what other processes took from it.
+        alone = device.type == "cpu" and torch.get_num_threads() == 1
+        self.clock = time.thread_time if alone and hasattr(time, "thread_time") else time.perf_counter
+
+    def spent(self) -> float:
+        return time.perf_counter() - self.start
+
+    def left(self) -> bool:
+        return self.spent() < self.budget_s
+
+    def time(self, call: Callable[[], object], repeats: int) -> float:
+        best = float("inf")
+        call()
+        for _ in range(repeats):
+            self._wait()
+            began = self.clock()
+            call()
+            self._wait()
+            best = min(best, self.clock() - began)
+            if not self.left():
+                break
+        return best
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _alone(
+    space: AnySpace,
+    genotypes: Sequence[Genotype],
+    x: Tensor,
+    y: Tensor,
+    channels_last: bool,
+    watch: _Watch,
+    settings: dict[str, Any],
+) -> dict[Genotype, float]:
+    """Seconds a step of each candidate, as far as the time reaches."""
+    seconds: dict[Genotype, float] = {}
+    inputs = x.to(settings["device"], settings["dtype"]) if x.is_floating_point() else x.to(settings["device"])
+    target = y.to(settings["device"])
+    for genotype in genotypes:
+        if seconds and not watch.left():
+            break
+        owner = Individuals(space, [genotype], channels_last=channels_last, **settings)
+        seconds[genotype] = watch.time(partial(owner.members[0].step, inputs, target, 1.0), 2)
+    return seconds
+
+
+def _together(
+    space: AnySpace, group: list[Genotype], x: Tensor, y: Tensor, watch: _Watch, settings: dict[str, Any]
+) -> float | None:
+    """Seconds a step of the whole group, or None where it does not fit in memory."""
+    try:
+        population = Population(space, group, **settings)
+        return watch.time(lambda: population.step(x, y), 3)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
+
+
+def _sizes(
+    space: AnySpace,
+    genotypes: Sequence[Genotype],
+    x: Tensor,
+    dtype: torch.dtype,
+    device: torch.device,
+    memory_bytes: float | None,
+) -> list[tuple[int, int]]:
+    """Sizes to try (with the size to use if it wins), growing, none larger than the bucket or the memory."""
+    free = memory_bytes if memory_bytes is not None else _free_bytes(device)
+    need = max(bytes_needed(space, genotype, len(x), dtype) for genotype in genotypes)
+    top = min(len(genotypes), int(free / need))
+    if top < 2:
+        return []
+    return [(min(size, top), size) for index, size in enumerate(SIZES) if index == 0 or SIZES[index - 1] < top]
+
+
+def bytes_needed(space: AnySpace, genotype: Genotype, rows: int, dtype: torch.dtype) -> float:
+    """Estimate from above of the memory that one candidate takes in a training step."""
+    design, weights, layers = space.decode(genotype), space.size(genotype), 0.0
+    if isinstance(space, ImageSpace):
+        _, height, breadth = space.shape
+        for index, places in enumerate(space.positions):
+            width = space.bucket(genotype) << index
+            layers += (places + 1) * width * -(-height >> index) * -(-breadth >> index)
+    else:
+        layers = space.bucket(genotype) * float(getattr(design, "depth", 1)) * getattr(space, "length", 1)
+    return (COPIES * layers * rows + 8 * weights) * dtype.itemsize
+
+
+def _free_bytes(device: torch.device) -> float:
+    if device.type == "cuda":
+        return 0.8 * torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return 500.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 2e9
+
+
+def _mean(seconds: dict[Genotype, float]) -> float:
+    return sum(seconds.values()) / len(seconds)

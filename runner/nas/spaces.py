@@ -1,0 +1,315 @@
+"""What can be searched: each space maps a genotype to a design (architecture and training recipe), and counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Genotype = tuple[int, ...]
+
+CONVOLUTIONS = ("conv3", "conv5", "separable3", "separable5", "dilated3")
+OPERATIONS = (*CONVOLUTIONS, "max3", "avg3", "skip")
+ACTIVATIONS = ("relu", "silu", "gelu")
+AUGMENTS = ("none", "shift", "shift+flip")
+BLOCKS = ("conv3", "conv5", "gru", "lstm", "transformer")
+LEARNING_RATES = (3e-4, 6e-4, 1.2e-3, 2.5e-3, 5e-3, 1e-2)
+WEIGHT_DECAYS = (0.0, 1e-3, 1e-2, 1e-1)
+DROPOUTS = (0.0, 0.1, 0.25, 0.5)
+CATEGORY_WIDTH = 8  # numbers that stand for one categorical value
+
+
+class Space(Protocol):
+    """What a strategy sees of a space."""
+
+    choices: tuple[int, ...]
+
+    def canonical(self, genotype: Genotype) -> str: ...
+
+    def size(self, genotype: Genotype) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a candidate is trained."""
+
+    lr: float
+    weight_decay: float
+    dropout: float
+    augment: str = "none"
+
+    def __str__(self) -> str:
+        text = f"lr={self.lr:g},wd={self.weight_decay:g},drop={self.dropout:g}"
+        return text if self.augment == "none" else f"{text},aug={self.augment}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDesign:
+    """A chain: stem, then stages of operations without the skips, each stage twice as wide at half the side."""
+
+    width: int
+    stages: tuple[tuple[str, ...], ...]
+    activation: str
+    recipe: Recipe
+
+    def __str__(self) -> str:
+        cells = "/".join(".".join(stage) or "-" for stage in self.stages)
+        return f"cnn(w={self.width},{self.activation},{cells})"
+
+
+@dataclass(frozen=True, slots=True)
+class TableDesign:
+    """A multilayer perceptron of equally wide layers; `residual` adds each layer's input to its output."""
+
+    width: int
+    depth: int
+    residual: bool
+    activation: str
+    recipe: Recipe
+
+    def __str__(self) -> str:
+        return f"{'resmlp' if self.residual else 'mlp'}(w={self.width},d={self.depth},{self.activation})"
+
+
+@dataclass(frozen=True, slots=True)
+class TextDesign:
+    """Token embedding, then `depth` blocks of one kind, then the mean over the tokens."""
+
+    embedding: int
+    block: str
+    width: int
+    depth: int
+    recipe: Recipe
+
+    def __str__(self) -> str:
+        return f"{self.block}(e={self.embedding},w={self.width},d={self.depth})"
+
+
+Design = ImageDesign | TableDesign | TextDesign
+
+
+def _recipe(options: list[int], augment: str = "none") -> Recipe:
+    learning_rate, decay, dropout = options
+    return Recipe(LEARNING_RATES[learning_rate], WEIGHT_DECAYS[decay], DROPOUTS[dropout], augment)
+
+
+@dataclass(frozen=True)
+class ImageSpace:
+    """Chains of convolutions and pools for images of `shape` (channels, height, width).
+
+    `outputs` is the number of classes, or 1 for regression. `positions` holds the number of searched operations
+    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not).
+    """
+
+    shape: tuple[int, int, int]
+    outputs: int
+    positions: tuple[int, ...] = (3, 3)
+    widths: tuple[int, ...] = (8, 16, 32)
+    flips: bool = False
+    choices: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        operations = [len(OPERATIONS)] * sum(self.positions)
+        recipe = [len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS), 3 if self.flips else 2]
+        object.__setattr__(self, "choices", (len(self.widths), *operations, len(ACTIVATIONS), *recipe))
+
+    @classmethod
+    def fitting(cls, shape: tuple[int, int, int], outputs: int, flips: bool = False) -> ImageSpace:
+        """The default space for a shape: two stages for small images, three from a side of 20 pixels on."""
+        positions = (3, 3) if min(shape[1:]) < 20 else (2, 3, 3)
+        return cls(shape, outputs, positions=positions, flips=flips)
+
+    def decode(self, genotype: Genotype) -> ImageDesign:
+        """The design of a genotype; skips vanish, since a chain is the same without them."""
+        _check(self.choices, genotype)
+        width, *rest = genotype
+        stages, start = [], 0
+        for count in self.positions:
+            chosen = (OPERATIONS[option] for option in rest[start : start + count])
+            stages.append(tuple(name for name in chosen if name != "skip"))
+            start += count
+        activation, *recipe, augment = rest[start:]
+        return ImageDesign(
+            self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, AUGMENTS[augment])
+        )
+
+    def canonical(self, genotype: Genotype) -> str:
+        """Architecture and recipe as one string; equal strings are the same candidate."""
+        return canonical(self.decode(genotype))
+
+    def bucket(self, genotype: Genotype) -> int:
+        """Candidates of one bucket can be trained together: the stem's width."""
+        return self.widths[genotype[0]]
+
+    def size(self, genotype: Genotype) -> float:
+        """Exact number of trained parameters."""
+        design = self.decode(genotype)
+        width, total = design.width, 9 * self.shape[0] * design.width + 2 * design.width
+        for index, stage in enumerate(design.stages):
+            if index:
+                total += 18 * width * width + 4 * width
+                width *= 2
+            total += sum(_kernel(name, width) + 2 * width for name in stage if name in CONVOLUTIONS)
+        return float(total + (width + 1) * self.outputs)
+
+    def flops(self, genotype: Genotype) -> float:
+        """Exact floating-point operations (two a multiply-add) of convolutions and the head, for one image."""
+        design = self.decode(genotype)
+        _, height, breadth = self.shape
+        width, total = design.width, 9 * self.shape[0] * design.width * height * breadth
+        for index, stage in enumerate(design.stages):
+            if index:
+                height, breadth = (height + 1) // 2, (breadth + 1) // 2
+                total += 18 * width * width * height * breadth
+                width *= 2
+            total += sum(_kernel(name, width) for name in stage if name in CONVOLUTIONS) * height * breadth
+        return 2.0 * (total + width * self.outputs)
+
+
+@dataclass(frozen=True)
+class TableSpace:
+    """Perceptrons for tables: inputs are `numeric` standardised numbers, then one code for each categorical column.
+
+    `categories` holds the number of codes of each categorical column; `outputs` is as in ImageSpace.
+    """
+
+    numeric: int
+    categories: tuple[int, ...]
+    outputs: int
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (1, 2, 3, 4)
+    choices: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        object.__setattr__(self, "choices", (len(self.widths), len(self.depths), 2, len(ACTIVATIONS), *recipe))
+
+    @property
+    def inputs(self) -> int:
+        """Width of the first layer's input."""
+        return self.numeric + CATEGORY_WIDTH * len(self.categories)
+
+    def decode(self, genotype: Genotype) -> TableDesign:
+        """The design of a genotype; a single layer cannot be residual."""
+        _check(self.choices, genotype)
+        width, depth, residual, activation, *recipe = genotype
+        layers = self.depths[depth]
+        return TableDesign(
+            self.widths[width], layers, bool(residual) and layers > 1, ACTIVATIONS[activation], _recipe(recipe)
+        )
+
+    def canonical(self, genotype: Genotype) -> str:
+        """Architecture and recipe as one string; equal strings are the same candidate."""
+        return canonical(self.decode(genotype))
+
+    def bucket(self, genotype: Genotype) -> int:
+        """Candidates of one bucket can be trained together: the layers' width."""
+        return self.widths[genotype[0]]
+
+    def size(self, genotype: Genotype) -> float:
+        """Exact number of trained parameters."""
+        design = self.decode(genotype)
+        width = design.width
+        layers = (self.inputs + 3) * width + (design.depth - 1) * (width + 3) * width
+        return float(CATEGORY_WIDTH * sum(self.categories) + layers + (width + 1) * self.outputs)
+
+    def flops(self, genotype: Genotype) -> float:
+        """Exact floating-point operations (two a multiply-add) of the linear layers, for one row."""
+        design = self.decode(genotype)
+        inner = (design.depth - 1) * design.width
+        return 2.0 * design.width * (self.inputs + inner + self.outputs)
+
+
+@dataclass(frozen=True)
+class TextSpace:
+    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; `outputs` as in ImageSpace."""
+
+    vocabulary: int
+    length: int
+    outputs: int
+    embeddings: tuple[int, ...] = (16, 32, 64, 128)
+    widths: tuple[int, ...] = (32, 64, 128)
+    depths: tuple[int, ...] = (1, 2)
+    choices: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        shape = (len(self.embeddings), len(BLOCKS), len(self.widths), len(self.depths))
+        object.__setattr__(self, "choices", (*shape, *recipe))
+
+    def decode(self, genotype: Genotype) -> TextDesign:
+        """The design of a genotype."""
+        _check(self.choices, genotype)
+        embedding, block, width, depth, *recipe = genotype
+        return TextDesign(
+            self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth], _recipe(recipe)
+        )
+
+    def canonical(self, genotype: Genotype) -> str:
+        """Architecture and recipe as one string; equal strings are the same candidate."""
+        return canonical(self.decode(genotype))
+
+    def bucket(self, genotype: Genotype) -> int:
+        """Text candidates are trained one by one; the bucket is the blocks' width."""
+        return self.widths[genotype[2]]
+
+    def size(self, genotype: Genotype) -> float:
+        """Exact number of trained parameters."""
+        design = self.decode(genotype)
+        blocks = sum(_block_size(design, inputs) for inputs in _block_inputs(design))
+        extra = (design.embedding + 1 + self.length) * design.width if design.block == "transformer" else 0
+        return float(self.vocabulary * design.embedding + extra + blocks + (design.width + 1) * self.outputs)
+
+    def flops(self, genotype: Genotype) -> float:
+        """Exact floating-point operations (two a multiply-add) of the matrix products, for one row."""
+        design = self.decode(genotype)
+        width, length = design.width, self.length
+        total = sum(_block_products(design, inputs, length) for inputs in _block_inputs(design))
+        if design.block == "transformer":
+            total += length * design.embedding * width
+        return 2.0 * (total + width * self.outputs)
+
+
+AnySpace = ImageSpace | TableSpace | TextSpace
+
+
+def canonical(design: Design) -> str:
+    """Architecture and recipe of a design as one string."""
+    return f"{design} {design.recipe}"
+
+
+def _check(choices: tuple[int, ...], genotype: Genotype) -> None:
+    if len(genotype) != len(choices) or not all(0 <= g < n for g, n in zip(genotype, choices, strict=True)):
+        raise ValueError(f"Genotype {genotype} does not fit the choices {choices}.")
+
+
+def _kernel(name: str, width: int) -> int:
+    """Weights of one convolution that keeps its width, which are also its multiply-adds for one pixel."""
+    side = int(name[-1])
+    if name.startswith("separable"):
+        return width * side * side + width * width
+    return width * width * side * side
+
+
+def _block_inputs(design: TextDesign) -> list[int]:
+    first = design.width if design.block == "transformer" else design.embedding
+    return [first] + [design.width] * (design.depth - 1)
+
+
+def _block_size(design: TextDesign, inputs: int) -> int:
+    width = design.width
+    if design.block == "transformer":
+        return 4 * (width + 1) * width + (width + 1) * 2 * width + (2 * width + 1) * width + 4 * width
+    if design.block.startswith("conv"):
+        return (inputs * int(design.block[-1]) + 1) * width
+    gates, half = (3 if design.block == "gru" else 4), width // 2
+    return 2 * gates * half * (inputs + half + 2)
+
+
+def _block_products(design: TextDesign, inputs: int, length: int) -> int:
+    width = design.width
+    if design.block == "transformer":
+        return 8 * length * width * width + 2 * length * length * width
+    if design.block.startswith("conv"):
+        return inputs * int(design.block[-1]) * width * length
+    gates, half = (3 if design.block == "gru" else 4), width // 2
+    return 2 * gates * half * (inputs + half) * length
