@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from core import datasets, db, specs
 from core.errors import InputError
-from core.scoring import METRICS, metrics_for
+from core.scoring import checked
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,12 +90,7 @@ def _check_priority(priority: int) -> None:
 
 
 def _check_fits(spec: specs.Spec) -> None:
-    dataset = datasets.get(spec.dataset_id)
-    if spec.metric is not None and spec.metric not in metrics_for(dataset.task):
-        allowed = ", ".join(METRICS[name].label for name in metrics_for(dataset.task))
-        raise InputError(
-            f"metric: {METRICS[spec.metric].label} is not defined for a {dataset.task} target; use one of {allowed}."
-        )
+    checked(datasets.get(spec.dataset_id).task, spec.metric)
 
 
 def retry(job_id: int, *, user: str | None = None) -> int:
