@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from core import datasets, db, specs
 from core.errors import InputError
-from core.scoring import METRICS, metrics_for
+from core.scoring import checked
 
 if TYPE_CHECKING:
     import duckdb
@@ -95,11 +95,7 @@ def _check_fits(spec: specs.Spec) -> None:
         raise InputError(
             f"AutoML learns from tables, and {dataset.name!r} holds images: choose another kind of job or dataset."
         )
-    if spec.metric is not None and spec.metric not in metrics_for(dataset.task):
-        allowed = ", ".join(METRICS[name].label for name in metrics_for(dataset.task))
-        raise InputError(
-            f"metric: {METRICS[spec.metric].label} is not defined for a {dataset.task} target; use one of {allowed}."
-        )
+    checked(dataset.task, spec.metric)
 
 
 def retry(job_id: int, *, user: str | None = None) -> int:

@@ -15,7 +15,7 @@ from core import artifacts, datasets, db
 from core.errors import InputError
 from core.events import Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
-from core.scoring import DEFAULT_METRIC, metrics_for
+from core.scoring import DEFAULT_METRIC, checked
 
 if TYPE_CHECKING:
     import duckdb
@@ -139,7 +139,7 @@ def leaderboard(
     choose nothing). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
     all, and attrs["n_trials"] says how many the scope has.
     """
-    metric, scope = _metric_of(datasets.get(dataset_id), metric), scope or Scope()
+    metric, scope = checked(datasets.get(dataset_id).task, metric), scope or Scope()
     source = (
         " FROM scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
         " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
@@ -175,15 +175,6 @@ def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
             [int(dataset_id)],
         ).fetchall()
     return tuple(rows[0][0] or ()), tuple(rows[0][1] or ())
-
-
-def _metric_of(dataset: datasets.Dataset, metric: str | None) -> str:
-    if metric is None:
-        return DEFAULT_METRIC[dataset.task]
-    if metric not in metrics_for(dataset.task):
-        allowed = ", ".join(metrics_for(dataset.task))
-        raise InputError(f"metric: {metric!r} is not defined for a {dataset.task} target; use one of {allowed}.")
-    return metric
 
 
 def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:

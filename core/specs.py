@@ -31,7 +31,9 @@ class AutoMLSpec(_Spec):
     max_models: int = Field(default=20, ge=1, le=1_000)
     algorithms: tuple[Literal[AUTOML_ALGORITHMS], ...] = AUTOML_ALGORITHMS  # type: ignore[valid-type]
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
-    folds: int = Field(default=5, ge=0, le=20, description="0: no cross-validation, select on the valid rows")
+    folds: int | None = Field(
+        default=None, ge=0, le=20, description="0: no cross-validation; null: 5 where the budget allows, else 0"
+    )
     balance_classes: bool = False
     memory_bytes: int = Field(default=4 * 2**30, ge=2**29, le=2**40, description="heap of the Java process")
 

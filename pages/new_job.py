@@ -85,8 +85,9 @@ def judging_fields(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, 
         help="What AutoML ranks by. ↑ higher is better, ↓ lower is better. All metrics are computed anyway.",
     )  # fmt: skip
     folds = right.number_input(
-        "Cross-validation folds", 0, 20, start.folds, 1, key=f"folds{mark}",
-        help="Each model is trained this many times more to judge it. 0: judge on the valid rows, which is faster.",
+        "Cross-validation folds", 0, 20, start.folds, 1, key=f"folds{mark}", placeholder="Automatic",
+        help="Each model is trained this many times more to judge it. 0: judge on the valid rows, which is faster."
+        " Empty: 5 where the budget allows, else 0.",
     )  # fmt: skip
     given = {"metric": metric, "folds": folds}
     if dataset.task != "regression":

