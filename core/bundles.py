@@ -14,18 +14,34 @@ from core import artifacts, db
 if TYPE_CHECKING:
     from core.results import Trial
 
-_MODEL = "mojo"
-_PARTS = (_MODEL, "scoring_jar", "scoring_script", "example", "readme")
+MODELS = ("mojo", "onnx", "torch_module")
+_NAMES = {  # in the zip, by the kind of artifact; None: its own name
+    "mojo": "model.zip",
+    "scoring_jar": None,
+    "scoring_script": None,
+    "example": None,
+    "readme": None,
+    "onnx": "model.onnx",
+    "torch_module": "model.py",
+    "torch_weights": "weights.pt",
+    "nas_script": "predict.py",
+    "nas_readme": "README.txt",
+}
+
+
+def has_model(trial: Trial) -> bool:
+    """Whether a model was kept; the files that serve all models of a job are of no use without one."""
+    return not set(MODELS).isdisjoint(trial.artifacts["kind"])
 
 
 def of_trial(trial: Trial) -> Path | None:
     """The zip of a trial's model with its scoring files, made on the first call; None where it has no model."""
-    rows = trial.artifacts[trial.artifacts["kind"].isin(_PARTS)]
-    if _MODEL not in set(rows["kind"]):
+    if not has_model(trial):
         return None
+    rows = trial.artifacts[trial.artifacts["kind"].isin(_NAMES)]
     return bundle(
         {
-            "model.zip" if kind == _MODEL else name: artifacts.locate(sha256)
+            _NAMES[kind] or name: artifacts.locate(sha256)
             for name, kind, sha256 in zip(rows["name"], rows["kind"], rows["sha256"], strict=True)
         }
     )
@@ -38,7 +54,7 @@ def bundle(files: Mapping[str, Path]) -> Path:
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{uuid.uuid4().hex}.part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # model and jar are compressed already
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # models and jars hardly get smaller
             for name, path in files.items():
                 archive.write(path, name)
         part.replace(target)

@@ -276,6 +276,25 @@ def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFra
         ).df()
 
 
+def candidates(job_id: int) -> pd.DataFrame:
+    """The networks that a search's current attempt has proposed; those trained longest first, then by their error.
+
+    Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
+    flops of one row (both NaN where they are unknown).
+    """
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT m.candidate, coalesce(max(m.step) FILTER (m.name = 'valid_error'), 0) AS epochs,"
+            " coalesce(arg_max(m.value, m.step) FILTER (m.name = 'valid_error'), 'nan') AS valid_error,"
+            " coalesce(max(m.value) FILTER (m.name = 'n_parameters'), 'nan') AS n_parameters,"
+            " coalesce(max(m.value) FILTER (m.name = 'flops'), 'nan') AS flops"
+            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.attempt = m.attempt"
+            " WHERE m.job_id = ? AND m.candidate IS NOT NULL AND m.name IN ('valid_error', 'n_parameters', 'flops')"
+            " GROUP BY m.candidate ORDER BY epochs DESC, valid_error, n_parameters, m.candidate",
+            [int(job_id)],
+        ).df()
+
+
 def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
     """The last lines of a job's log, the newest first: attempt, happened_at, level, text."""
     with db.transaction() as connection:

@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.scoring import METRICS
 
 AUTOML_ALGORITHMS = ("GBM", "XGBoost", "GLM", "DRF", "DeepLearning", "StackedEnsemble")
+NAS_STRATEGIES = ("gp", "evolution", "local", "reinforce", "random")
 
 
 class _Spec(BaseModel):
@@ -48,7 +49,28 @@ class AutoMLSpec(_Spec):
         return self
 
 
-Spec = AutoMLSpec  # a union, told apart by `kind`, as engines are added
+class NASSpec(_Spec):
+    """A search for a network on images, texts or a table. `gpus` of 1 means the GPU, 0 the processor."""
+
+    kind: Literal["nas"] = "nas"
+    budget_s: int = Field(default=120, ge=10, le=86_400)
+    max_candidates: int = Field(default=64, ge=4, le=5_000)
+    strategy: Literal[NAS_STRATEGIES] = "gp"  # type: ignore[valid-type]
+    epochs: int | None = Field(default=None, ge=1, le=1_000, description="of the finalists; null: as the budget allows")
+    finalists: int = Field(default=3, ge=1, le=20)
+    max_parameters: int | None = Field(default=None, ge=1, description="larger networks are not trained")
+    metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _check(self) -> NASSpec:
+        if self.gpus > 1:
+            raise ValueError(f"gpus: the search uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
+        if self.finalists > self.max_candidates:
+            raise ValueError(f"finalists: {self.finalists} are more than max_candidates, {self.max_candidates}")
+        return self
+
+
+Spec = AutoMLSpec | NASSpec
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 
@@ -76,7 +98,7 @@ def _sentence(error: ValidationError) -> str:
         if item["type"] == "value_error":
             parts.append(str(item["ctx"]["error"]))
             continue
-        field = ".".join(str(step) for step in item["loc"] if step not in ("automl",)) or "spec"
+        field = ".".join(str(step) for step in item["loc"] if step not in ("automl", "nas")) or "spec"
         given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.80})"
         parts.append(f"{field}: {item['msg'][:1].lower()}{item['msg'][1:]}{given}")
     return "The job cannot be submitted. " + "; ".join(parts) + "."

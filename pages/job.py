@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -12,23 +13,32 @@ import streamlit as st
 from core import jobs, results
 from core.errors import InputError
 from core.scoring import METRICS
-from pages import shared, trials
+from pages import candidates, shared, trials
 
-TABS = ["Trials", "Progress", "Log", "Spec", "Environment", "History"]
 LABELS = {
     "algorithms": "Algorithms",
     "balance_classes": "Balance classes",
     "budget_s": "Time budget",
     "cpus": "CPU threads",
     "dataset_id": "Dataset",
+    "epochs": "Epochs of the finalists",
+    "finalists": "Finalists",
     "folds": "Cross-validation folds",
     "gpus": "GPUs",
+    "max_candidates": "Most candidates",
     "max_models": "Most models",
+    "max_parameters": "Most parameters",
     "memory_bytes": "Memory",
     "metric": "Metric",
     "seed": "Seed",
+    "strategy": "Strategy",
 }
-ENGINES = {"automl": "H2O AutoML"}
+WAITING = {
+    "automl": "The first trials appear here within a minute of the start.",
+    "nas": "The finalists appear here once they are trained in full; Candidates shows the search.",
+}
+UNITS = {"automl": "model", "nas": "candidate"}
+UNSET = {"epochs": "As the budget allows", "folds": "As the budget allows", "max_parameters": "No limit"}
 LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
 
 
@@ -49,11 +59,19 @@ def live(job_id: int, was_moving: bool) -> None:
         shared.told()
         header(job)
         buttons(job)
-        opened = st.tabs(TABS, key="tab", bind="query-params", on_change="rerun")
-        for tab, draw in zip(opened, (found, progress, log, spec, environment, history), strict=True):
+        drawings = sections(job["kind"])
+        opened = st.tabs(list(drawings), key="tab", bind="query-params", on_change="rerun")
+        for tab, draw in zip(opened, drawings.values(), strict=True):
             if tab.open:
                 with tab:
                     draw(job)
+
+
+def sections(kind: str) -> dict[str, Callable[[dict[str, Any]], None]]:
+    """The tabs of a kind of job, and what draws each."""
+    searched = {"Candidates": candidates.show} if kind == "nas" else {}
+    rest = {"Progress": progress, "Log": log, "Spec": spec, "Environment": environment, "History": history}
+    return {"Trials": found, **searched, **rest}
 
 
 def header(job: dict[str, Any]) -> None:
@@ -143,7 +161,7 @@ def found(job: dict[str, Any]) -> None:
     """The trials so far, best first by the job's own metric."""
     frame = shared.read(results.trials_of, job["id"])
     if frame.empty:
-        waiting = "The first trials appear here within a minute of the start."
+        waiting = WAITING.get(job["kind"], "No trial yet.")
         st.info("No trial was finished." if job["status"] in jobs.ENDED else waiting, icon=":material/hourglass_empty:")
         return
     st.caption(f"Ranked by {shared.metric_label(frame['metric'].iloc[0])} on the valid rows; test beside it.")
@@ -152,10 +170,11 @@ def found(job: dict[str, Any]) -> None:
 
 
 def progress(job: dict[str, Any]) -> None:
-    """The best value on valid after each model."""
+    """The best value on valid after each model or candidate."""
+    unit = UNITS.get(job["kind"], "step")
     curve = shared.read(results.curve, job["id"], "best_valid")
     if len(curve) < 1:
-        st.info("The curve starts with the first model.", icon=":material/show_chart:")
+        st.info(f"The curve starts with the first {unit}.", icon=":material/show_chart:")
         return
     body = json.loads(job["spec"])
     frame = shared.read(results.trials_of, job["id"])
@@ -165,8 +184,10 @@ def progress(job: dict[str, Any]) -> None:
     figure.add_scatter(
         x=curve["step"], y=curve["value"], mode="lines+markers", line={"shape": "hv"}, name="Best so far"
     )
-    figure.update_layout(xaxis_title="Models finished", yaxis_title=f"Best {name} on valid", showlegend=False)
-    shared.chart(figure, f"Best {name} on the valid rows after each model", key="curve")
+    figure.update_layout(
+        xaxis_title=f"{unit.capitalize()}s finished", yaxis_title=f"Best {name} on valid", showlegend=False
+    )
+    shared.chart(figure, f"Best {name} on the valid rows after each {unit}", key="curve")
 
 
 def log(job: dict[str, Any]) -> None:
@@ -189,9 +210,11 @@ def spec(job: dict[str, Any]) -> None:
     told = {
         **body,
         "budget_s": shared.duration(body.get("budget_s")),
-        "memory_bytes": f"{body.get('memory_bytes', 0) / 2**30:g} GiB",
         "metric": METRICS[body["metric"]].label if body.get("metric") else "The default of the task",
     }
+    if "memory_bytes" in body:
+        told["memory_bytes"] = f"{body['memory_bytes'] / 2**30:g} GiB"
+    told |= {name: text for name, text in UNSET.items() if name in body and body[name] is None}
     rows = {LABELS.get(name, name): value for name, value in told.items() if name not in ("note", "kind")}
     pairs(rows)
     st.caption("As JSON, for python -m core submit")
@@ -248,7 +271,7 @@ def show() -> None:
     job = load(job_id)
     st.title(f"Job {job_id}")
     owner = f"by {job['owner']}, submitted {shared.moment(job['created_at'])}"
-    st.caption(shared.plain(f"{ENGINES.get(job['kind'], job['kind'])} {owner}"))
+    st.caption(shared.plain(f"{shared.ENGINES.get(job['kind'], job['kind'])} {owner}"))
     moving = job["status"] not in jobs.ENDED
     st.fragment(live, run_every=shared.LIVE_S if moving else None)(job_id, moving)
 

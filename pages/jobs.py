@@ -57,6 +57,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         elapsed=pd.to_timedelta(elapsed.astype(float).round(), unit="s"),
         remaining=pd.to_timedelta(frame["remaining_s"].astype(float).round(), unit="s"),
         created=shared.times(frame["created_at"]),
+        kind=frame["kind"].map(lambda kind: shared.ENGINES.get(kind, kind)),
         actions=[actions(status, job_id) for status, job_id in zip(frame["status"], frame["id"], strict=True)],
     )
 

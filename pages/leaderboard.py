@@ -49,7 +49,9 @@ def show(dataset: Dataset) -> None:
         return
     headline(dataset, len(frame), frame.attrs["n_trials"], metric)
     trials.table(frame, key="board")
-    export(dataset, metric, scope)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        export(dataset, metric, scope)
+        shared.link(shared.COMPARE, "Compare two trials", icon=":material/compare_arrows:", dataset=dataset.name)
     charts(frame, metric)
 
 

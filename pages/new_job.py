@@ -1,4 +1,7 @@
-"""New job (?dataset=NAME or id preselects, ?clone=JOB prefills): the form, and the wish it sends to the queue."""
+"""New job (?dataset=NAME or id, ?engine=nas or automl, ?clone=JOB prefills): the form, and what it sends to the queue.
+
+The fields of each kind of job are in `forms`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,13 @@ import streamlit as st
 from core import datasets, jobs, runners, specs
 from core.datasets import Dataset
 from core.errors import MetascoutError
-from core.scoring import metrics_for
-from core.specs import AUTOML_ALGORITHMS, AutoMLSpec
-from pages import shared
+from core.specs import AutoMLSpec, NASSpec, Spec
+from pages import forms, shared
 
-_GIB = 2**30
-LABELS = {  # of algorithms whose own name says less
-    "GLM": "GLM (linear)",
-    "DRF": "Random forest",
-    "DeepLearning": "Deep learning",
-    "StackedEnsemble": "Stacked ensemble",
-}
+HOLDS = {"image": "images", "text": "only texts"}
 
 
-def template() -> tuple[AutoMLSpec | None, int, str]:
+def template() -> tuple[Spec | None, int, str]:
     """The spec to start from, its priority, and what tells this form's fields from another's."""
     clone = shared.asked_id("clone")
     if clone is None:
@@ -34,105 +30,41 @@ def template() -> tuple[AutoMLSpec | None, int, str]:
     return job.spec, job.priority, f"_{clone}"
 
 
-def preselect(known: list[Dataset], spec: AutoMLSpec | None, mark: str) -> None:
-    """A cloned job brings its dataset along, once."""
+def preselect(known: list[Dataset], spec: Spec | None, mark: str) -> None:
+    """A cloned job brings its dataset and its engine along, once."""
     if spec is None or st.session_state.get("cloned") == mark:
         return
     st.session_state["cloned"] = mark
     st.session_state["dataset"] = next((d.name for d in known if d.id == spec.dataset_id), None)
+    st.session_state["engine"] = shared.ENGINES[spec.kind]
 
 
-def form(dataset: Dataset, start: AutoMLSpec, priority: int, mark: str) -> dict[str, Any] | None:
-    """The fields; what was given, once it is submitted."""
-    with st.form("automl", border=True):
-        st.subheader("Search")
-        given = search_fields(start, mark)
-        st.subheader("Judging")
-        given |= judging_fields(dataset, start, f"{mark}_{dataset.id}")
-        st.subheader("Resources and queue")
-        given |= resource_fields(start, priority, mark)
-        st.caption(cost())
-        submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
-    return {**given, "kind": "automl", "dataset_id": dataset.id} if submitted else None
-
-
-def search_fields(start: AutoMLSpec, mark: str) -> dict[str, Any]:
-    """How long, how many, and of what kind."""
-    left, right = st.columns(2)
-    budget = left.number_input(
-        "Time budget, seconds", 10, 86_400, start.budget_s, 10, key=f"budget_s{mark}",
-        help="How long AutoML may train. More time means more models and better tuned ones.",
+def engine_for(dataset: Dataset) -> str | None:
+    """The kind of job, which the link keeps; None where AutoML is chosen for what is no table, which it says."""
+    labels = list(shared.ENGINES.values())
+    shared.asked_choice("engine", labels, shared.ENGINES)
+    linked = "engine" in st.query_params or "engine" in st.session_state
+    if st.session_state.get("engine_of", dataset.id) != dataset.id or not linked:
+        only_nas = dataset.modality != "table"
+        if only_nas or not linked:
+            st.session_state["engine"] = shared.ENGINES["nas" if only_nas else "automl"]
+    st.session_state["engine_of"] = dataset.id
+    chosen = st.segmented_control(
+        "Engine", labels, required=True, key="engine", bind="query-params",
+        help="**H2O AutoML** trains many kinds of model on a table. **Neural architecture search** finds a network "
+        "for images, texts or a table.",
     )  # fmt: skip
-    models = right.number_input(
-        "Most models", 1, 1_000, start.max_models, 1, key=f"max_models{mark}",
-        help="The search ends after this many models even if time is left. Ensembles do not count.",
-    )  # fmt: skip
-    chosen = st.pills(
-        "Algorithms", list(AUTOML_ALGORITHMS), selection_mode="multi", default=list(start.algorithms),
-        format_func=lambda name: LABELS.get(name, name), key=f"algorithms{mark}",
-        help="The kinds of model to try. A stacked ensemble combines the others.",
-    )  # fmt: skip
-    return {"budget_s": budget, "max_models": models, "algorithms": chosen}
-
-
-def judging_fields(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, Any]:
-    """By what models are ranked."""
-    left, right = st.columns(2)
-    names = metrics_for(dataset.task)
-    index = names.index(start.metric) if start.metric in names else 0
-    metric = left.selectbox(
-        "Metric", names, index=index, format_func=shared.metric_label, key=f"metric{mark}",
-        help="What AutoML ranks by. ↑ higher is better, ↓ lower is better. All metrics are computed anyway.",
-    )  # fmt: skip
-    folds = right.number_input(
-        "Cross-validation folds", 0, 20, start.folds, 1, key=f"folds{mark}", placeholder="Automatic",
-        help="Each model is trained this many times more to judge it. 0: judge on the valid rows, which is faster."
-        " Empty: 5 where the budget allows, else 0.",
-    )  # fmt: skip
-    given = {"metric": metric, "folds": folds}
-    if dataset.task != "regression":
-        given["balance_classes"] = st.toggle(
-            "Balance classes", start.balance_classes, key=f"balance_classes{mark}",
-            help="Repeat rows of rare classes in training. It may help to find them, and distorts probabilities.",
-        )  # fmt: skip
-    return given
-
-
-def resource_fields(start: AutoMLSpec, priority: int, mark: str) -> dict[str, Any]:
-    """What the job may use, and its place in the queue."""
-    one, two, three, four = st.columns(4)
-    cpus = one.number_input(
-        "CPU threads", 1, 256, start.cpus, 1, key=f"cpus{mark}",
-        help="The job waits until this many are free. One that asks for more than there are runs alone.",
-    )  # fmt: skip
-    memory = two.number_input(
-        "Memory, GiB", 0.5, 1024.0, start.memory_bytes / _GIB, 0.5, format="%.1f", key=f"memory_gib{mark}",
-        help="Heap of the Java process. About four times the table's size in memory is a good start.",
-    )  # fmt: skip
-    seed = three.number_input(
-        "Seed", 0, 2**31 - 1, start.seed, 1, key=f"seed{mark}",
-        help="The same seed repeats the search as far as time limits allow.",
-    )  # fmt: skip
-    order = four.number_input(
-        "Priority", -100, 100, priority, 1, key=f"priority{mark}",
-        help="Higher goes first. Jobs of the same priority start in the order of submission.",
-    )  # fmt: skip
-    note = st.text_input(
-        "Note", start.note, max_chars=500, key=f"note{mark}", placeholder="What is this job for?",
-        help="Shown in the list of jobs.",
-    )  # fmt: skip
-    given = {"cpus": cpus, "memory_bytes": int((memory or 0) * _GIB), "seed": seed, "note": note}
-    return given | {"priority": order}
-
-
-def cost() -> str:
-    """What the job will take."""
-    counts = shared.read(jobs.counts)
-    waiting = counts.get("queued", 0) + counts.get("running", 0)
-    queue = f" {waiting} unfinished job{'s' if waiting > 1 else ''} may come first." if waiting else ""
-    return (
-        f"It takes the time budget, in which Java starts and the yardsticks are fitted, and some seconds more.{queue}"
-    )
+    kind = next(kind for kind, label in shared.ENGINES.items() if label == chosen)
+    if kind == "automl" and dataset.modality != "table":
+        held = HOLDS[dataset.modality]
+        st.warning(
+            shared.plain(
+                f"H2O AutoML learns from tables, and {dataset.name} holds {held}: choose neural architecture search."
+            ),
+            icon=":material/block:",
+        )
+        return None
+    return kind
 
 
 def submit(given: dict[str, Any]) -> None:
@@ -166,16 +98,33 @@ def show() -> None:
     if dataset is None:
         st.info("Choose the dataset to learn from.", icon=":material/table:")
         return
-    n_rows, n_columns = sum(dataset.n_rows.values()), sum(column.type != "text" for column in dataset.features)
-    told = f"{shared.TASKS[dataset.task]} of {dataset.target}: {n_rows:,} rows, {n_columns:,} features"
-    st.caption(shared.plain(told))
-    given = form(dataset, spec or AutoMLSpec(dataset_id=dataset.id), priority, mark)
+    st.caption(shared.plain(told(dataset)))
+    given = form(engine_for(dataset), dataset, spec, priority, mark)
     if given is not None:
         with shared.sentences():
             submit(given)
 
 
+def form(kind: str | None, dataset: Dataset, spec: Spec | None, priority: int, mark: str) -> dict[str, Any] | None:
+    """The fields of the kind of job, from the cloned spec where it is of this kind; what was given, once submitted."""
+    if kind == "nas":
+        return forms.nas(dataset, spec if isinstance(spec, NASSpec) else None, priority, mark)
+    if kind == "automl":
+        return forms.automl(dataset, spec if isinstance(spec, AutoMLSpec) else None, priority, mark)
+    return None
+
+
+def told(dataset: Dataset) -> str:
+    """What there is to learn from."""
+    n_rows, what = sum(dataset.n_rows.values()), f"{shared.TASKS[dataset.task]} of {dataset.target}"
+    if dataset.modality == "image":
+        return f"{what}: {n_rows:,} images"
+    if dataset.modality == "text":
+        return f"{what}: {n_rows:,} texts"
+    return f"{what}: {n_rows:,} rows, {sum(column.type != 'text' for column in dataset.features):,} features"
+
+
 st.title("New job")
-st.caption("H2O AutoML trains many models. Each is scored on the same test rows as every other trial of the dataset.")
+st.caption("Every model that a job finds is scored on the same test rows as every other trial of the dataset.")
 with shared.sentences():
     show()

@@ -24,7 +24,7 @@ R = TypeVar("R")
 HOME, DATASETS, ADD_DATASET = "pages/home.py", "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
-LEADERBOARD, TRIAL = "pages/leaderboard.py", "pages/trial.py"
+LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
 LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
 LIVE_S = 2.0
 BEST_N = 500
@@ -40,6 +40,7 @@ STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#009E73", "#D55E00", "#E69F00"]  # of a 
 COLORS = ["#3B7DD8", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98"]  # Okabe and Ito
 ACCENT, SECOND, FAINT = COLORS[0], COLORS[1], COLORS[-1]
 NONE = "\N{EN DASH}"
+ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search"}
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}
 
 
@@ -61,6 +62,7 @@ def menu() -> dict[str, list[Any]]:
         "Results": [
             page(LEADERBOARD, title="Leaderboard", icon=":material/leaderboard:", url_path="leaderboard"),
             page(TRIAL, title="Trial", icon=":material/science:", url_path="trial", visibility="hidden"),
+            page(COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare", visibility="hidden"),
         ],
     }
 
@@ -238,6 +240,14 @@ def size(n_bytes: float | None) -> str:
     while value >= 1000 and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.3g} {units[0]}"
+
+
+def count(value: float) -> str:
+    """A large count in the unit that fits, such as 1.23 M."""
+    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.0f}"
 
 
 def times(seconds: pd.Series) -> pd.Series:

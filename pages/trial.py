@@ -15,7 +15,7 @@ from core import artifacts, bundles, datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial
-from pages import shared
+from pages import networks, shared
 
 FEATURES = 20
 CLASSES = 30
@@ -33,12 +33,14 @@ def header(trial: Trial, dataset: Dataset) -> None:
         shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
         shared.link(shared.JOB, f"Job {trial.job_id}", icon=":material/deployed_code:", job=trial.job_id)
         shared.link(shared.DATASET, shared.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+        shared.link(shared.COMPARE, "Compare", icon=":material/compare_arrows:", dataset=dataset.name, left=trial.id)
 
 
 def figures(trial: Trial) -> None:
     """Its main score and its cost."""
     main = trial.scores[trial.scores["metric"] == trial.metric]
-    with st.grid(5, min_column_width=150):
+    cost = flops(trial)
+    with st.grid(5 if cost is None else 6, min_column_width=140):
         if len(main):
             row = main.iloc[0]
             told = shared.between(row["lower"], row["upper"])
@@ -49,6 +51,18 @@ def figures(trial: Trial) -> None:
         st.metric("Size", shared.size(trial.size_bytes), border=True, height="stretch")
         if trial.n_parameters:
             st.metric("Parameters", f"{trial.n_parameters:,}", border=True, height="stretch")
+        if cost is not None:
+            st.metric("FLOPs, a row", shared.count(cost), border=True, height="stretch", help=f"{cost:,.0f}")
+
+
+def flops(trial: Trial) -> float | None:
+    """What a prediction of one row computes, where a search has counted it."""
+    if trial.engine != "nas":
+        return None
+    tried = shared.read(results.candidates, trial.job_id)
+    # A long name has lost its recipe, on which the count does not depend.
+    counted = tried[tried["candidate"].str.startswith(trial.candidate)]["flops"].dropna()
+    return float(counted.iloc[0]) if len(counted) else None
 
 
 def scores(trial: Trial) -> None:
@@ -69,7 +83,7 @@ def scores(trial: Trial) -> None:
 def model(trial: Trial, dataset: Dataset) -> None:
     """What can be taken away, and how to use it."""
     st.subheader("Take the model away")
-    if "mojo" not in set(trial.artifacts["kind"]):  # what is for all models of the job is of no use without one
+    if not bundles.has_model(trial):
         kind = "A yardstick is kept for comparison only." if trial.yardstick else "The job kept no file of this model."
         st.info(kind, icon=":material/folder_off:")
         return
@@ -78,10 +92,24 @@ def model(trial: Trial, dataset: Dataset) -> None:
         "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
-    st.caption("With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else.")
-    st.code(f"unzip {name}.zip -d model\ncd model\npython score.py example.csv predictions.csv", language="bash")
+    needs, command = usage(trial, dataset)
+    st.caption(needs)
+    st.code(f"unzip {name}.zip -d model\ncd model\n{command}", language="bash")
     with st.expander("Single files", icon=":material/folder_open:"):
         files(trial.artifacts)
+
+
+def usage(trial: Trial, dataset: Dataset) -> tuple[str, str]:
+    """What the download holds and needs, and the command that predicts with it."""
+    if "mojo" in set(trial.artifacts["kind"]):
+        told = "With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else."
+        return told, "python score.py example.csv predictions.csv"
+    if dataset.modality == "image":
+        more, given, example = ", Pillow", "an image or a folder of them", "images/"
+    else:
+        more, given, example = "", "a CSV file with the columns of the training table", "rows.csv"
+    told = f"As ONNX and plain PyTorch. The script needs Python 3.11+, numpy{more} and onnxruntime (--torch: torch)"
+    return f"{told}; its input is {given}.", f"python predict.py {example} predictions.csv"
 
 
 def files(frame: pd.DataFrame) -> None:
@@ -178,6 +206,12 @@ def residuals(body: dict[str, Any]) -> None:
         st.caption("A sample of 500 rows")
 
 
+def architecture(layers: list[dict[str, Any]]) -> None:
+    """The network that it is."""
+    st.subheader("Architecture")
+    networks.draw(layers, key="architecture")
+
+
 def parameters(trial: Trial) -> None:
     """Its parameters."""
     st.subheader("Parameters")
@@ -207,6 +241,7 @@ def show() -> None:
         drawn(details, {"curve": curve})
     with right:
         drawn(details, {"confusion": confusion, "residuals": residuals, "importance": importance})
+        drawn(details, {"architecture": architecture})
 
 
 def drawn(details: dict[str, Any], drawings: dict[str, Callable[[Any], None]]) -> None:

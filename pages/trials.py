@@ -23,6 +23,7 @@ def table(frame: pd.DataFrame, *, key: str) -> None:
         interval=[shared.between(low, high) for low, high in bounds],
         error=frame["test_error"],
         predict_us=frame["predict_row_s"] * 1e6,
+        engine=frame["engine"].map(lambda kind: shared.ENGINES.get(kind, kind)),
     )
     st.dataframe(
         shown,

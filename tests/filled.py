@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ class Filled:
     queued: int
     trial: int
     yardstick: int
+    images: int
+    searched: int
+    finalist: int
 
 
 def scores(task: Task, quality: float) -> tuple[Score, ...]:
@@ -94,6 +97,47 @@ def events(dataset: datasets.Dataset, directory: Path) -> list[Event]:
     return found
 
 
+_CONVOLUTION = "3x3 depthwise convolution, stride 2, 1x1 convolution, batch norm, ReLU, 3x3 depthwise convolution"
+ARCHITECTURE = [
+    {"name": "Image", "detail": "standardised by channel", "out": "8x8x1"},
+    {"name": "Stem", "detail": "3x3 convolution, batch norm, ReLU", "out": "8x8x16"},
+    {"name": "Stage 1, layer 1", "detail": f"5x5 convolution {ODD}", "out": "8x8x16"},
+    {"name": "Stage 1, layer 2", "detail": _CONVOLUTION, "out": "8x8x16"},
+    {"name": "Half the side", "detail": "2x2 max pooling", "out": "4x4x16"},
+    {"name": "Stage 2, layer 1", "detail": "", "out": "4x4x32"},
+    {"name": "Head", "detail": "mean over the image, dropout 0.1, linear", "out": "10"},
+]
+
+
+def searched(dataset: datasets.Dataset, directory: Path, n_candidates: int = 48) -> list[Event]:
+    """What a made-up network search reports: a third of the candidates survives each rung, and two finalists."""
+    directory.mkdir(parents=True, exist_ok=True)
+    found: list[Event] = [Environment({"packages": {"torch": "2.9"}, "python": "3.11"}), Message("The search starts")]
+    names = [f"cnn(w{8 + i % 25},c3x{i % 4 + 1},{i})" for i in range(n_candidates)]
+    for number, name in enumerate(names):
+        size = float(1_000 * (1 + number % 7) ** 3 + number)
+        found += [Metric("n_parameters", size, 0, name), Metric("flops", 64 * size, 0, name)]
+    for rung, epochs in enumerate((1, 3, 9)):
+        for number, name in enumerate(names[: n_candidates // 3**rung]):
+            error = 0.05 + 0.4 / (1 + rung) / (1 + number % 7) + 0.05 * math.sin(number)
+            found.append(Metric("valid_error", error, epochs, name))
+    found += [Metric("best_valid", 0.8 + 0.002 * number, number) for number in range(1, n_candidates, 3)]
+    for number, name in enumerate(names[:2]):
+        done = trial(number + 3, dataset.task, dataset.labels, algorithm="CNN")
+        details = done.details | {"architecture": ARCHITECTURE}
+        del details["importance"]
+        params = {"width": 16, "depth": 2, "learning_rate": 0.003, "note": ODD}
+        found.append(replace(done, candidate=name, n_parameters=5_210 + number, params=params, details=details))
+        for file, kind in (("model.onnx", "onnx"), ("model.py", "torch_module"), ("weights.pt", "torch_weights")):
+            path = directory / f"{number}_{file}"
+            path.write_bytes(f"{file} of {name}".encode() * 100)
+            found.append(Artifact(path.name, str(path), kind, name))
+    for file, kind in (("predict.py", "nas_script"), ("README.txt", "nas_readme")):
+        (directory / file).write_text(f"made-up {file}")
+        found.append(Artifact(file, str(directory / file), kind))
+    return found
+
+
 def fill(home: Path) -> Filled:
     """Put datasets, jobs of each state and their trials into the store, through core."""
     binary, regression = datasets.add_sample("breast_cancer"), datasets.add_sample("diabetes")
@@ -107,11 +151,17 @@ def fill(home: Path) -> Filled:
             jobs.finish(job, "failed", "Java ran out of memory (4 GB). Give the job more memory, then retry.")
         elif state != "running":
             jobs.finish(job, "succeeded")
+    images = datasets.add_sample("digits_images")
+    ids["searched"] = jobs.submit(specs.NASSpec(dataset_id=images.id, note=ODD), user="ada@example.com")
+    job = jobs.claim("a runner")
+    assert job is not None
+    results.record(job, searched(images, home / "made" / "searched"))
+    jobs.finish(job, "succeeded")
     ids["queued"] = jobs.submit(specs.AutoMLSpec(dataset_id=binary.id, budget_s=120, note="a queued one"), priority=3)
     frame = results.leaderboard(binary.id)
     with_model = frame[(frame["candidate"] == "XGBoost_2") & (frame["job_id"] == ids["succeeded"])]["trial_id"].iloc[0]
     yardstick = frame[frame["yardstick"]]["trial_id"].iloc[0]
     return Filled(
         binary.id, regression.id, ids["succeeded"], ids["failed"], ids["running"], ids["queued"],
-        int(with_model), int(yardstick),
+        int(with_model), int(yardstick), images.id, ids["searched"], int(results.trials_of(job.id)["trial_id"].iloc[0]),
     )  # fmt: skip

@@ -23,7 +23,8 @@ from pages import shared
 from tests.filled import ODD, Filled, fill, trial
 
 APP = Path(__file__).parents[1] / "app.py"
-PAGES = ["home", "datasets", "add_dataset", "dataset", "new_job", "jobs", "job", "leaderboard", "trial"]
+MENU = ["home", "datasets", "add_dataset", "new_job", "jobs", "leaderboard"]
+HIDDEN = ["dataset", "job", "trial", "compare"]
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def table(at: AppTest) -> pd.DataFrame:
     return at.dataframe[0].value
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("dataset", "job", "trial")])
+@pytest.mark.parametrize("page", MENU)
 def test_every_page_of_the_menu_opens_on_an_empty_store_and_says_what_to_do(page: str) -> None:
     at = fine(opened(page))
     assert at.title
@@ -94,6 +95,7 @@ def test_every_page_of_the_menu_opens_on_an_empty_store_and_says_what_to_do(page
 @pytest.mark.parametrize(
     ("page", "params"),
     [
+        ("compare", {}), ("compare", {"dataset": "nope"}),
         ("dataset", {}), ("dataset", {"dataset": "nope"}), ("job", {}), ("job", {"job": "abc"}), ("job", {"job": "99"}),
         ("job", {"job": "-1"}), ("trial", {}), ("trial", {"trial": "999999"}), ("trial", {"trial": "1; drop table"}),
     ],
@@ -113,8 +115,9 @@ def test_every_page_opens_on_a_full_store(filled: Filled) -> None:
         "leaderboard": {"dataset": "breast_cancer"},
         "trial": {"trial": str(filled.trial)},
         "new_job": {"dataset": "breast_cancer"},
+        "compare": {"dataset": "breast_cancer"},
     }
-    for page in PAGES:
+    for page in MENU + HIDDEN:
         assert fine(opened(page, **params.get(page, {}))).title, page
 
 

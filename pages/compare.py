@@ -1,0 +1,121 @@
+"""Compare (/compare?dataset=NAME&left=45&right=46): two trials of a dataset side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core import datasets, results
+from core.datasets import Dataset
+from core.errors import InputError
+from core.results import Trial
+from pages import networks, shared
+
+
+def choice(side: str, names: dict[str, str], first: str) -> str:
+    """A trial's id, which the link keeps: a bound choice would keep its rank, which changes."""
+    ids = list(names)
+    if side not in st.session_state:
+        asked = st.query_params.get(side, first)
+        if asked not in names:
+            st.warning(f"The link asks for trial {shared.plain(asked)}, which is not among those of this dataset.")
+        st.session_state[side] = asked if asked in names else first
+    chosen = st.selectbox(side.capitalize(), ids, key=side, format_func=lambda trial_id: names[trial_id])
+    st.query_params[side] = chosen
+    return chosen
+
+
+def figures(trials: Sequence[Trial]) -> None:
+    """Scores and costs below each other, a column a trial."""
+    rows: dict[str, list[str]] = {}
+    for name in trials[0].scores["metric"]:
+        rows[f"{shared.metric_label(name)} on test"] = [_score(trial, name) for trial in trials]
+    rows["Fit"] = [shared.duration(trial.fit_s) for trial in trials]
+    rows["Predict, a row"] = [shared.duration(trial.predict_row_s) for trial in trials]
+    rows["Size"] = [shared.size(trial.size_bytes) for trial in trials]
+    rows["Parameters"] = [f"{trial.n_parameters:,}" if trial.n_parameters else shared.NONE for trial in trials]
+    table("Scores and cost", rows, trials)
+
+
+def _score(trial: Trial, metric: str) -> str:
+    found = trial.scores[trial.scores["metric"] == metric]
+    return shared.interval(*found[["test", "lower", "upper"]].iloc[0]) if len(found) else shared.NONE
+
+
+def settings(trials: Sequence[Trial]) -> None:
+    """The parameters of both; those that differ first."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    rows = {name: [str(trial.params.get(name, shared.NONE)) for trial in trials] for name in names}
+    if rows:
+        table("Parameters", dict(sorted(rows.items(), key=lambda row: row[1][0] == row[1][1])), trials)
+        st.caption("Those that differ come first.")
+
+
+def table(title: str, rows: dict[str, list[str]], trials: Sequence[Trial]) -> None:
+    """Names, and the values of the left and the right trial."""
+    st.subheader(title)
+    values: dict[str, Any] = {"Name": list(rows)}
+    values |= {f"Trial {trial.id}": [row[side] for row in rows.values()] for side, trial in enumerate(trials)}
+    frame = pd.DataFrame(values)
+    st.dataframe(frame, hide_index=True, height="content" if len(frame) <= 15 else 520, alt=f"{title} of two trials")
+
+
+def architectures(trials: Sequence[Trial]) -> None:
+    """The networks side by side, where there are any."""
+    if not any(trial.details.get("architecture") for trial in trials):
+        return
+    st.subheader("Architectures")
+    for side, place, trial in zip(("left", "right"), st.columns(2, gap="medium"), trials, strict=True):
+        with place:
+            shared.link(shared.TRIAL, f"Trial {trial.id}", icon=":material/science:", trial=trial.id)
+            if layers := trial.details.get("architecture"):
+                networks.draw(layers, key=f"architecture_{side}")
+            else:
+                st.info(f"{shared.plain(trial.algorithm)} is no network.", icon=":material/account_tree:")
+
+
+def compare(dataset: Dataset) -> None:
+    """Both choices and what they come to."""
+    board = shared.read(results.leaderboard, dataset.id, limit=shared.BEST_N)
+    if len(board) < 2:
+        shared.empty("Two trials are needed to compare.", shared.NEW_JOB, "Start a job", dataset=dataset.name)
+        return
+    names = {
+        str(row["trial_id"]): f"{row['rank']}. {row['algorithm']} (trial {row['trial_id']}, job {row['job_id']})"
+        for row in board.to_dict("records")
+    }
+    one, two = st.columns(2, gap="medium")
+    with one:
+        left = choice("left", names, next(iter(names)))
+    with two:
+        right = choice("right", names, next(name for name in names if name != left))
+    if left == right:
+        st.info("Choose two different trials.", icon=":material/compare_arrows:")
+        return
+    trials = [shared.read(results.trial, int(trial_id)) for trial_id in (left, right)]
+    figures(trials)
+    settings(trials)
+    architectures(trials)
+
+
+def show() -> None:
+    """The page."""
+    name = st.query_params.get("dataset")
+    if name is None:
+        raise InputError("The link names no dataset. Choose one on the leaderboard.")
+    dataset = shared.read(datasets.get, name)
+    st.title("Compare two trials")
+    with st.container(horizontal=True):
+        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        shared.link(shared.DATASET, shared.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+    compare(dataset)
+
+
+with shared.sentences():
+    try:
+        show()
+    except InputError as error:
+        shared.lost("Compare", error, shared.LEADERBOARD, "Leaderboard")

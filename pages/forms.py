@@ -1,0 +1,199 @@
+"""The forms of the kinds of job: each gives what was asked as a dict that `specs.parse` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core import jobs, machine
+from core.datasets import Dataset
+from core.scoring import metrics_for
+from core.specs import AUTOML_ALGORITHMS, NAS_STRATEGIES, AutoMLSpec, NASSpec, Spec
+from pages import shared
+
+_GIB = 2**30
+LABELS = {  # of algorithms whose own name says less
+    "GLM": "GLM (linear)",
+    "DRF": "Random forest",
+    "DeepLearning": "Deep learning",
+    "StackedEnsemble": "Stacked ensemble",
+}
+STRATEGIES = {
+    "gp": "Gaussian process, Thompson sampling",
+    "evolution": "Regularized evolution",
+    "local": "Local search",
+    "reinforce": "REINFORCE controller",
+    "random": "Random",
+}
+DEVICES = {0: "CPU", 1: "GPU"}
+
+
+def automl(dataset: Dataset, start: AutoMLSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
+    """The fields of H2O AutoML, from `start` on; what was given, once it is submitted."""
+    start = start or AutoMLSpec(dataset_id=dataset.id)
+    with st.form("automl", border=True):
+        st.subheader("Search")
+        given = _models(start, mark)
+        st.subheader("Judging")
+        given |= _ranking(dataset, start, f"{mark}_{dataset.id}")
+        st.subheader("Resources and queue")
+        given |= _resources(start, priority, mark)
+        _cost("It takes the time budget, in which Java starts and the yardsticks are fitted, and some seconds more.")
+        submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
+    return {**given, "kind": "automl", "dataset_id": dataset.id} if submitted else None
+
+
+def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
+    """The fields of a network search, from `start` on; what was given, once it is submitted."""
+    start, mark = start or NASSpec(dataset_id=dataset.id), f"_nas{mark}"
+    with st.form("nas", border=True):
+        st.subheader("Search")
+        given = _search(start, mark)
+        st.subheader("Full training")
+        given |= _finalists(dataset, start, mark)
+        st.subheader("Resources and queue")
+        given |= _resources(start, priority, mark)
+        _cost("It takes about the time budget, the full training of the finalists included.")
+        submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
+    return {**given, "kind": "nas", "dataset_id": dataset.id} if submitted else None
+
+
+def _models(start: AutoMLSpec, mark: str) -> dict[str, Any]:
+    """How long, how many, and of what kind."""
+    left, right = st.columns(2)
+    budget = left.number_input(
+        "Time budget, seconds", 10, 86_400, start.budget_s, 10, key=f"budget_s{mark}",
+        help="How long AutoML may train. More time means more models and better tuned ones.",
+    )  # fmt: skip
+    models = right.number_input(
+        "Most models", 1, 1_000, start.max_models, 1, key=f"max_models{mark}",
+        help="The search ends after this many models even if time is left. Ensembles do not count.",
+    )  # fmt: skip
+    chosen = st.pills(
+        "Algorithms", list(AUTOML_ALGORITHMS), selection_mode="multi", default=list(start.algorithms),
+        format_func=lambda name: LABELS.get(name, name), key=f"algorithms{mark}",
+        help="The kinds of model to try. A stacked ensemble combines the others.",
+    )  # fmt: skip
+    return {"budget_s": budget, "max_models": models, "algorithms": chosen}
+
+
+def _ranking(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, Any]:
+    """By what models are ranked."""
+    left, right = st.columns(2)
+    with left:
+        metric = _metric(dataset, start, mark, "What AutoML ranks by.")
+    folds = right.number_input(
+        "Cross-validation folds", 0, 20, start.folds, 1, key=f"folds{mark}", placeholder="Automatic",
+        help="Each model is trained this many times more to judge it. 0: judge on the valid rows, which is faster."
+        " Empty: 5 where the budget allows, else 0.",
+    )  # fmt: skip
+    given = {"metric": metric, "folds": folds}
+    if dataset.task != "regression":
+        given["balance_classes"] = st.toggle(
+            "Balance classes", start.balance_classes, key=f"balance_classes{mark}",
+            help="Repeat rows of rare classes in training. It may help to find them, and distorts probabilities.",
+        )  # fmt: skip
+    return given
+
+
+def _search(start: NASSpec, mark: str) -> dict[str, Any]:
+    """How long, how many networks, and who proposes them."""
+    one, two, three = st.columns(3)
+    budget = one.number_input(
+        "Time budget, seconds", 10, 86_400, start.budget_s, 10, key=f"budget_s{mark}",
+        help="For the search and the full training of the finalists. More time means more networks, trained longer.",
+    )  # fmt: skip
+    candidates = two.number_input(
+        "Most candidates", 4, 5_000, start.max_candidates, 8, key=f"max_candidates{mark}",
+        help="The search ends after this many different networks even if time is left.",
+    )  # fmt: skip
+    strategy = three.selectbox(
+        "Strategy", list(NAS_STRATEGIES), index=NAS_STRATEGIES.index(start.strategy), key=f"strategy{mark}",
+        format_func=lambda name: STRATEGIES.get(name, name),
+        help="Who proposes the next networks. **Gaussian process**: learns the error from what was tried and draws "
+        "from its beliefs; the best choice for most. **Evolution**: changes the best of the recent ones. "
+        "**Local search**: tries the neighbours of the best one. **REINFORCE**: trains a controller that writes "
+        "networks; it needs many candidates. **Random**: to compare with.",
+    )  # fmt: skip
+    return {"budget_s": budget, "max_candidates": candidates, "strategy": strategy}
+
+
+def _finalists(dataset: Dataset, start: NASSpec, mark: str) -> dict[str, Any]:
+    """What is trained in full, how large it may be, and by what it is judged."""
+    one, two, three, four = st.columns(4)
+    finalists = one.number_input(
+        "Finalists", 1, 20, start.finalists, 1, key=f"finalists{mark}",
+        help="The best networks of the search are trained in full, scored on test and kept with their files.",
+    )  # fmt: skip
+    epochs = two.number_input(
+        "Epochs", 1, 1_000, start.epochs, 1, key=f"epochs{mark}", placeholder="Automatic",
+        help="Of the full training: how often each row is seen. Empty: as many as the time budget allows.",
+    )  # fmt: skip
+    largest = three.number_input(
+        "Most parameters", 1, None, start.max_parameters, 10_000, key=f"max_parameters{mark}", placeholder="No limit",
+        help="Larger networks are not trained. Smaller ones predict faster and take less memory.",
+    )  # fmt: skip
+    with four:
+        metric = _metric(dataset, start, f"{mark}_{dataset.id}", "What the finalists are ranked by.")
+    return {"finalists": finalists, "epochs": epochs, "max_parameters": largest, "metric": metric}
+
+
+def _metric(dataset: Dataset, start: Spec, mark: str, told: str) -> str:
+    """One of the metrics that the dataset's task has."""
+    names = metrics_for(dataset.task)
+    return st.selectbox(
+        "Metric", names, index=names.index(start.metric) if start.metric in names else 0,
+        format_func=shared.metric_label, key=f"metric{mark}",
+        help=f"{told} ↑ higher is better, ↓ lower is better. All metrics are computed anyway.",
+    )  # fmt: skip
+
+
+def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
+    """What the job may use, and its place in the queue. Adds `priority`, which is no part of the spec."""
+    one, two, three, four = st.columns(4)
+    cpus = one.number_input(
+        "CPU threads", 1, 256, start.cpus, 1, key=f"cpus{mark}",
+        help="The job waits until this many are free. One that asks for more than there are runs alone.",
+    )  # fmt: skip
+    with two:
+        engine = _memory(start, mark) if isinstance(start, AutoMLSpec) else _device(start, mark)
+    seed = three.number_input(
+        "Seed", 0, 2**31 - 1, start.seed, 1, key=f"seed{mark}",
+        help="The same seed repeats the search as far as time limits allow.",
+    )  # fmt: skip
+    order = four.number_input(
+        "Priority", -100, 100, priority, 1, key=f"priority{mark}",
+        help="Higher goes first. Jobs of the same priority start in the order of submission.",
+    )  # fmt: skip
+    note = st.text_input(
+        "Note", start.note, max_chars=500, key=f"note{mark}", placeholder="What is this job for?",
+        help="Shown in the list of jobs.",
+    )  # fmt: skip
+    return {"cpus": cpus, **engine, "seed": seed, "note": note, "priority": order}
+
+
+def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
+    memory = st.number_input(
+        "Memory, GiB", 0.5, 1024.0, start.memory_bytes / _GIB, 0.5, format="%.1f", key=f"memory_gib{mark}",
+        help="Heap of the Java process. About four times the table's size in memory is a good start.",
+    )  # fmt: skip
+    return {"memory_bytes": int((memory or 0) * _GIB)}
+
+
+def _device(start: NASSpec, mark: str) -> dict[str, Any]:
+    found = bool(machine.gpu_slots())
+    gpus = st.selectbox(
+        "Device", [0, 1] if found or start.gpus else [0], index=start.gpus, format_func=lambda n: DEVICES[n],
+        key=f"gpus{mark}",
+        help="Where networks are trained." if found else "Where networks are trained. This machine has no GPU.",
+    )  # fmt: skip
+    return {"gpus": gpus}
+
+
+def _cost(told: str) -> None:
+    """What the job will take, and who may come first."""
+    counts = shared.read(jobs.counts)
+    waiting = counts.get("queued", 0) + counts.get("running", 0)
+    queue = f" {waiting} unfinished job{'s' if waiting > 1 else ''} may come first." if waiting else ""
+    st.caption(told + queue)
