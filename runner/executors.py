@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.events import Event
-from core.specs import AutoMLSpec
+from core.specs import AutoMLSpec, NASSpec
 from runner.launch import Context, Executor
 
 
@@ -16,4 +16,11 @@ def automl(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     return run(spec, context)
 
 
-EXECUTORS: dict[str, Executor] = {"automl": automl}
+def nas(spec: NASSpec, context: Context) -> Iterator[Event]:
+    """A search for a network on images, texts or a table."""
+    from runner.nasjob.job import run
+
+    return run(spec, context)
+
+
+EXECUTORS: dict[str, Executor] = {"automl": automl, "nas": nas}

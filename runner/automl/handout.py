@@ -52,7 +52,7 @@ def _script(dataset: Dataset, levels: tuple[str, ...]) -> str:
     schema = {
         "target": dataset.target,
         "levels": list(levels),
-        "columns": [{"name": c.name, "key": c.key, "type": _reads(dataset, c)} for c in usable(dataset)],
+        "columns": [{"name": c.name, "key": c.key, "type": reads(dataset, c)} for c in usable(dataset)],
         "missing": list(tables.MISSING),
     }
     text = _TEMPLATE.read_text("utf-8")
@@ -60,7 +60,7 @@ def _script(dataset: Dataset, levels: tuple[str, ...]) -> str:
     return text.replace(line, f"SCHEMA: dict[str, Any] = {pformat(schema, width=110, sort_dicts=False)}")
 
 
-def _reads(dataset: Dataset, column: Column) -> str:
+def reads(dataset: Dataset, column: Column) -> str:
     """How the script reads a column. Categories that are all numbers were stored as 3, whether the file has 3 or 3.0;
     with a code such as 007 among them, or a word, they were stored as they are."""
     if column.type != "categorical":

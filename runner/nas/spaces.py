@@ -21,7 +21,8 @@ CATEGORY_WIDTH = 8  # numbers that stand for one categorical value
 class Space(Protocol):
     """What a strategy sees of a space."""
 
-    choices: tuple[int, ...]
+    @property
+    def choices(self) -> tuple[int, ...]: ...
 
     def canonical(self, genotype: Genotype) -> str: ...
 

@@ -1,0 +1,202 @@
+"""A search for a network as a job: the dataset made ready, each finalist scored and written down as files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.errors import InputError, MetascoutError
+from core.events import Artifact, Event, Message, Progress, TrialDone
+from core.scoring import METRICS, Array, checked, confusion, residuals, score, values
+from core.specs import NASSpec
+from runner.launch import Context
+from runner.nas import export
+from runner.nas.drawing import layers
+from runner.nas.engine import Data, Judge, NothingTrained, Settings, search
+from runner.nas.finals import Finalist
+from runner.nas.limits import LimitError
+from runner.nas.trace import CHECKPOINT
+from runner.nasjob.data import Prepared, prepare
+from runner.nasjob.handout import handout
+
+_DRAWN_CLASSES = 100
+_NAME_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    spec: NASSpec
+    context: Context
+    prepared: Prepared
+    metric: str
+
+    @property
+    def artifacts(self) -> Path:
+        return self.context.directory / "artifacts"
+
+
+def run(spec: NASSpec, context: Context) -> Iterator[Event]:
+    """Search within the budget; yields each candidate's errors, and the finalists as trials with their files.
+
+    Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
+    """
+    metric = checked(context.dataset.task, spec.metric)
+    device = _device(spec)
+    torch.set_num_threads(context.cpus)
+    yield Progress(0.0, "Reading the data", float(spec.budget_s))
+    yield from _notes(context)
+    job = _Job(spec, context, prepare(context.dataset), metric)
+    data = Data(job.prepared.space, *(job.prepared.pair(split) for split in ("train", "valid", "test")))
+    settings = Settings(
+        spec.strategy, spec.seed, spec.budget_s, spec.max_candidates, spec.finalists, spec.epochs, spec.max_parameters,
+        device,
+    )  # fmt: skip
+    yield from handout(context.dataset, job.prepared, job.artifacts)
+    judge = _judge(job)
+    checkpoint, previous = context.directory / CHECKPOINT, _previous(context)
+    try:
+        yield from search(data, settings, judge, lambda f: _report(job, f), checkpoint, previous, context.cancelled)
+    except LimitError as error:
+        raise InputError(str(error)) from error
+    except NothingTrained as error:
+        raise MetascoutError(str(error)) from error
+    if not context.cancelled():
+        checkpoint.unlink(missing_ok=True)
+
+
+def _device(spec: NASSpec) -> str:
+    if spec.gpus and not torch.cuda.is_available():
+        raise InputError("gpus: 1 is asked for, and this machine has no GPU that torch can use; ask for 0.")
+    return "cuda" if spec.gpus else "cpu"
+
+
+def _notes(context: Context) -> Iterator[Event]:
+    dataset = context.dataset
+    texts = [column.name for column in dataset.features if column.type == "text"]
+    if dataset.modality == "table" and texts:
+        yield Message(f"Text columns are not used beside others: {', '.join(texts)}.", "warning")
+
+
+def _previous(context: Context) -> Path | None:
+    """The checkpoint that the last attempt of this job left, if it came that far."""
+    for attempt in range(context.attempt - 1, 0, -1):
+        path = context.directory.with_name(f"{context.job_id}-{attempt}") / CHECKPOINT
+        if path.exists():
+            return path
+    return None
+
+
+def _judge(job: _Job) -> Judge:
+    """The job's metric on the valid rows; predictions that are no numbers are the worst there is."""
+    dataset, kind = job.context.dataset, METRICS[job.metric]
+    actual, once = job.prepared.actual["valid"], np.ones((1, len(job.prepared.actual["valid"])), np.uint8)
+
+    def error(outputs: Tensor) -> float:
+        predicted = _readable(job, outputs)
+        if not np.isfinite(predicted).all():
+            return float("inf")
+        found = values(dataset.task, len(dataset.labels), (actual, predicted), once)[job.metric]
+        return kind.error(float(found[0]))
+
+    def value(error: float) -> float:
+        return 1.0 - error if kind.higher_is_better else error
+
+    return Judge(error, value, job.prepared.scale[1] if job.prepared.scale else 1.0)
+
+
+def _readable(job: _Job, outputs: Tensor) -> Array:
+    """Outputs of a network as probabilities, or as numbers in the target's unit."""
+    if job.prepared.scale is None:
+        return outputs.double().softmax(1).numpy()
+    mean, deviation = job.prepared.scale
+    return outputs.double().squeeze(1).numpy() * deviation + mean
+
+
+def _report(job: _Job, finalist: Finalist) -> Iterator[Event]:
+    """A finalist's files and its trial."""
+    name = _short(finalist.name)
+    front, scale = job.prepared.front, job.prepared.scale
+    text = export.source(finalist.module, front, name, job.context.dataset.labels)
+    model = export.module(text, finalist.module, front, scale)
+    folder = job.artifacts / f"finalist-{len(list(job.artifacts.glob('finalist-*'))) + 1}"
+    files = export.write(model, text, job.prepared.raw["valid"][:2], folder)
+    for kind, path in files.items():
+        yield Artifact(path.name, str(path), kind, name)
+    yield _trial(job, finalist, name, model, files["onnx"].stat().st_size)
+
+
+def _trial(job: _Job, finalist: Finalist, name: str, model: nn.Module, size: int) -> TrialDone:
+    dataset, space = job.context.dataset, job.prepared.space
+    actual = job.prepared.actual
+    on_valid, on_test = _readable(job, finalist.valid), _readable(job, finalist.test)
+    scores = score(
+        dataset.task, dataset.labels, (actual["valid"], on_valid), (actual["test"], on_test), seed=job.spec.seed
+    )
+    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(space, finalist.module)}
+    if dataset.task == "regression":
+        details["residuals"] = residuals(actual["test"], on_test)
+    elif len(dataset.labels) <= _DRAWN_CLASSES:
+        details["confusion"] = confusion(dataset.labels, actual["test"], on_test)
+    return TrialDone(
+        candidate=name,
+        algorithm=_algorithm(finalist.name),
+        metric=job.metric,
+        scores=scores,
+        fit_s=finalist.fit_s,
+        predict_row_s=_row_s(model, job.prepared.raw["test"]),
+        size_bytes=size,
+        n_parameters=sum(weight.numel() for weight in finalist.module.parameters()),
+        params=_params(finalist),
+        details=details,
+    )
+
+
+def _short(name: str) -> str:
+    """The candidate's name; without its recipe where it is too long for a name."""
+    return name if len(name) <= _NAME_CHARACTERS else name.split(" ")[0][:_NAME_CHARACTERS]
+
+
+def _algorithm(name: str) -> str:
+    kinds = {"cnn": "CNN", "mlp": "MLP", "resmlp": "ResidualMLP", "gru": "GRU", "lstm": "LSTM"}
+    kinds |= {"transformer": "Transformer", "conv3": "Conv1d", "conv5": "Conv1d"}
+    return kinds[name.split("(")[0]]
+
+
+def _params(finalist: Finalist) -> dict[str, Any]:
+    """Architecture and recipe as readable values."""
+    design = finalist.design
+    params: dict[str, Any] = {key: getattr(design, key) for key in design.__slots__ if key != "recipe"}
+    if "stages" in params:
+        params["stages"] = " | ".join(", ".join(stage) or "nothing" for stage in params["stages"])
+    recipe = design.recipe
+    params |= {"learning_rate": recipe.lr, "weight_decay": recipe.weight_decay, "dropout": recipe.dropout}
+    if recipe.augment != "none" or "stages" in params:
+        params["augmentation"] = recipe.augment
+    return params | {"epochs": len(finalist.curve), "best_epoch": finalist.best_epoch}
+
+
+def _curve(finalist: Finalist) -> dict[str, Any]:
+    train, valid = ([float(pair[side]) for pair in finalist.curve] for side in (0, 1))
+    return {
+        "x_label": "epoch",
+        "x": list(range(1, len(finalist.curve) + 1)),
+        "series": {"train loss": train, "valid loss": valid},
+    }
+
+
+@torch.no_grad()
+def _row_s(model: nn.Module, raw: Tensor) -> float:
+    """Seconds a row, of the best of three passes over at most 256 rows."""
+    x, best = raw[:256], float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        model(x)
+        best = min(best, time.perf_counter() - began)
+    return best / len(x)

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core import artifacts, datasets, jobs, results, specs
+from core.datasets import Dataset
+from core.errors import InputError
+from core.events import Event, Metric
+from core.specs import NASSpec
+from runner import worker
+from runner.executors import EXECUTORS
+from runner.launch import Context
+from runner.nas import export, trace
+from runner.nas.engine import Data, Judge, Settings, search
+from runner.nas.finals import Finalist
+from runner.nas.fronts import Columns, Front, Pixels, Tokens
+from runner.nas.limits import restricted
+from runner.nas.networks import build
+from runner.nas.spaces import OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
+from runner.nasjob.data import prepare
+from runner.nasjob.job import run
+
+_BY_TORCH = (
+    "import sys, torch; from model import load; x = torch.load('x.pt'); torch.save(load('weights.pt')(x), 'y.pt');"
+    "assert not {'runner', 'core', 'onnx'} & set(sys.modules)"
+)
+
+
+def _run(spec: NASSpec) -> int:
+    job_id = jobs.submit(spec)
+    assert worker.run_once(EXECUTORS, "w") == job_id
+    return job_id
+
+
+def _trials(job_id: int) -> list[results.Trial]:
+    return [results.trial(trial_id) for trial_id in results.trials_of(job_id).trial_id]
+
+
+def _unpacked(trial: results.Trial, directory: Path) -> Path:
+    """The files of a trial in one folder, as its download has them."""
+    directory.mkdir()
+    for row in trial.artifacts.itertuples():
+        (directory / row.name).write_bytes(artifacts.locate(row.sha256).read_bytes())
+    return directory
+
+
+def _predictions(directory: Path, source: Path, *more: str) -> list[list[str]]:
+    command = [sys.executable, "predict.py", str(source), "out.csv", *more]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with open(directory / "out.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.slow
+def test_a_search_on_images_ends_in_trials_with_their_files(home: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    dataset = datasets.add_sample("digits_images")
+    job_id = _run(
+        NASSpec(dataset_id=dataset.id, budget_s=90, max_candidates=4, finalists=1, epochs=6, metric="accuracy")
+    )
+    row = jobs.overview(job_id=job_id).iloc[0]
+    assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 1, None)
+    trials = _trials(job_id)
+    best = max(trials, key=lambda trial: _score(trial, "accuracy"))
+    assert best.algorithm == "CNN"
+    assert _score(best, "accuracy") > 0.9
+    assert {"onnx", "torch_module", "torch_weights", "nas_script", "nas_readme"} <= set(best.artifacts.kind)
+    assert [layer["name"] for layer in best.details["architecture"]][:2] == ["Image", "Stem"]
+    assert len(best.details["curve"]["x"]) == best.params["epochs"]
+    curve = results.curve(job_id, "best_valid")
+    assert curve.value.is_monotonic_increasing
+    assert curve.step.iloc[-1] == 4
+    pixels, codes = datasets.load_images(dataset, "test")
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(pixels[:20]):
+        Image.fromarray(image[:, :, 0]).save(tmp_path / "images" / f"{number:02}.png")
+    found = _predictions(_unpacked(best, tmp_path / "model"), tmp_path / "images")
+    assert found[0] == ["image", "label", *(f"probability of {label}" for label in dataset.labels)]
+    right = [row[1] == dataset.labels[code] for row, code in zip(found[1:], codes[:20], strict=True)]
+    assert sum(right) >= 16
+    assert _predictions(tmp_path / "model", tmp_path / "images", "--torch")[1][:2] == found[1][:2]
+
+
+def _score(trial: results.Trial, metric: str) -> float:
+    return float(trial.scores.set_index("metric").test[metric])
+
+
+@pytest.mark.slow
+def test_a_search_on_a_table_with_gaps_and_new_categories_predicts_its_csv(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size, colour = rng.uniform(0, 9, 300), rng.choice(["red", "green", "blue"], 300)
+    lines = [
+        f"{'' if number % 9 == 0 else f'{s:.3f}'},{c},{100 * (c == 'red') + 10 * s:.2f}"
+        for number, (s, c) in enumerate(zip(size, colour, strict=True))
+    ]
+    path = tmp_path / "price.csv"
+    path.write_text("\n".join(["size,colour,price", *lines]) + "\n")
+    dataset = datasets.register(path, name="price", target="price")
+    job_id = _run(NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=4, finalists=1, epochs=30))
+    trial = _trials(job_id)[0]
+    assert trial.algorithm in ("MLP", "ResidualMLP")
+    assert _score(trial, "r2") > 0.7
+    assert len(trial.details["residuals"]["actual"]) == dataset.n_rows["test"]
+    (tmp_path / "new.csv").write_text("colour;size;x\nred;8;1\nblue;8;1\nviolet;;1\n")
+    found = _predictions(_unpacked(trial, tmp_path / "model"), tmp_path / "new.csv")
+    first, second, third = (float(row[1]) for row in found[1:])
+    assert first > second + 50
+    assert np.isfinite(third)
+
+
+@pytest.mark.slow
+def test_a_search_on_texts_predicts_its_csv(home: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = {"good": ["great", "lovely", "Ωραίο"], "bad": ["awful", "poor", "κακό"]}
+    path = tmp_path / "reviews.csv"
+    rows = []
+    for number in range(240):
+        label = ("good", "bad")[number % 2]
+        filler = " ".join(rng.choice(["the", "film", "was", "shown", "at", "night", "again"], 6))
+        rows.append(f'"{filler} {rng.choice(words[label])}, number {number}",{label}')
+    path.write_text("\n".join(["review,verdict", *rows]) + "\n")
+    dataset = datasets.register(path, name="reviews", target="verdict", types={"review": "text"})
+    assert dataset.modality == "text"
+    job_id = _run(NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=4, finalists=1, epochs=10))
+    trial = _trials(job_id)[0]
+    assert _score(trial, "accuracy") > 0.8
+    (tmp_path / "new.csv").write_text('review\n"A LOVELY film"\nan awful film\n""\n')
+    found = _predictions(_unpacked(trial, tmp_path / "model"), tmp_path / "new.csv")
+    assert [row[1] for row in found[1:3]] == ["good", "bad"]
+    assert len(found) == 4
+
+
+@pytest.mark.slow
+def test_a_limit_that_nothing_meets_is_told_with_the_smallest_size(home: Path) -> None:
+    dataset = datasets.add_sample("iris")
+    job_id = _run(NASSpec(dataset_id=dataset.id, budget_s=10, max_parameters=5))
+    assert jobs.overview(job_id=job_id).error[0].startswith("max_parameters: of 2,000 architectures none has 5 ")
+
+
+def test_a_gpu_that_is_not_there_is_no_silent_fall_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    dataset = datasets.add_sample("iris")
+    context = Context(1, 1, dataset, home, 1, 1, lambda: False)
+    with pytest.raises(InputError, match="gpus: 1 is asked for"):
+        list(run(NASSpec(dataset_id=dataset.id, gpus=1), context))
+
+
+def test_a_missing_number_gets_a_flag_and_an_unseen_category_its_own_code(dataset: Dataset) -> None:
+    ready = prepare(dataset)
+    assert isinstance(ready.space, TableSpace)
+    assert (ready.space.numeric, ready.space.categories, ready.space.outputs) == (2, (4,), 2)
+    x, y = ready.pair("train")
+    assert abs(float(x[:, 0].mean())) < 1e-5
+    assert abs(float(x[:, 0].std(correction=0)) - 1) < 1e-5
+    assert set(x[:, 2].tolist()) == {1.0, 2.0, 3.0}
+    assert y.dtype == torch.int64
+    front = Columns(2, [1], 3)
+    front.step[0] = 4.0
+    found = front(torch.tensor([[3.0, float("nan"), 0.0]], dtype=torch.float64))
+    assert found.tolist() == [[3.0, 0.0, pytest.approx(0.85), pytest.approx(-1.7), 1.0, 0.0]]
+
+
+def test_a_job_goes_on_from_what_its_last_attempt_had_saved(home: Path, tmp_path: Path) -> None:
+    dataset = datasets.add_sample("iris")
+    spec = NASSpec(dataset_id=dataset.id, cpus=1, budget_s=600, max_candidates=8, finalists=1, epochs=1)
+    said = []
+    for attempt in (1, 2):
+        directory = tmp_path / f"7-{attempt}"
+        directory.mkdir()
+        context = Context(7, attempt, dataset, directory, 1, 0, lambda: False)
+        for event in run(spec, context):
+            said.append(getattr(event, "text", ""))
+            if attempt == 1 and isinstance(event, Metric) and event.name == "best_valid":
+                saved = directory / trace.CHECKPOINT
+                if saved.exists():  # after the second generation: the first one's checkpoint stands
+                    break
+    assert "The search goes on from its checkpoint of 4 candidates." in said
+    assert not (tmp_path / "7-2" / trace.CHECKPOINT).exists()
+
+
+# The engine, on plain tensors.
+
+
+def _problem(seed: int = 0) -> Data:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(360, 5, generator=generator)
+    y = ((x[:, 0] * x[:, 1] + x[:, 2]) > 0).long()
+    return Data(TableSpace(5, (), 2), (x[:200], y[:200]), (x[200:280], y[200:280]), (x[280:], y[280:]))
+
+
+def _search(data: Data, settings: Settings, checkpoint: Path, **more: Any) -> tuple[list[Event], list[Finalist]]:
+    y, finalists = data.valid[1], []
+
+    def report(finalist: Finalist) -> Iterator[Event]:
+        finalists.append(finalist)
+        yield from ()
+
+    judge = Judge(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
+    return list(search(data, settings, judge, report, checkpoint, **more)), finalists
+
+
+def _evaluated(events: list[Event]) -> list[tuple[str, int, float]]:
+    found = [e for e in events if isinstance(e, Metric) and e.name == "valid_error"]
+    return [(str(e.candidate), e.step, round(e.value, 6)) for e in found]
+
+
+@pytest.mark.parametrize("strategy", specs.NAS_STRATEGIES)
+def test_a_search_that_goes_on_from_a_checkpoint_proposes_what_an_uninterrupted_one_does(
+    strategy: str, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    settings = Settings(strategy, 3, 1e4, 12, 1, 2)
+    through, _ = _search(_problem(), settings, tmp_path / "a.pt")
+    first, saved = tmp_path / "b.pt", tmp_path / "c.pt"
+
+    class Killed(Exception):
+        """The end of the process, as far as the search can tell."""
+
+    def killed() -> bool:
+        if first.exists() and len(trace.load(first).entries) == 8:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        _search(_problem(), settings, first, cancelled=killed)
+    after, _ = _search(_problem(), settings, saved, previous=first)
+    assert sorted(_evaluated(after)) == sorted(_evaluated(through))
+    assert [e for e in after if isinstance(e, Metric) and e.name == "best_valid"] == [
+        e for e in through if isinstance(e, Metric) and e.name == "best_valid"
+    ]
+    names = [name for name, step, _ in _evaluated(after) if step == min(s for _, s, _ in _evaluated(after))]
+    assert len(names) == len(set(names)) == 12
+
+
+def test_a_finalist_learns_and_its_best_epoch_is_kept(tmp_path: Path) -> None:
+    data = _problem()
+    _, (finalist,) = _search(data, Settings(seed=1, budget_s=1e4, max_candidates=8, finalists=1), tmp_path / "s.pt")
+    wrong = float((finalist.test.argmax(1) != data.test[1]).float().mean())
+    assert wrong < 0.2
+    with torch.no_grad():
+        assert torch.equal(finalist.module(data.valid[0]), finalist.valid)
+    assert 1 <= finalist.best_epoch <= len(finalist.curve)
+
+
+def test_a_cancelled_search_stops_without_finalists(tmp_path: Path) -> None:
+    calls = iter(range(10_000))
+    settings = Settings(budget_s=1e4, max_candidates=500)
+    _, finalists = _search(_problem(), settings, tmp_path / "s.pt", cancelled=lambda: next(calls) > 40)
+    assert finalists == []
+
+
+def test_no_candidate_is_larger_than_the_limit(tmp_path: Path) -> None:
+    settings = Settings(budget_s=1e4, max_candidates=8, max_parameters=3_000, epochs=1)
+    events, finalists = _search(_problem(), settings, tmp_path / "s.pt")
+    sizes = [e.value for e in events if isinstance(e, Metric) and e.name == "n_parameters"]
+    assert len(sizes) == 8
+    assert max(sizes) <= 3_000
+    assert len(finalists) == 3
+
+
+def test_a_budget_too_small_for_one_candidate_warns_and_trains_one(tmp_path: Path) -> None:
+    events, finalists = _search(_problem(), Settings(budget_s=1e-3, max_candidates=8), tmp_path / "s.pt")
+    assert any("too small for one candidate" in getattr(event, "text", "") for event in events)
+    assert len(finalists) == 1
+
+
+def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
+    space = restricted(TableSpace(5, (), 2), 3_000, 1)
+    assert isinstance(space, TableSpace)
+    assert space.widths == (32, 64, 128, 256)  # a single layer of 256 has 2,562 parameters
+    narrow = restricted(TextSpace(5_000, 20, 2), 120_000, 1)
+    assert isinstance(narrow, TextSpace)
+    assert narrow.embeddings == (16,)
+    with pytest.raises(ValueError, match="none has 10 parameters or fewer; the smallest has 322"):
+        restricted(TableSpace(5, (), 2), 10, 1)
+
+
+def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    image = ImageSpace((3, 9, 7), 4, positions=(4, 4))
+    options = tuple(range(len(OPERATIONS)))
+    pixels = torch.randint(0, 256, (5, 3, 9, 7), generator=generator, dtype=torch.uint8)
+    for activation in range(1, 3):
+        yield f"cnn{activation}", image, (0, *options, activation, 0, 0, 1, 0), Pixels(3), pixels
+    table = TableSpace(5, (4, 2), 3)
+    x = torch.rand(5, 4, generator=generator, dtype=torch.float64) * 1e9
+    x[:, 2:] = torch.tensor([[0, 1], [3, 0], [2, 1], [1, 1], [0, 0]])
+    x[2, 1] = float("nan")
+    yield "mlp", table, (0, 2, 0, 1, 0, 0, 1), Columns(2, [1], 4), x
+    yield "resmlp", table, (1, 3, 1, 2, 0, 0, 0), Columns(2, [1], 4), x
+    text = TextSpace(30, 6, 2)
+    codes = torch.randint(0, 30, (5, 6), generator=generator)
+    for block in (0, 2, 3, 4):
+        yield f"text{block}", text, (0, block, 0, 1, 0, 0, 1), Tokens(), codes
+
+
+@pytest.mark.slow
+def test_every_kind_of_network_predicts_the_same_with_torch_alone_and_with_onnxruntime(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for name, space, genotype, front, x in _every_operation():
+        if isinstance(front, Columns):
+            front.mean.fill_(5e8)
+            front.std.fill_(3e8)
+            front.low[:, 0], front.step[0, 0] = 1e8, 5e8
+        network = build(space, genotype, seed=1).eval()
+        text = export.source(network, front, name, ["a", "b", "c", "d"])
+        files = export.write(export.module(text, network, front, None), text, x[:2], tmp_path / name)
+        with torch.no_grad():
+            expected = network(front(x)).softmax(1)
+        session = onnxruntime.InferenceSession(str(files["onnx"]))
+        assert np.abs(session.run(None, {"x": x.numpy()})[0] - expected.numpy()).max() < 1e-5, name
+        torch.save(x, tmp_path / name / "x.pt")
+        torch.save(expected, tmp_path / name / "expected.pt")
+    for folder in sorted(tmp_path.iterdir()):
+        if folder.name in ("cnn1", "resmlp", "text4"):  # a fresh process each: one of each kind
+            subprocess.run([sys.executable, "-c", _BY_TORCH], cwd=folder, check=True)
+            found, wanted = torch.load(folder / "y.pt"), torch.load(folder / "expected.pt")
+            assert float((found - wanted).detach().abs().max()) < 1e-5, folder.name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"budget_s": 3}, r"budget_s.*10 \(given: 3\)"),
+        ({"max_candidates": 2}, "max_candidates.*2"),
+        ({"strategy": "magic"}, "strategy.*magic"),
+        ({"gpus": 2}, "the search uses one GPU.*2"),
+        ({"finalists": 9, "max_candidates": 8}, "finalists: 9 are more than max_candidates, 8"),
+        ({"max_parameters": 0}, "max_parameters.*0"),
+        ({"epochs": 0}, "epochs.*0"),
+    ],
+)
+def test_a_wrong_field_of_a_search_is_named_with_its_value(change: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        specs.parse(json.dumps({"kind": "nas", "dataset_id": 1, **change}))
+
+
+def test_a_search_takes_every_kind_of_dataset_and_no_metric_of_another_task(home: Path) -> None:
+    dataset = datasets.add_sample("digits_images")
+    assert jobs.submit(NASSpec(dataset_id=dataset.id)) == 1
+    with pytest.raises(InputError, match="rmse"):
+        jobs.submit(NASSpec(dataset_id=dataset.id, metric="rmse"))
