@@ -161,7 +161,7 @@ def _useless(item: Measure, declared: Declared | None, name: str) -> Finding | N
     unique = item.n_distinct == item.n_present == item.n_rows >= MIN_ROWS
     words = item.n_numbers == 0 and item.n_dates == 0 and item.n_spaced * 10 < item.n_present
     if unique and (_contiguous(item) or words):
-        text = f"{name!r} has another value in every row, like an ID, so it is left out; another type than ignored keeps it."
+        text = f"{name!r} has another value in every row, like an ID, so it is left out; any other type keeps it."
         return Finding("id_like", text, name)
     return None
 
