@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.db import disk_full_told
 from core.errors import InputError
-from core.tables import Declared, Finding, Staged, connect, frame
+from core.tables import Declared, Finding, Staged, connect, counted, frame
 
 ColumnType = Literal["numeric", "categorical", "datetime", "text", "image", "ignored"]
 TABLE_TYPES: tuple[ColumnType, ...] = tuple(kind for kind in get_args(ColumnType) if kind != "image")
@@ -163,7 +163,7 @@ def _useless(item: Measure, declared: Declared | None, name: str) -> Finding | N
     unique = item.n_distinct == item.n_present == item.n_rows >= MIN_ROWS
     words = item.n_numbers == 0 and item.n_dates == 0 and item.n_spaced * 10 < item.n_present
     if unique and (_contiguous(item) or words):
-        text = f"{name!r} has another value in every row, like an ID, so it is left out; set its type to keep it."
+        text = f"{name!r} has another value in every row, like an ID, so it is left out; any other type keeps it."
         return Finding("id_like", text, name)
     return None
 
@@ -209,16 +209,19 @@ def _odd_values(item: Measure, name: str, kind: ColumnType, chosen: bool) -> lis
     found = []
     n_others = item.n_present - item.n_numbers
     if kind == "numeric" and n_others:
-        text = f"{name!r}: {n_others:,} values that are not numbers, such as {item.odd!r}, become missing."
+        those = counted(n_others, "value that is no number", "values that are no numbers")
+        text = f"{name!r}: {those}, such as {item.odd!r}, taken as missing."
         found.append(Finding("mixed", text, name))
     elif kind in ("categorical", "text") and not chosen and n_others and item.n_numbers >= 0.9 * item.n_present:
-        text = f"{name!r} is numbers but for {n_others:,} values such as {item.odd!r}; set it to numeric to drop those."
+        those = counted(n_others, "value", "values")
+        text = f"{name!r} is numbers but for {those} such as {item.odd!r}; numeric as its type would drop those."
         found.append(Finding("mixed", text, name))
     if kind == "datetime" and item.n_dates < item.n_present:
-        text = f"{name!r}: {item.n_present - item.n_dates:,} values that are not ISO dates become missing."
+        those = counted(item.n_present - item.n_dates, "value that is no ISO date", "values that are no ISO dates")
+        text = f"{name!r}: {those}, taken as missing."
         found.append(Finding("mixed", text, name))
     if kind == "numeric" and item.n_infinite:
-        text = f"{name!r}: {item.n_infinite:,} infinite values are taken as missing."
+        text = f"{name!r}: {counted(item.n_infinite, 'infinite value', 'infinite values')}, taken as missing."
         found.append(Finding("infinite", text, name))
     return found
 

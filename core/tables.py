@@ -86,6 +86,11 @@ class _Content:
     mixed_newlines: bool
 
 
+def counted(n: int, one: str, many: str) -> str:
+    """The number with the words that go with it: "1 row has", "2 rows have"."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
 def connect(n_columns: int = 0) -> duckdb.DuckDBPyConnection:
     """A DuckDB of its own for heavy work: two threads, spilling into the data directory, 512 MB of memory at most.
 

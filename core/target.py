@@ -11,7 +11,7 @@ import pandas as pd
 from core.columns import MIN_ROWS, Column, Measure, as_numbers, natural_type, value_sql
 from core.errors import InputError
 from core.scoring import Task
-from core.tables import Finding, Staged, connect
+from core.tables import Finding, Staged, connect, counted
 
 MAX_CLASSES = 200
 MIN_CLASS_ROWS = 3  # one for each of train, valid and test
@@ -158,14 +158,14 @@ def _findings(
     name, found = column.name, []
     n_missing = item.n_rows - (item.n_finite + item.n_infinite if column.type == "numeric" else item.n_present)
     if n_missing:
-        text = f"{n_missing:,} rows have no {name!r} and are dropped."
+        text = f"{counted(n_missing, 'row has', 'rows have')} no {name!r}: dropped."
         found.append(Finding("missing_target", text, name))
     if column.type == "numeric" and item.n_infinite:
-        found.append(Finding("infinite", f"{item.n_infinite:,} rows have an infinite {name!r} and are dropped.", name))
+        text = f"{counted(item.n_infinite, 'row has', 'rows have')} an infinite {name!r}: dropped."
+        found.append(Finding("infinite", text, name))
     if dropped:
-        text = (
-            f"{item.n_present - n_kept:,} rows of {len(dropped)} rare classes ({', '.join(dropped[:5])}) are dropped."
-        )
+        classes = counted(len(dropped), "rare class", "rare classes")
+        text = f"{counted(item.n_present - n_kept, 'row', 'rows')} of {classes} ({', '.join(dropped[:5])}): dropped."
         found.append(Finding("rare_classes", text, name))
     found += balance(labels, n_kept, name)
     n_features = sum(c.type != "ignored" and c.key != column.key for c in columns)

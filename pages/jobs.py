@@ -14,7 +14,7 @@ LIMIT = 200
 # Each label ends in the job's id: rows move while the table lives, and a click must not hit another job.
 CANCEL, RETRY = ":material/cancel: Cancel job {}", ":material/replay: Retry job {}"
 CLONE = ":material/content_copy: Clone and edit job {}"
-RAISE, LOWER = ":material/arrow_upward: Raise job {}", ":material/arrow_downward: Lower job {}"
+RAISE, LOWER = ":material/arrow_upward: Raise priority of job {}", ":material/arrow_downward: Lower priority of job {}"
 ACTIONS = {"queued": [RAISE, LOWER, CANCEL, CLONE], "running": [CANCEL, CLONE]}
 SHOWN = ["job", "state", "progress", "actions", "dataset", "n_trials", "elapsed", "remaining", "stage", "priority"]
 SHOWN += ["note", "owner", "created", "kind"]

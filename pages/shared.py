@@ -154,7 +154,7 @@ def link(page: str, label: str, *, icon: str = ":material/arrow_forward:", **par
 
 
 def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | None:
-    """Cancel, Retry, Raise, Lower or Move (to `priority`) a job, and keep what to say of it for `told`.
+    """Do what a menu says ("Cancel", "Retry", ...; "Move": to `priority`), and keep what to say of it for `told`.
 
     Returns the new job's id after a retry.
     """
@@ -168,7 +168,7 @@ def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | N
             text = f"is queued again as job {made}."
         else:
             if priority is None:
-                priority = jobs.get(job_id).priority + {"Raise": 1, "Lower": -1}[action]
+                priority = jobs.get(job_id).priority + {"Raise priority of": 1, "Lower priority of": -1}[action]
             jobs.set_priority(job_id, priority)
             text = f"has priority {priority} now."
         st.session_state["told"] = "success", f"Job {job_id} {text}"

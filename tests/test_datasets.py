@@ -199,7 +199,7 @@ def test_infinite_values_become_missing_in_a_feature_and_drop_the_row_in_a_targe
     texts = [finding.text for finding in dataset.findings]
     assert any("'x': 2 infinite" in text for text in texts)
     assert any("2 rows have an infinite 'y'" in text for text in texts)
-    assert any("1 rows have no 'y'" in text for text in texts)
+    assert any("1 row has no 'y'" in text for text in texts)
 
 
 def test_a_mixed_column_is_told_and_its_texts_become_missing_when_set_to_numeric(saved):
