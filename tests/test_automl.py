@@ -289,6 +289,7 @@ def test_a_hidden_folder_which_h2o_refuses_is_named(telco: Dataset, tmp_path: Pa
         list(engine.run(spec_of(telco), context_of(telco, tmp_path / ".config" / "run")))
 
 
+@pytest.mark.slow
 def test_yardsticks_take_missing_values_and_more_levels_than_the_trees_have_bins(home: Path, data: Path) -> None:
     titanic = datasets.register(
         data / "tabular/titanic.csv", name="titanic", target="Survived", types={"Ticket": "categorical"}
@@ -304,6 +305,7 @@ def test_yardsticks_take_missing_values_and_more_levels_than_the_trees_have_bins
         assert sum(map(sum, trial.details["confusion"]["counts"])) == titanic.n_rows["test"]
 
 
+@pytest.mark.slow
 def test_yardsticks_of_a_regression_beat_the_mean(home: Path, data: Path) -> None:
     abalone = datasets.register(data / "tabular/abalone.csv", name="abalone", target="Rings", task="regression")
     rows = [read(abalone, split) for split in datasets.SPLITS]
@@ -315,6 +317,7 @@ def test_yardsticks_of_a_regression_beat_the_mean(home: Path, data: Path) -> Non
         assert len(trial.details["residuals"]["actual"]) == 500
 
 
+@pytest.mark.slow
 def test_a_long_table_is_sampled_for_the_yardsticks_with_a_message(
     telco: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +346,7 @@ def test_a_number_near_the_end_of_all_numbers_does_not_stop_a_yardstick(huge: Da
     assert [trial.scores[0].test > 0.7 for trial in trials if isinstance(trial, TrialDone)] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_yardstick_that_fails_is_left_out_with_its_reason(huge: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.automl.yardstick._LARGE", np.inf)

@@ -172,6 +172,7 @@ def test_a_missing_number_gets_a_flag_and_an_unseen_category_its_own_code(datase
     assert found.tolist() == [[3.0, 0.0, pytest.approx(0.85), pytest.approx(-1.7), 1.0, 0.0]]
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_from_what_its_last_attempt_had_saved(home: Path, tmp_path: Path) -> None:
     dataset = datasets.add_sample("iris")
     spec = NASSpec(dataset_id=dataset.id, cpus=1, budget_s=600, max_candidates=8, finalists=1, epochs=1)
@@ -216,6 +217,7 @@ def _evaluated(events: list[Event]) -> list[tuple[str, int, float]]:
     return [(str(e.candidate), e.step, round(e.value, 6)) for e in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", specs.NAS_STRATEGIES)
 def test_a_search_that_goes_on_from_a_checkpoint_proposes_what_an_uninterrupted_one_does(
     strategy: str, tmp_path: Path
@@ -244,6 +246,7 @@ def test_a_search_that_goes_on_from_a_checkpoint_proposes_what_an_uninterrupted_
     assert len(names) == len(set(names)) == 12
 
 
+@pytest.mark.slow
 def test_a_finalist_learns_and_its_best_epoch_is_kept(tmp_path: Path) -> None:
     data = _problem()
     _, (finalist,) = _search(data, Settings(seed=1, budget_s=1e4, max_candidates=8, finalists=1), tmp_path / "s.pt")
