@@ -1,4 +1,4 @@
-"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [store] [pages] [automl] [start]`; all by default.
+"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [store] [pages] [automl] [start] [search]`; all by default.
 
 Times are of this machine at this moment; where two ways are compared, they are measured in turn in one run.
 """
@@ -9,7 +9,7 @@ import logging
 import sys
 from importlib import import_module
 
-PARTS = ("store", "pages", "automl", "start")
+PARTS = ("store", "pages", "automl", "start", "search")
 
 
 def main(names: list[str]) -> int:
