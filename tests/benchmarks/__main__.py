@@ -1,4 +1,4 @@
-"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [store] [pages] [automl] [start] [search]`; all by default.
+"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [PART ...]`, one of PARTS; all by default.
 
 Times are of this machine at this moment; where two ways are compared, they are measured in turn in one run.
 """
