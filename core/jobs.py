@@ -91,9 +91,10 @@ def _check_priority(priority: int) -> None:
 
 def _check_fits(spec: specs.Spec) -> None:
     dataset = datasets.get(spec.dataset_id)
-    if spec.kind == "automl" and dataset.modality == "image":
+    if spec.kind == "automl" and dataset.modality != "table":
         raise InputError(
-            f"AutoML learns from tables, and {dataset.name!r} holds images: choose another kind of job or dataset."
+            f"AutoML learns from tables, and {dataset.name!r} holds {dataset.modality}s: choose another kind of job "
+            "or dataset."
         )
     checked(dataset.task, spec.metric)
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
-from core import db, jobs, specs
+from core import datasets, db, jobs, specs
 from core.errors import InputError
 from core.specs import AutoMLSpec
 
@@ -186,3 +187,14 @@ def test_the_overview_has_running_first_then_the_queue_then_the_ended(spec: Auto
     assert list(jobs.overview(statuses=["queued"]).id) == [ids[4], ids[2], ids[3]]
     assert list(jobs.overview(dataset_id=99).id) == []
     assert specs.parse(jobs.overview(job_id=ids[0]).iloc[0].spec) == spec
+
+
+def test_automl_on_a_table_of_texts_alone_is_refused_here_and_not_only_on_the_page(home: Path, tmp_path: Path) -> None:
+    rows = [f"a sentence about subject {n} and number {n * 7 % 101},{'yes' if n % 3 else 'no'}" for n in range(90)]
+    path = tmp_path / "texts.csv"
+    path.write_text("words,label\n" + "\n".join(rows) + "\n")
+    texts = datasets.register(path, name="texts", target="label")
+    assert texts.modality == "text"
+    with pytest.raises(InputError, match="AutoML learns from tables, and 'texts' holds texts"):
+        jobs.submit(AutoMLSpec(dataset_id=texts.id))
+    assert jobs.counts() == {}
