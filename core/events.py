@@ -75,6 +75,14 @@ class TrialDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Architecture:
+    """What a candidate network is made of, for drawing it: `layers` as `runner.nas.drawing.layers` gives them."""
+
+    candidate: str
+    layers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that the job leaves for the user, with its absolute path. `kind` is one word, e.g. "mojo"."""
 
@@ -91,9 +99,9 @@ class Environment:
     facts: dict[str, Any]
 
 
-Event = Progress | Message | Metric | TrialDone | Artifact | Environment
+Event = Progress | Message | Metric | TrialDone | Architecture | Artifact | Environment
 _TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (Progress, Message, Metric, TrialDone, Artifact, Environment)
+    kind.__name__: kind for kind in (Progress, Message, Metric, TrialDone, Architecture, Artifact, Environment)
 }
 
 

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.scoring import METRICS
 
 AUTOML_ALGORITHMS = ("GBM", "XGBoost", "GLM", "DRF", "DeepLearning", "StackedEnsemble")
-NAS_STRATEGIES = ("gp", "evolution", "local", "reinforce", "random")
+NAS_STRATEGIES = ("gp", "evolution", "local", "reinforce", "gradient", "random")
 
 
 class _Spec(BaseModel):
@@ -59,6 +59,13 @@ class NASSpec(_Spec):
     epochs: int | None = Field(default=None, ge=1, le=1_000, description="of the finalists; null: as the budget allows")
     finalists: int = Field(default=3, ge=1, le=20)
     max_parameters: int | None = Field(default=None, ge=1, description="larger networks are not trained")
+    max_latency_s: float | None = Field(
+        default=None, gt=0, le=60, description="slower networks are not trained: seconds to predict one row alone"
+    )
+    max_candidate_epochs: int | None = Field(
+        default=None, ge=1, description="epochs in all that the search may train its candidates, finalists apart"
+    )
+    continues: int | None = Field(default=None, ge=1, description="the job whose search this one goes on with")
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")

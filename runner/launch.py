@@ -40,7 +40,8 @@ class Context:
 
     `directory` is its own (absolute): files for the user go into artifacts/, temporary ones into tmp/, which is
     removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
-    the job then keeps what is done, and returns.
+    the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
+    job writes it into its directory and returns; its next attempt finds it there.
     """
 
     job_id: int
@@ -50,6 +51,7 @@ class Context:
     cpus: int
     gpus: int
     cancelled: Callable[[], bool]
+    paused: Callable[[], bool] = bool
 
 
 def start(job: Job, executor: Executor) -> None:
@@ -197,5 +199,6 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         cpus=order["cpus"],
         gpus=order["gpus"],
         cancelled=(directory / "cancel").exists,
+        paused=(directory / "pause").exists,
     )
     return specs.parse(order["spec"]), context, executor
