@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=1, help="of the split")
     add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
     add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
+    add.add_argument("--split-column", metavar="COLUMN", help="its values (train, valid, test) are the split")
     add.set_defaults(run=_add_dataset)
 
     submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
@@ -79,6 +80,7 @@ def _add_dataset(options: argparse.Namespace) -> None:
         seed=options.seed,
         types=_types(options.type),
         drop_rare_classes=options.drop_rare_classes,
+        split_column=options.split_column,
         owner=getpass.getuser(),
     )
     for finding in dataset.findings:
