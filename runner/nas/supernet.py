@@ -175,7 +175,7 @@ def supernet(space: Space, seed: int) -> Supernet:
 
 
 def trained(
-    net: Supernet, train: Pair, *, seed: int, budget_s: float, stopped: Callable[[], bool], steps: int = STEPS
+    net: Supernet, train: Pair, *, seed: int, budget_s: float, stopped: Callable[[], bool], steps: int
 ) -> Iterator[Look]:
     """Train weights and policy in turn, on two halves of the train rows, until the steps or the seconds are up.
 

@@ -28,9 +28,11 @@ class Gradient(Strategy):
     of the `start` best told, after a mutation. A space without a supernet is searched by that alone.
     """
 
-    def __init__(self, space: Space, seed: int, *, start: int = 10, tournament: int = 3) -> None:
+    def __init__(
+        self, space: Space, seed: int, *, start: int = 10, tournament: int = 3, steps: int = supernet.STEPS
+    ) -> None:
         super().__init__(space, seed)
-        self.seed, self.start, self.tournament = seed, start, tournament
+        self.seed, self.start, self.tournament, self.steps = seed, start, tournament, steps
         self.looks: list[supernet.Look] = []  # at the supernet while it was trained; the last one is the policy
         self.prepared = False
 
@@ -59,7 +61,9 @@ class Gradient(Strategy):
     ) -> Iterator[supernet.Look]:
         try:
             net = supernet.supernet(self.archive.space, self.seed).to(device)
-            yield from supernet.trained(net, train, seed=self.seed, budget_s=budget_s, stopped=stopped)
+            yield from supernet.trained(
+                net, train, seed=self.seed, budget_s=budget_s, stopped=stopped, steps=self.steps
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
