@@ -20,10 +20,11 @@ from runner.nas.ladder import KEPT, RUNGS, Course, Pair, batch_size, batches, cl
 from runner.nas.limits import random_genotype, restricted
 from runner.nas.planner import Plan, buckets, plan
 from runner.nas.spaces import AnySpace
-from runner.nas.strategies import Candidate, Strategy, make
+from runner.nas.strategies import Candidate, Policy, Strategy, make
 from runner.nas.trace import Entry, Trace
 
 SEARCH_SHARE = 0.65  # of the budget; the rest trains the finalists
+PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
 _PLANNING_SHARE, _MOST_PLANNING_S = 0.04, 10.0  # of the budget; for candidates of one width
 _ENOUGH = 24  # candidates that a search should see; for fewer, its epochs are made shorter
 _FEWEST_ROWS = 512  # of such an epoch
@@ -118,6 +119,7 @@ def search(
         traces.save(state, checkpoint)
         yield Message(f"The search goes on from its checkpoint of {len(state.evaluated)} candidates.")
         yield from _replayed(run)
+    yield from _learned(run, checkpoint)
     if not state.finished:
         yield from _generations(run, checkpoint)
     if not cancelled():
@@ -132,6 +134,33 @@ def _replayed(run: _Run) -> Iterator[Event]:
             yield Metric("valid_error", error * run.judge.unit, epochs, entry.name)
     for count, error in run.trace.bests:
         yield Metric("best_valid", run.judge.value(error), count)
+    for count, policy in run.trace.policies:
+        yield from _policy(policy, count)
+
+
+def _learned(run: _Run, checkpoint: Path) -> Iterator[Event]:
+    """What the strategy learns before the first candidate; a search that goes on from here does not learn it again."""
+    state, settings = run.trace, run.settings
+    yield from run.strategy.prepare(
+        run.data.train, settings.device, PREPARING_SHARE * SEARCH_SHARE * settings.budget_s, run.cancelled
+    )
+    if not state.policies and not run.cancelled() and run.strategy.policy():
+        yield from _noted(run)
+        state.strategy, state.spent_s = run.strategy.state(), run.spent_s
+        traces.save(state, checkpoint)
+
+
+def _noted(run: _Run) -> Iterator[Event]:
+    """Keep and report the policy of this moment."""
+    if policy := run.strategy.policy():
+        run.trace.policies.append((len(run.trace.evaluated), policy))
+        yield from _policy(policy, len(run.trace.evaluated))
+
+
+def _policy(policy: Policy, count: int) -> Iterator[Event]:
+    for decision, options in policy.items():
+        for option, probability in options.items():
+            yield Metric("policy", probability, count, f"{decision} = {option}")
 
 
 def _proposed(entry: Entry) -> Iterator[Event]:
@@ -151,6 +180,7 @@ def _generations(run: _Run, checkpoint: Path) -> Iterator[Event]:
         yield from _generation(run, entries)
         if run.cancelled():
             return
+        yield from _noted(run)
         state.strategy, state.spent_s = run.strategy.state(), run.spent_s
         traces.save(state, checkpoint)
     state.finished, state.spent_s = True, run.spent_s

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 Genotype = tuple[int, ...]
+Decision = tuple[str, tuple[str, ...]]  # what is decided, and what its options are called
 
 CONVOLUTIONS = ("conv3", "conv5", "separable3", "separable5", "dilated3")
 OPERATIONS = (*CONVOLUTIONS, "max3", "avg3", "skip")
@@ -23,6 +24,9 @@ class Space(Protocol):
 
     @property
     def choices(self) -> tuple[int, ...]: ...
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]: ...
 
     def canonical(self, genotype: Genotype) -> str: ...
 
@@ -165,6 +169,15 @@ class ImageSpace:
             total += sum(_kernel(name, width) for name in stage if name in CONVOLUTIONS) * height * breadth
         return 2.0 * (total + width * self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        places = [(stage, place) for stage, count in enumerate(self.positions, 1) for place in range(1, count + 1)]
+        operations = [(f"stage {stage}, operation {place}", OPERATIONS) for stage, place in places]
+        augments = AUGMENTS if self.flips else AUGMENTS[:2]
+        recipe = (*_recipe_decisions(), ("augmentation", augments))
+        return (("width", _names(self.widths)), *operations, ("activation", ACTIVATIONS), *recipe)
+
 
 @dataclass(frozen=True)
 class TableSpace:
@@ -219,6 +232,12 @@ class TableSpace:
         inner = (design.depth - 1) * design.width
         return 2.0 * design.width * (self.inputs + inner + self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        shape = (("width", _names(self.widths)), ("depth", _names(self.depths)), ("residual", ("no", "yes")))
+        return (*shape, ("activation", ACTIVATIONS), *_recipe_decisions())
+
 
 @dataclass(frozen=True)
 class TextSpace:
@@ -269,6 +288,12 @@ class TextSpace:
             total += length * design.embedding * width
         return 2.0 * (total + width * self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        shape = (("embedding", _names(self.embeddings)), ("block", BLOCKS), ("width", _names(self.widths)))
+        return (*shape, ("depth", _names(self.depths)), *_recipe_decisions())
+
 
 AnySpace = ImageSpace | TableSpace | TextSpace
 
@@ -276,6 +301,15 @@ AnySpace = ImageSpace | TableSpace | TextSpace
 def canonical(design: Design) -> str:
     """Architecture and recipe of a design as one string."""
     return f"{design} {design.recipe}"
+
+
+def _recipe_decisions() -> tuple[Decision, ...]:
+    rates = ("learning rate", _names(LEARNING_RATES))
+    return rates, ("weight decay", _names(WEIGHT_DECAYS)), ("dropout", _names(DROPOUTS))
+
+
+def _names(values: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(f"{value:g}" for value in values)
 
 
 def _check(choices: tuple[int, ...], genotype: Genotype) -> None:

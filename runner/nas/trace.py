@@ -11,6 +11,7 @@ import torch
 
 from runner.nas.spaces import Genotype
 
+Policy = dict[str, dict[str, float]]
 CHECKPOINT = "search.pt"
 
 
@@ -34,11 +35,13 @@ class Entry:
 
 @dataclass(slots=True)
 class Trace:
-    """The state of a search between two generations; `bests` are (candidates so far, least judged error)."""
+    """The state of a search between two generations; `bests` are (candidates so far, least judged error), `policies`
+    (candidates so far, decision -> option -> probability)."""
 
     strategy: dict[str, Any] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     bests: list[tuple[int, float]] = field(default_factory=list)
+    policies: list[tuple[int, Policy]] = field(default_factory=list)
     spent_s: float = 0.0
     size: int = 0  # candidates of a generation; 0: not chosen yet
     rows: int = 0  # train rows of one epoch of the search
