@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from runner.nas.convolutions import convolve
 from runner.nas.draws import Draws, augmented, drop
 from runner.nas.networks import category_starts
 from runner.nas.routes import Mixed, Pass, Passage, passage, runs_of
@@ -221,14 +222,11 @@ def _operate(chunk: Chunk, x: Tensor, views: Views, buffers: Views, training: bo
     count, weight = len(chunk.members), views[f"{chunk.key}.conv.weight"].flatten(0, 1)
     if chunk.kind.startswith("separable"):
         deep = views[f"{chunk.key}.deep.weight"].flatten(0, 1)
-        x = F.conv2d(x, deep, padding=deep.shape[-1] // 2, groups=len(deep))
-        x = F.conv2d(x, weight, groups=count)
+        x = convolve(convolve(x, deep, len(deep)), weight, count)
     elif chunk.kind == "reduce":
-        x = F.conv2d(x, weight, stride=2, padding=1, groups=count)
+        x = convolve(x, weight, count, stride=2)
     else:
-        spread = 2 if chunk.kind == "dilated3" else 1
-        pad = spread * (weight.shape[-1] // 2)
-        x = F.conv2d(x, weight, padding=pad, dilation=spread, groups=count)
+        x = convolve(x, weight, count, spread=2 if chunk.kind == "dilated3" else 1)
     return _normalise(chunk, x, views, buffers, training)
 
 
