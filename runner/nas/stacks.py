@@ -88,8 +88,7 @@ class ImageStack:
                 _operate(chunk, part, views, buffers, draws is not None)
                 for chunk, part in zip(layer.chunks, parts, strict=True)
             ]
-        x = Pass.apply(self.passages[-1], *done)[0]
-        pooled = x.mean((2, 3)).view(x.shape[0], len(self.designs), -1)
+        pooled = Pass.apply(self.passages[-1], *done)[0].view(len(x), len(self.designs), -1)
         hidden = pooled.index_select(1, self.last).transpose(0, 1)
         if draws is not None and self.drops:
             hidden = drop(hidden, draws.dropout[0], self.dropout.to(hidden.dtype))
@@ -99,7 +98,10 @@ class ImageStack:
         done = []
         for chunk in self.layers[0].chunks:
             source = x if draws is None else augmented(x, chunk.kind, draws)
+            _, inputs, height, width = source.shape
             source = source.contiguous(memory_format=torch.channels_last)
+            # Said once more for images of one channel, whose layout could be either one.
+            source = source.as_strided(source.shape, (inputs * height * width, 1, inputs * width, inputs))
             out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), padding=1)
             done.append(_normalise(chunk, out, views, buffers, draws is not None))
         return done
