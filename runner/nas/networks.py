@@ -22,6 +22,7 @@ from runner.nas.spaces import (
     canonical,
 )
 
+HEADS = 4  # of a transformer block
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
@@ -50,7 +51,7 @@ class Perceptron(nn.Module):
 class Attention(nn.Module):
     """A pre-norm transformer encoder block of four heads."""
 
-    def __init__(self, width: int, heads: int = 4) -> None:
+    def __init__(self, width: int, heads: int = HEADS) -> None:
         super().__init__()
         self.heads = heads
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)

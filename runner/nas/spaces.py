@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,16 +32,18 @@ class Space(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a candidate is trained."""
+    """How a candidate is trained; `batch` rows a step, or as many as suit the data where it is 0."""
 
     lr: float
     weight_decay: float
     dropout: float
     augment: str = "none"
+    batch: int = 0
 
     def __str__(self) -> str:
         text = f"lr={self.lr:g},wd={self.weight_decay:g},drop={self.dropout:g}"
-        return text if self.augment == "none" else f"{text},aug={self.augment}"
+        text = text if self.augment == "none" else f"{text},aug={self.augment}"
+        return f"{text},batch={self.batch}" if self.batch else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,17 @@ class TextDesign:
 Design = ImageDesign | TableDesign | TextDesign
 
 
-def _recipe(options: list[int], augment: str = "none") -> Recipe:
-    learning_rate, decay, dropout = options
-    return Recipe(LEARNING_RATES[learning_rate], WEIGHT_DECAYS[decay], DROPOUTS[dropout], augment)
+def _recipe(options: Sequence[int], batches: tuple[int, ...], augments: tuple[str, ...] = ()) -> Recipe:
+    """The recipe of its options: the augmentation and the batch are there where there is a choice of them."""
+    learning_rate, decay, dropout, *rest = options
+    augment = augments[rest.pop(0)] if augments else "none"
+    batch = batches[rest.pop(0)] if batches else 0
+    return Recipe(LEARNING_RATES[learning_rate], WEIGHT_DECAYS[decay], DROPOUTS[dropout], augment, batch)
+
+
+def _recipe_choices(batches: tuple[int, ...], augments: int = 0) -> tuple[int, ...]:
+    common = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+    return common + ((augments,) if augments else ()) + ((len(batches),) if batches else ())
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,8 @@ class ImageSpace:
     """Chains of convolutions and pools for images of `shape` (channels, height, width).
 
     `outputs` is the number of classes, or 1 for regression. `positions` holds the number of searched operations
-    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not).
+    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not). `batches` are the rows
+    of a step to choose from; none: that is not searched.
     """
 
     shape: tuple[int, int, int]
@@ -106,18 +118,21 @@ class ImageSpace:
     positions: tuple[int, ...] = (3, 3)
     widths: tuple[int, ...] = (8, 16, 32)
     flips: bool = False
+    batches: tuple[int, ...] = ()
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         operations = [len(OPERATIONS)] * sum(self.positions)
-        recipe = [len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS), 3 if self.flips else 2]
+        recipe = _recipe_choices(self.batches, 3 if self.flips else 2)
         object.__setattr__(self, "choices", (len(self.widths), *operations, len(ACTIVATIONS), *recipe))
 
     @classmethod
-    def fitting(cls, shape: tuple[int, int, int], outputs: int, flips: bool = False) -> ImageSpace:
+    def fitting(
+        cls, shape: tuple[int, int, int], outputs: int, flips: bool = False, batches: tuple[int, ...] = ()
+    ) -> ImageSpace:
         """The default space for a shape: two stages for small images, three from a side of 20 pixels on."""
         positions = (3, 3) if min(shape[1:]) < 20 else (2, 3, 3)
-        return cls(shape, outputs, positions=positions, flips=flips)
+        return cls(shape, outputs, positions=positions, flips=flips, batches=batches)
 
     def decode(self, genotype: Genotype) -> ImageDesign:
         """The design of a genotype; skips vanish, since a chain is the same without them."""
@@ -128,9 +143,9 @@ class ImageSpace:
             chosen = (OPERATIONS[option] for option in rest[start : start + count])
             stages.append(tuple(name for name in chosen if name != "skip"))
             start += count
-        activation, *recipe, augment = rest[start:]
+        activation, *recipe = rest[start:]
         return ImageDesign(
-            self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, AUGMENTS[augment])
+            self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, self.batches, AUGMENTS)
         )
 
     def canonical(self, genotype: Genotype) -> str:
@@ -170,7 +185,7 @@ class ImageSpace:
 class TableSpace:
     """Perceptrons for tables: inputs are `numeric` standardised numbers, then one code for each categorical column.
 
-    `categories` holds the number of codes of each categorical column; `outputs` is as in ImageSpace.
+    `categories` holds the number of codes of each categorical column; `outputs`, `batches` are as in ImageSpace.
     """
 
     numeric: int
@@ -178,10 +193,11 @@ class TableSpace:
     outputs: int
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depths: tuple[int, ...] = (1, 2, 3, 4)
+    batches: tuple[int, ...] = ()
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        recipe = _recipe_choices(self.batches)
         object.__setattr__(self, "choices", (len(self.widths), len(self.depths), 2, len(ACTIVATIONS), *recipe))
 
     @property
@@ -195,8 +211,9 @@ class TableSpace:
         width, depth, residual, activation, *recipe = genotype
         layers = self.depths[depth]
         return TableDesign(
-            self.widths[width], layers, bool(residual) and layers > 1, ACTIVATIONS[activation], _recipe(recipe)
-        )
+            self.widths[width], layers, bool(residual) and layers > 1, ACTIVATIONS[activation],
+            _recipe(recipe, self.batches),
+        )  # fmt: skip
 
     def canonical(self, genotype: Genotype) -> str:
         """Architecture and recipe as one string; equal strings are the same candidate."""
@@ -222,7 +239,7 @@ class TableSpace:
 
 @dataclass(frozen=True)
 class TextSpace:
-    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; `outputs` as in ImageSpace."""
+    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; the rest as in ImageSpace."""
 
     vocabulary: int
     length: int
@@ -230,10 +247,11 @@ class TextSpace:
     embeddings: tuple[int, ...] = (16, 32, 64, 128)
     widths: tuple[int, ...] = (32, 64, 128)
     depths: tuple[int, ...] = (1, 2)
+    batches: tuple[int, ...] = ()
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        recipe = _recipe_choices(self.batches)
         shape = (len(self.embeddings), len(BLOCKS), len(self.widths), len(self.depths))
         object.__setattr__(self, "choices", (*shape, *recipe))
 
@@ -242,8 +260,9 @@ class TextSpace:
         _check(self.choices, genotype)
         embedding, block, width, depth, *recipe = genotype
         return TextDesign(
-            self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth], _recipe(recipe)
-        )
+            self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth],
+            _recipe(recipe, self.batches),
+        )  # fmt: skip
 
     def canonical(self, genotype: Genotype) -> str:
         """Architecture and recipe as one string; equal strings are the same candidate."""
