@@ -18,6 +18,7 @@ from runner.nas.finals import Finalist
 from runner.nas.limits import LimitError
 from runner.nas.networks import build
 from runner.nas.spaces import TableSpace
+from runner.nas.strategies import STRATEGIES
 
 SETTINGS = Settings("random", 3, 1e4, 8, 2, 2)
 IDENTITY = {"dataset": "abc", "metric": "accuracy"}
@@ -117,7 +118,7 @@ def same(one: Search, other: Search) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["random", "gp"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_search_killed_anywhere_ends_as_one_that_never_was(strategy: str, tmp_path: Path) -> None:
     settings = replace(SETTINGS, strategy=strategy)
     moments = [at(0, 0), at(0, 1), at(0, 2), at(4, 0), at(4, 1), at(4, 2), at(8, None), at(8, None, 1)]
