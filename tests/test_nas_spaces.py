@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from runner.nas.ladder import batch_choices
 from runner.nas.networks import build
 from runner.nas.spaces import OPERATIONS, ImageSpace, TableSpace, TextSpace
 
 SPACES = {
-    "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True),
+    "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True, batches=(16, 32)),
     "table": TableSpace(5, (3, 7), 1, widths=(8, 16)),
+    "table of batches": TableSpace(5, (3, 7), 1, widths=(8, 16), batches=(16, 32, 64)),
     "text": TextSpace(50, 11, 6),
 }
 
@@ -68,6 +70,14 @@ def test_a_single_layer_is_the_same_with_and_without_residuals():
     space = SPACES["table"]
     assert space.canonical((0, 0, 1, 0, 0, 0, 0)) == space.canonical((0, 0, 0, 0, 0, 0, 0))
     assert space.canonical((0, 1, 1, 0, 0, 0, 0)) != space.canonical((0, 1, 0, 0, 0, 0, 0))
+
+
+def test_the_rows_of_a_step_are_part_of_the_name_where_they_are_searched():
+    space = SPACES["table of batches"]
+    names = [space.canonical((0, 0, 0, 0, 0, 0, 0, option)) for option in range(3)]
+    assert [name.rsplit(",", 1)[1] for name in names] == ["batch=16", "batch=32", "batch=64"]
+    assert "batch" not in SPACES["table"].canonical((0,) * 7)
+    assert [batch_choices(rows) for rows in (90, 1_200, 5_000)] == [(16, 32), (16, 32, 64), (32, 64, 128)]
 
 
 def test_a_genotype_that_does_not_fit_is_refused_with_its_value():

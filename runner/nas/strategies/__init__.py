@@ -10,7 +10,7 @@ from runner.nas.strategies.gp import GaussianProcess
 from runner.nas.strategies.gradient import Gradient
 from runner.nas.strategies.local import LocalSearch
 from runner.nas.strategies.reinforce import Reinforce
-from runner.nas.strategies.strategy import Policy, Strategy
+from runner.nas.strategies.strategy import Strategy
 from runner.nas.strategies.uniform import Random
 
 __all__ = ["DEFAULT", "STRATEGIES", "Archive", "Candidate", "Genotype", "Policy", "Space", "Strategy", "make"]

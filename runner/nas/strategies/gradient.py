@@ -11,9 +11,9 @@ from torch import Tensor
 from core.events import Event, Message, Metric, Progress
 from runner.nas import supernet
 from runner.nas.losses import is_out_of_memory
-from runner.nas.spaces import CONVOLUTIONS, OPERATIONS
+from runner.nas.spaces import CONVOLUTIONS, OPERATIONS, Policy
 from runner.nas.strategies.archive import Candidate, Genotype, Space
-from runner.nas.strategies.strategy import Policy, Strategy
+from runner.nas.strategies.strategy import Strategy
 
 _PASSIVE = [place for place, name in enumerate(OPERATIONS) if name not in CONVOLUTIONS]
 _PASSIVE_SHARE = 1 / 3  # of a chain's operations that may be skips and pools: supernets favour what needs no training

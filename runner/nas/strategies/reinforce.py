@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from runner.nas.spaces import Policy
 from runner.nas.strategies.archive import Candidate, Space
-from runner.nas.strategies.strategy import Policy, Strategy
+from runner.nas.strategies.strategy import Strategy
 
 _TRIES = 50  # samples of the policy for each candidate wanted, before it is drawn at random
 

@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from core.events import Event
+from runner.nas.spaces import Policy
 from runner.nas.strategies.archive import Archive, Candidate, Space
-
-Policy = dict[str, dict[str, float]]  # decision -> option -> probability
 
 
 class Strategy:
