@@ -22,7 +22,7 @@ def buttons(job: dict[str, Any]) -> None:
             more(job)
         if not ended:
             st.button(
-                "Cancel", icon=":material/cancel:", key="cancel", on_click=shared.act_on_job,
+                "Cancel", icon=":material/cancel:", key="cancel", on_click=act,
                 args=("Cancel", job["id"]), disabled=bool(job["cancel_requested"]),
                 help="A waiting job is cancelled at once. A running one stops soon and keeps its finished trials.",
             )  # fmt: skip
@@ -46,7 +46,7 @@ def pause_or_resume(job: dict[str, Any]) -> None:
     asked = bool(job["pause_requested"] or job["cancel_requested"]) and not paused
     st.button(
         word, icon=icon, key=word.lower(), type="primary" if paused else "secondary", disabled=asked, help=told,
-        on_click=shared.act_on_job, args=(word, job["id"]),
+        on_click=act, args=(word, job["id"]),
     )  # fmt: skip
 
 
@@ -95,6 +95,11 @@ def go_on(job: dict[str, Any], given: dict[str, int | None]) -> None:
     if made != job["id"]:
         st.switch_page(shared.JOB, query_params={"job": str(made)})
     st.rerun()
+
+
+def act(action: str, job_id: int) -> None:
+    """Do what a button says."""
+    shared.act_on_job(action, job_id)
 
 
 def retry(job_id: int) -> None:
