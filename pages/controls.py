@@ -52,12 +52,14 @@ def pause_or_resume(job: dict[str, Any]) -> None:
 
 def more(job: dict[str, Any]) -> None:
     """Ask how much more a paused or ended search may have; the link's ?more= opens the question."""
-    if st.query_params.pop("more", None) is not None:
-        st.session_state["more"] = True
-    panel = st.popover("More time", icon=":material/more_time:", key="more", on_change="rerun")
+    key = f"more_of_{job['id']}_{job['attempt']}"  # the next attempt's question is closed again
+    if "more" in st.query_params:
+        del st.query_params["more"]
+        st.session_state[key] = True
+    panel = st.popover("More time", icon=":material/more_time:", key=key, on_change="rerun")
     if not panel.open:
         return
-    with panel, st.form(f"more_of_{job['id']}", border=False):
+    with panel, st.form(f"form_{key}", border=False):
         given = asked(job, json.loads(job["spec"]))
         if st.form_submit_button("Go on", type="primary", icon=":material/play_arrow:", key="go_on"):
             go_on(job, given)
@@ -91,7 +93,7 @@ def go_on(job: dict[str, Any], given: dict[str, int | None]) -> None:
     except MetascoutError as error:
         shared.say(error)
         return
-    st.session_state["told"], st.session_state["more"] = ("success", text), False
+    st.session_state["told"] = "success", text
     if made != job["id"]:
         st.switch_page(shared.JOB, query_params={"job": str(made)})
     st.rerun()
