@@ -333,18 +333,19 @@ def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
     return json.loads(rows[0][0]) if rows else []
 
 
-def policy(job_id: int) -> pd.DataFrame:
+def policy(job_id: int, name: str = "policy") -> pd.DataFrame:
     """How a search's proposals sharpen: decision, option, step (candidates so far), probability; in their order.
 
-    A strategy reports it as the metric "policy" of "decision = option"; empty where it has none.
+    A strategy reports it as the metric "policy" of "decision = option", and as "supernet_policy" by the steps of a
+    supernet's training, where it trains one; empty where it has none.
     """
     with db.transaction() as connection:
         return connection.execute(
             "SELECT split_part(m.candidate, ' = ', 1) AS decision,"
             " substr(m.candidate, strpos(m.candidate, ' = ') + 3) AS option, m.step, m.value AS probability"
             " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
-            " WHERE m.job_id = ? AND m.name = 'policy' AND contains(m.candidate, ' = ') ORDER BY m.step, m.rowid",
-            [int(job_id)],
+            " WHERE m.job_id = ? AND m.name = ? AND contains(m.candidate, ' = ') ORDER BY m.step, m.rowid",
+            [int(job_id), name],
         ).df()
 
 

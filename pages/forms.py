@@ -27,7 +27,7 @@ STRATEGIES = {
     "evolution": "Regularized evolution",
     "local": "Local search",
     "reinforce": "REINFORCE controller",
-    "gradient": "Gradient-based (PC-DARTS)",
+    "gradient": "Gradient (PC-DARTS), retrained from scratch",
     "random": "Random",
 }
 DEVICES = {0: "CPU", 1: "GPU"}
@@ -124,8 +124,8 @@ def _search(start: NASSpec, mark: str) -> dict[str, Any]:
         help="Who proposes the next networks. **Gaussian process**: learns the error from what was tried and draws "
         "from its beliefs; the best choice for most. **Evolution**: changes the best of the recent ones. "
         "**Local search**: tries the neighbours of the best one. **REINFORCE**: trains a controller that writes "
-        "networks; it needs many candidates. **Gradient-based**: trains one network that holds all operations, and "
-        "reads off the best. **Random**: to compare with.",
+        "networks; it needs many candidates. **Gradient**: trains one network that holds all operations, and trains "
+        "those that it finds likely from scratch. **Random**: to compare with.",
     )  # fmt: skip
     given = {"budget_s": budget, "max_candidates": candidates, "max_candidate_epochs": epochs}
     return given | {"strategy": strategy}

@@ -196,8 +196,8 @@ def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(hom
     assert "goes on from its checkpoint" in " ".join(results.messages(job_id).text)
     reported = _uninterrupted(spec, dataset, trace.load(saved), tmp_path)
     errors = {(e.candidate, e.step): e.value for e in reported if isinstance(e, Metric) and e.name == "valid_error"}
-    found = results.curve(job_id, "valid_error")
-    assert {(row.candidate, row.step): row.value for row in found.itertuples()} == errors
+    curves = {name: results.curve(job_id, "valid_error", candidate=name) for name in {name for name, _ in errors}}
+    assert {(name, row.step): row.value for name, found in curves.items() for row in found.itertuples()} == errors
     (trial,), (other,) = _trials(job_id), [e for e in reported if isinstance(e, TrialDone)]
     assert trial.candidate == other.candidate
     assert list(trial.scores.test) == [score.test for score in other.scores]

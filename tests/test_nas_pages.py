@@ -311,6 +311,17 @@ def test_the_policy_of_a_strategy_that_has_one_is_drawn_by_decision(filled: Fill
     assert "Policy" not in [tab.label for tab in opened("job", job=str(filled.searched)).tabs]
 
 
+def test_the_policy_of_a_gradient_search_is_drawn_by_the_steps_of_its_supernet(dataset: datasets.Dataset) -> None:
+    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, strategy="gradient"))
+    job = jobs.claim("a runner")
+    assert job is not None
+    told = [Metric("supernet_policy", (n + 1) / 4, 50 * n, f"residual = {o}") for n in (0, 1, 2) for o in ("no", "yes")]
+    results.record(job, [*told, Metric("policy", 0.9, 8, "residual = no")])
+    at = fine(opened("job", job=str(job_id), tab="Policy"))
+    assert figure(at, "policy_residual")["data"][0]["x"] == ["0", "50", "100"]
+    assert figure(at, "policy_residual")["layout"]["xaxis"]["title"]["text"] == "Steps of the supernet"
+
+
 def test_a_long_policy_keeps_its_first_and_its_last_step() -> None:
     frame = pd.DataFrame({"decision": "d", "option": "o", "step": range(500), "probability": 0.5})
     steps = list(policy.grid(frame).columns)

@@ -87,8 +87,9 @@ def _taken_over(state: Trace, mine: dict[str, str]) -> Trace:
     """What another job left as the start of this one, whose clock and counts begin anew."""
     for key, value in mine.items():
         if key not in ("strategy", "device") and (theirs := state.identity.get(key)) != value:
+            named = f" ({theirs}, not {value})" if key == "metric" else ""
             raise OtherSearch(
-                f"continues: the other search had another {key}{f' ({theirs}, not {value})' if key == 'metric' else ''}. "
+                f"continues: the other search had another {key}{named}. "
                 f"Choose the same {key} and the same limits, or start a new search."
             )
     if state.identity["device"] != mine["device"]:
