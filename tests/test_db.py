@@ -142,7 +142,7 @@ def test_migrations_are_applied_once_and_an_old_store_is_backed_up_first(
         assert connection.execute("SELECT count(*) FROM later").fetchall() == [(0,)]
     assert versions == [(number + 1,) for number in range(len(MIGRATIONS) + 1)]
     assert _messages() == ["old"]
-    backup = home / "metascout.v1.duckdb"
+    backup = home / f"metascout.v{len(MIGRATIONS)}.duckdb"
     assert duckdb.connect(str(backup), read_only=True).execute("SELECT text FROM messages").fetchall() == [("old",)]
 
 
