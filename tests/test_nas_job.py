@@ -293,10 +293,10 @@ def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
 
 def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    image = ImageSpace((3, 9, 7), 4, positions=(4, 4))
     options = tuple(range(len(OPERATIONS)))
     pixels = torch.randint(0, 256, (5, 3, 9, 7), generator=generator, dtype=torch.uint8)
     for activation in range(1, 3):
+        image = ImageSpace((3, 9, 7), 4, positions=(4, 4), stride=activation)
         yield f"cnn{activation}", image, (0, *options, activation, 0, 0, 1, 0), Pixels(3), pixels
     table = TableSpace(5, (4, 2), 3)
     x = torch.rand(5, 4, generator=generator, dtype=torch.float64) * 1e9

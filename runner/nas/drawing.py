@@ -37,7 +37,9 @@ def _chain(space: ImageSpace, design: ImageDesign) -> list[Layer]:
     channels, height, breadth = space.shape
     after, width = f"batch norm, {_ACTIVATIONS[design.activation]}", design.width
     found = [_layer("Image", "standardised by channel", f"{height}x{breadth}x{channels}")]
-    found.append(_layer("Stem", f"3x3 convolution, {after}", f"{height}x{breadth}x{width}"))
+    height, breadth = space.sides
+    stride = f", stride {space.stride}" if space.stride > 1 else ""
+    found.append(_layer("Stem", f"3x3 convolution{stride}, {after}", f"{height}x{breadth}x{width}"))
     for index, stage in enumerate(design.stages):
         if index:
             height, breadth, width = (height + 1) // 2, (breadth + 1) // 2, 2 * width

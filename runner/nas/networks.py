@@ -132,7 +132,8 @@ def _module(space: AnySpace, design: ImageDesign | TableDesign | TextDesign) -> 
 
 def _chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
     width = design.width
-    layers = OrderedDict(stem=convolution(nn.Conv2d(space.shape[0], width, 3, padding=1, bias=False), design))
+    stem = nn.Conv2d(space.shape[0], width, 3, stride=space.stride, padding=1, bias=False)
+    layers = OrderedDict(stem=convolution(stem, design))
     for index, stage in enumerate(design.stages):
         if index:
             half = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False)

@@ -122,7 +122,7 @@ class ImageSpace:
 
     `outputs` is the number of classes, or 1 for regression. `positions` holds the number of searched operations
     of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not). `batches` are the rows
-    of a step to choose from; none: that is not searched.
+    of a step to choose from; none: that is not searched. `stride` is the stem's: how much smaller it makes the sides.
     """
 
     shape: tuple[int, int, int]
@@ -131,6 +131,7 @@ class ImageSpace:
     widths: tuple[int, ...] = (8, 16, 32)
     flips: bool = False
     batches: tuple[int, ...] = ()
+    stride: int = 1
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,11 +141,21 @@ class ImageSpace:
 
     @classmethod
     def fitting(
-        cls, shape: tuple[int, int, int], outputs: int, flips: bool = False, batches: tuple[int, ...] = ()
+        cls,
+        shape: tuple[int, int, int],
+        outputs: int,
+        flips: bool = False,
+        batches: tuple[int, ...] = (),
+        least_side: int = 14,
     ) -> ImageSpace:
-        """The default space for a shape: two stages for small images, three from a side of 20 pixels on."""
-        positions = (3, 3) if min(shape[1:]) < 20 else (2, 3, 3)
-        return cls(shape, outputs, positions=positions, flips=flips, batches=batches)
+        """The default space for a shape: two stages for small images, three from a side of 20 pixels on.
+
+        The stem makes sides half or a quarter as long where at least `least_side` pixels are left: a quarter of the
+        operations costs a few points of accuracy, and the time buys more than that in epochs and candidates.
+        """
+        side = min(shape[1:])
+        stride = next((n for n in (4, 2) if side >= n * least_side), 1)
+        return cls(shape, outputs, (3, 3) if side < 20 else (2, 3, 3), flips=flips, batches=batches, stride=stride)
 
     def decode(self, genotype: Genotype) -> ImageDesign:
         """The design of a genotype; skips vanish, since a chain is the same without them."""
@@ -168,6 +179,11 @@ class ImageSpace:
         """Candidates of one bucket can be trained together: the stem's width."""
         return self.widths[genotype[0]]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and breadth after the stem."""
+        return -(-self.shape[1] // self.stride), -(-self.shape[2] // self.stride)
+
     def size(self, genotype: Genotype) -> float:
         """Exact number of trained parameters."""
         design = self.decode(genotype)
@@ -182,7 +198,7 @@ class ImageSpace:
     def flops(self, genotype: Genotype) -> float:
         """Exact floating-point operations (two a multiply-add) of convolutions and the head, for one image."""
         design = self.decode(genotype)
-        _, height, breadth = self.shape
+        height, breadth = self.sides
         width, total = design.width, 9 * self.shape[0] * design.width * height * breadth
         for index, stage in enumerate(design.stages):
             if index:

@@ -102,7 +102,7 @@ class ImageStack:
             source = source.contiguous(memory_format=torch.channels_last)
             # Said once more for images of one channel, whose layout could be either one.
             source = source.as_strided(source.shape, (inputs * height * width, 1, inputs * width, inputs))
-            out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), padding=1)
+            out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), stride=self.space.stride, padding=1)
             done.append(_normalise(chunk, out, views, buffers, draws is not None))
         return done
 

@@ -98,7 +98,7 @@ class Images(Supernet):
         self.enter, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, count in enumerate(space.positions):
             inputs, width = (width, 2 * width) if stage else (space.shape[0], width)
-            enter = nn.Conv2d(inputs, width, 3, stride=2 if stage else 1, padding=1, bias=False)
+            enter = nn.Conv2d(inputs, width, 3, stride=2 if stage else space.stride, padding=1, bias=False)
             self.enter.append(convolution(enter, design))
             self.stages.append(nn.ModuleList(_Mixed(width, design) for _ in range(count)))
         self.head = nn.Linear(width, space.outputs)

@@ -25,6 +25,7 @@ VOCABULARY = 20_000
 LONGEST = 200
 _KNOTS = 32  # of a number's rank
 _FIRST_WORD = 2  # 0 is padding, 1 an unknown word
+_LEAST_SIDE = {"cpu": 14, "cuda": 28}  # pixels that the stem leaves of larger images
 _WORD = re.compile(r"\w+")
 
 
@@ -54,10 +55,14 @@ class Prepared:
         return x, torch.from_numpy(((self.actual[split] - mean) / deviation).astype(np.float32))
 
 
-def prepare(dataset: Dataset) -> Prepared:
-    """The dataset's splits as tensors. Raises InputError where there is nothing to learn from."""
-    make = {"image": _images, "text": _texts, "table": _table}[dataset.modality]
-    return make(dataset)
+def prepare(dataset: Dataset, device: str = "cpu") -> Prepared:
+    """The dataset's splits as tensors (on the processor), and the space of networks that suit it and the device.
+
+    Raises InputError where there is nothing to learn from.
+    """
+    if dataset.modality == "image":
+        return _images(dataset, _LEAST_SIDE[device])
+    return (_texts if dataset.modality == "text" else _table)(dataset)
 
 
 def _scale(dataset: Dataset, actual: Array) -> tuple[float, float] | None:
@@ -70,7 +75,7 @@ def _outputs(dataset: Dataset) -> int:
     return len(dataset.labels) if dataset.task != "regression" else 1
 
 
-def _images(dataset: Dataset) -> Prepared:
+def _images(dataset: Dataset, least_side: int) -> Prepared:
     raw, actual = {}, {}
     for split in SPLITS:
         found, codes = datasets.load_images(dataset, split)
@@ -83,7 +88,9 @@ def _images(dataset: Dataset) -> Prepared:
     front.std.copy_(by_channel.std(1).clamp_min(1.0))
     batches = batch_choices(len(raw["train"]))
     # A mirrored photograph shows the same thing, a mirrored sign does not; photographs have colours.
-    space = ImageSpace.fitting((channels, height, width), _outputs(dataset), flips=channels == 3, batches=batches)
+    space = ImageSpace.fitting(
+        (channels, height, width), _outputs(dataset), flips=channels == 3, batches=batches, least_side=least_side
+    )
     return Prepared(space, front, raw, actual, None, {"shape": [height, width, channels]})
 
 

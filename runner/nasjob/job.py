@@ -56,7 +56,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     yield from _notes(context)
-    job = _Job(spec, context, prepare(context.dataset), metric)
+    job = _Job(spec, context, prepare(context.dataset, device), metric)
     data = Data(job.prepared.space, *(job.prepared.pair(split) for split in ("train", "valid", "test")))
     settings = Settings(
         spec.strategy, spec.seed, spec.budget_s, spec.max_candidates, spec.finalists, spec.epochs, spec.max_parameters,
