@@ -1,4 +1,4 @@
-"""ASlib: an algorithm-selection scenario as a folder or a ZIP of one, read into staged tables.
+"""ASlib: an algorithm-selection scenario as a folder or a ZIP of one, turned into Parquet files.
 
 The format: Bischl et al., "ASlib: A benchmark library for algorithm selection", 2016, Artificial Intelligence 237.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
 from core import archives, tables
 from core.errors import InputError
@@ -21,7 +19,7 @@ DESCRIPTION, RUNS, FEATURES = "description.txt", "algorithm_runs.arff", "feature
 MAX_FILE_BYTES = 256 * 2**20
 
 _FILES = (DESCRIPTION, RUNS, FEATURES)
-_BATCH_ROWS = 50_000
+_PAR = 10  # a runtime of a run that did not end well is ten times the limit
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\"|\S+)\s+\S", re.IGNORECASE)
 _CELL = re.compile(r"\s*('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|[^,'\"]*?)\s*(?:,|$)")
 
@@ -36,14 +34,16 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """A scenario as its files have it: `runs` and `features` are staged tables of texts."""
+class Converted:
+    """A scenario as Parquet files: `runs` has instance_id, algorithm, repetition, value of the measure and fit_s;
+    `features` instance_id and a number a column. The notes are sentences."""
 
     name: str
     measures: tuple[Measure, ...]
-    cutoff_s: float | None  # after which a run was stopped; None where none was set
-    runs: tables.Staged
-    features: tables.Staged | None
+    measure: Measure
+    runs: Path
+    features: Path | None
+    notes: tuple[str, ...]
 
 
 def is_one(path: Path) -> bool:
@@ -57,10 +57,12 @@ def is_one(path: Path) -> bool:
         return False
 
 
-def read(path: Path, work: Path) -> Scenario:
-    """The scenario at the path, its tables staged in the folder `work`.
+def convert(path: Path, work: Path, metric: str | None = None) -> Converted:
+    """The scenario at the path, by a measure of its own (None: its first), as files in the folder `work`.
 
-    Raises InputError, which names the file, the line and the remedy, where it is none or is broken.
+    A run that did not end well counts as ten times the limit where the measure is a runtime (PAR10), or is left out
+    where no limit was set; another measure is taken as it stands. Raises InputError, which names the file, the line
+    and the remedy, where the path is no scenario or a broken one.
     """
     contents = _from_folder(path) if path.is_dir() else _from_archive(path)
     missing = [name for name in (DESCRIPTION, RUNS) if name not in contents]
@@ -70,10 +72,53 @@ def read(path: Path, work: Path) -> Scenario:
             "of it) that has them, or a CSV or Parquet file."
         )
     told = _description(contents[DESCRIPTION])
-    staged = {name: _staged(name, contents[name], work) for name in (RUNS, FEATURES) if name in contents}
-    cutoff = _number(told.get("algorithm_cutoff_time", ["?"]))
+    measures = _measures(told)
+    measure = next((each for each in measures if each.name == (metric or measures[0].name)), None)
+    if measure is None:
+        raise InputError(f"{path.name} has no measure {metric!r}; it has {', '.join(m.name for m in measures)}.")
+    cutoff_s = _number(told.get("algorithm_cutoff_time", ["?"]))
+    frame, notes = _runs(contents[RUNS], measure, next((each for each in measures if each.runtime), None), cutoff_s)
+    frame.to_parquet(work / "runs.parquet", index=False)
+    features = None
+    if FEATURES in contents:
+        features = work / "features.parquet"
+        _means(contents[FEATURES]).to_parquet(features, index=False)
     name = (told.get("scenario_id") or [path.stem])[0]
-    return Scenario(name, _measures(told), cutoff, staged[RUNS], staged.get(FEATURES))
+    return Converted(name, measures, measure, work / "runs.parquet", features, notes)
+
+
+def _runs(
+    content: bytes, measure: Measure, runtime: Measure | None, cutoff_s: float | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    table = _table(RUNS, content, ("instance_id", "repetition", "algorithm", measure.name, "runstatus"))
+    ended = table["runstatus"].fillna("ok").str.casefold() == "ok"
+    frame = table[["instance_id", "algorithm", "repetition"]].copy()
+    frame["value"] = pd.to_numeric(table[measure.name], errors="coerce")
+    frame["fit_s"] = float("nan")
+    if runtime is not None and runtime.name in table:
+        frame["fit_s"] = pd.to_numeric(table[runtime.name], errors="coerce").where(ended)
+    if measure.runtime:
+        frame["value"] = frame["value"].where(ended, float("nan") if cutoff_s is None else _PAR * cutoff_s)
+    return frame, _status_notes(int((~ended).sum()), measure, cutoff_s)
+
+
+def _status_notes(n: int, measure: Measure, cutoff_s: float | None) -> tuple[str, ...]:
+    if not n:
+        return ()
+    runs = tables.counted(n, "run that did not end well", "runs that did not end well")
+    if not measure.runtime:
+        return (f"{runs}: {measure.name} was taken as it stands.",)
+    if cutoff_s is None:
+        return (f"{runs}: left out, as the scenario gives no limit of time.",)
+    return (f"{runs}: counted as {_PAR} times the limit of {cutoff_s:,g} s (PAR{_PAR}).",)
+
+
+def _means(content: bytes) -> pd.DataFrame:
+    """The features, means over the repetitions; a column without any number is left out."""
+    table = _table(FEATURES, content, ("instance_id",))
+    numbers = table.drop(columns=["instance_id", "repetition"], errors="ignore").apply(pd.to_numeric, errors="coerce")
+    numbers = numbers.replace([float("inf"), -float("inf")], float("nan")).dropna(axis="columns", how="all")
+    return numbers.groupby(table["instance_id"]).mean().reset_index()
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
@@ -154,20 +199,17 @@ def _measures(told: dict[str, list[str]]) -> tuple[Measure, ...]:
     )
 
 
-def _staged(name: str, content: bytes, work: Path) -> tables.Staged:
-    """An ARFF file as a Parquet of texts, `?` as NULL."""
+def _table(name: str, content: bytes, needed: tuple[str, ...]) -> pd.DataFrame:
+    """An ARFF file as texts, a `?` as missing."""
     lines = enumerate(_text(name, content).split("\n"), start=1)
     names = _attributes(name, lines)
-    rows = _rows(name, lines, len(names))
-    schema = pa.schema([(f"c{i}", pa.string()) for i in range(len(names))])
-    target, n_rows = work / f"{name}.parquet", 0
-    with pq.ParquetWriter(target, schema) as writer:
-        while batch := list(islice(rows, _BATCH_ROWS)):
-            writer.write_table(pa.table([pa.array(c, pa.string()) for c in zip(*batch, strict=True)], schema=schema))
-            n_rows += len(batch)
-    if n_rows == 0:
+    lacking = [attribute for attribute in needed if attribute not in names]
+    if lacking:
+        raise InputError(f"{name} has no attribute {' and no '.join(lacking)}. Add it, as ASlib asks for.")
+    rows = list(_rows(name, lines, len(names)))
+    if not rows:
         raise InputError(f"{name} has no rows after @DATA. Choose a scenario with results.")
-    return tables.Staged(target, "", names, (None,) * len(names), n_rows, ())
+    return pd.DataFrame(rows, columns=list(names), dtype="str")
 
 
 def _attributes(name: str, lines: Iterator[tuple[int, str]]) -> tuple[str, ...]:
@@ -186,6 +228,9 @@ def _attributes(name: str, lines: Iterator[tuple[int, str]]) -> tuple[str, ...]:
     if not 0 < len(found) <= tables.MAX_COLUMNS:
         limit = f"1 to {tables.MAX_COLUMNS:,} are allowed"
         raise InputError(f"{name} has {len(found):,} attributes; {limit}. Leave some out.")
+    twice = next((attribute for attribute in found if found.count(attribute) > 1), None)
+    if twice is not None:
+        raise InputError(f"{name} has the attribute {twice!r} twice. Rename one.")
     return tuple(found)
 
 
