@@ -14,9 +14,9 @@ from typing import Literal
 
 from core import aslib, knowledge, tables, tidying
 from core.errors import InputError
-from core.knowledge import Scenario
+from core.knowledge import FEATURE, Scenario
 from core.scoring import METRICS
-from core.tidying import FEATURE, Roles, Source, Tidied
+from core.tidying import Roles, Source, Tidied
 
 Kind = Literal["aslib", "tidy", "mlflow"]
 

@@ -20,7 +20,7 @@ from core.scoring import DEFAULT_METRIC
 TaskKind = Literal["classification", "regression"]
 
 SHIPPED = Path(__file__).with_name("knowledge.parquet")
-FEATURE = "feature:"  # before the name of a meta-feature in the shipped file
+FEATURE = "feature:"  # before the name of a column that is a meta-feature whatever it holds
 # RMSE has the unit of its target: between datasets only the share of the variance that is left compares.
 METRIC = dict(DEFAULT_METRIC) | {"regression": "r2"}
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from core import tables
 from core.errors import InputError
+from core.knowledge import FEATURE
 from core.tables import Staged, counted
 
 if TYPE_CHECKING:
     import duckdb
 
-FEATURE = "feature:"  # before the name of a column that is a meta-feature whatever it holds
 MAX_ROWS = 2_000_000  # pairs of a dataset and a candidate, and as many meta-features
 _ENDED_WELL = ("ok", "success", "succeeded", "finished", "done", "complete", "completed", "true", "1")
 
@@ -160,7 +160,8 @@ def _average(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]
         " FROM runs GROUP BY dataset, candidate, fold"
     )
     n_same, n_differing, most = connection.execute(
-        "SELECT coalesce(sum(n - 1) FILTER (low = high), 0)::BIGINT, count(*) FILTER (low <> high), max(high) FROM cells"
+        "SELECT coalesce(sum(n - 1) FILTER (low = high), 0)::BIGINT, count(*) FILTER (low <> high), max(high)"
+        " FROM cells"
     ).fetchall()[0]
     if n_differing and not source.average:
         raise InputError(_contradiction(connection, source, n_differing))
