@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -82,9 +83,7 @@ def _add_knowledge(parser: argparse.ArgumentParser) -> None:
         add.add_argument(f"--{role}", metavar="COLUMN", help="default: by the columns' names")
     add.add_argument("--metric", help="a column, or a value of the column of metrics")
     add.add_argument("--higher-is-better", action=argparse.BooleanOptionalAction, help="default: as its name tells")
-    add.add_argument(
-        "--features", type=Path, metavar="FILE", help="a second file: meta-features, a dataset in each row"
-    )
+    add.add_argument("--features", type=Path, metavar="FILE", help="meta-features: a second file, a row a dataset")
     add.add_argument("--average", action="store_true", help="rows that say different things of one pair are repeats")
     add.add_argument("--encoding", default="utf-8")
     add.add_argument("--check", action="store_true", help="only say what the file is recognised as")
@@ -177,7 +176,10 @@ def _print_inspection(found: imports.Inspection) -> None:
 
 
 def _show_knowledge(options: argparse.Namespace) -> None:
-    _print(knowledge.overview(), options.json)
+    frame = knowledge.overview()
+    if not options.json:
+        frame["imported_at"] = [time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in frame["imported_at"]]
+    _print(frame, options.json)
 
 
 def _remove_knowledge(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ DESCRIPTION, RUNS, FEATURES = "description.txt", "algorithm_runs.arff", "feature
 MAX_FILE_BYTES = 256 * 2**20
 
 _FILES = (DESCRIPTION, RUNS, FEATURES)
+_TRUE = ("true", "yes", "on")  # as YAML has it
 _PAR = 10  # a runtime of a run that did not end well is ten times the limit
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\"|\S+)\s+\S", re.IGNORECASE)
 _CELL = re.compile(r"\s*('(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|[^,'\"]*?)\s*(?:,|$)")
@@ -194,7 +195,7 @@ def _measures(told: dict[str, list[str]]) -> tuple[Measure, ...]:
             f"{len(names)}, {len(maximize)} and {len(types)}. Add what is missing."
         )
     return tuple(
-        Measure(name, up.casefold() == "true", kind == "runtime")
+        Measure(name, up.casefold() in _TRUE, kind == "runtime")
         for name, up, kind in zip(names, maximize, types, strict=True)
     )
 

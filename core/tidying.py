@@ -159,9 +159,9 @@ def _average(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]
         " min(value) AS low, max(value) AS high, CASE WHEN low = high THEN low ELSE avg(value) END AS value"
         " FROM runs GROUP BY dataset, candidate, fold"
     )
-    n_same, n_differing, most = connection.execute(
-        "SELECT coalesce(sum(n - 1) FILTER (low = high), 0)::BIGINT, count(*) FILTER (low <> high), max(high)"
-        " FROM cells"
+    n_same, n_differing, most, n_folds = connection.execute(
+        "SELECT coalesce(sum(n - 1) FILTER (low = high), 0)::BIGINT, count(*) FILTER (low <> high), max(high),"
+        " count(DISTINCT fold) FROM cells"
     ).fetchall()[0]
     if n_differing and not source.average:
         raise InputError(_contradiction(connection, source, n_differing))
@@ -171,8 +171,8 @@ def _average(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]
     if n_differing:
         pairs = counted(n_differing, "pair of a dataset and a candidate has", "pairs of a dataset and a candidate have")
         notes.append(f"{pairs} several runs: their mean counts.")
-    if source.roles.fold is not None:
-        notes.append(f"Errors are means over {source.roles.fold!r}.")
+    if n_folds > 1:
+        notes.append(f"Errors are means over the {n_folds:,} values of {source.roles.fold!r}.")
     if source.higher_is_better and most is not None and most > 1:
         notes.append(
             f"{source.metric} has values up to {most:,.6g}: errors are 1 - value, so below 0. If these are per cent, "
@@ -252,7 +252,10 @@ def _write_features(
     grouped, n_described = _grouped(connection, staged, dataset, asked)
     if source.features is not None and n_described == 0:
         raise InputError(f"The meta-features are of none of the datasets in {source.name}. Write their names alike.")
-    taken = {column.feature: column for column in reversed(grouped) if _is_feature(source, column)}
+    taken: dict[str, _Column] = {}
+    for column in grouped:
+        if _is_feature(source, column):
+            taken.setdefault(column.feature, column)  # one name once
     _check_size(source, n_described * len(taken), "values of meta-features")
     _copy(connection, taken, file)
     used = known | {column.name for column in taken.values()}
