@@ -90,9 +90,6 @@ def pair(name: str, dataset: str, candidate: str) -> float:
     return found
 
 
-# What a file is recognised as
-
-
 def test_a_tidy_file_becomes_a_scenario_with_its_errors_features_and_times(home: Path, tmp_path: Path) -> None:
     found, notes = imports.import_(write(tmp_path, TIDY), name="past", owner="ada")
     assert (found.n_datasets, found.n_candidates, found.n_rows) == (2, 2, 4)
@@ -196,9 +193,6 @@ def test_without_a_limit_an_unfinished_run_is_left_out_and_yes_is_a_yaml_truth(h
     assert pair("Q", "one, quoted", "slow") == 1 - 35
 
 
-# Bad input
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -274,7 +268,7 @@ def test_per_cent_are_pointed_at(home: Path, tmp_path: Path) -> None:
         ({"description": ""}, "must give performance_measures"),
         (
             {"runs": RUNS.replace("two,1,slow", "two,slow")},
-            r"algorithm_runs.arff, line 15: the header has 5 attributes",
+            r"runs.arff, line 15: the header has 5 attributes",
         ),
         ({"runs": RUNS.replace("'one, quoted',2,fast", "'one, quoted,2,fast")}, "a quote stands wrongly"),
         ({"runs": RUNS.replace("@DATA", "")}, "no line @DATA"),
@@ -300,9 +294,9 @@ def test_a_folder_that_is_no_scenario_and_a_file_that_is_not_there_are_named(hom
 
 
 def test_a_zip_bomb_is_refused(home: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("description.txt", "w", force_zip64=True) as entry:
-            for _ in range(300):
+            for _ in range(257):
                 entry.write(bytes(2**20))
         archive.writestr("algorithm_runs.arff", RUNS)
     with pytest.raises(InputError, match="ZIP bomb"):
@@ -359,9 +353,6 @@ def test_real_tables_give_the_known_error_of_the_single_best_candidate(
     known = knowledge.of_scenario("s")
     assert (*known.errors.shape, known.features.shape[1]) == shape
     assert known.errors.mean().min() == pytest.approx(sbs, abs=5e-4)
-
-
-# What is known, taken together
 
 
 @pytest.fixture
@@ -494,9 +485,6 @@ def test_the_stamp_changes_with_what_is_known_and_with_nothing_else(
     pd.read_parquet(ships).head(3).to_parquet(ships)
     stamps.append(knowledge.stamp())
     assert len(set(stamps)) == 5
-
-
-# The command line
 
 
 def test_a_script_can_check_import_list_and_remove(
