@@ -11,18 +11,19 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from core import db
+from core import db, results
 from core.errors import InputError
-from core.scoring import DEFAULT_METRIC
+from core.scoring import DEFAULT_METRIC, Task
 
 TaskKind = Literal["classification", "regression"]
 
 SHIPPED = Path(__file__).with_name("knowledge.parquet")
 FEATURE = "feature:"  # before the name of a column that is a meta-feature whatever it holds
 # RMSE has the unit of its target: between datasets only the share of the variance that is left compares.
-METRIC = dict(DEFAULT_METRIC) | {"regression": "r2"}
+METRIC: dict[Task, str] = DEFAULT_METRIC | {"regression": "r2"}
 
 _LEAST_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
 _OF_REGRESSION = re.compile(r"(^|_)(r2|mae|mse|rmse|rmsle|mape)(_|$)", re.IGNORECASE)
@@ -100,21 +101,10 @@ def own(kind: TaskKind) -> Knowledge:
 
     The error is by the task's default metric; for regression it is 1 - R², the share of the variance that is left.
     """
-    tasks = [task for task in METRIC if (task == "regression") == (kind == "regression")]
+    rows = results.chosen_trials(METRIC)
+    rows = rows[((rows["task"] == "regression") == (kind == "regression")) & np.isfinite(rows["error"])]
+    rows = rows.rename(columns={"source": "mark"}).assign(origin="own")
     with db.transaction() as connection:
-        rows = connection.execute(
-            "SELECT d.name AS dataset, t.algorithm AS candidate, m.test_error AS error, t.fit_s, 'own' AS origin,"
-            " d.source AS mark, d.task, m.metric, d.fingerprint FROM trials t"
-            " JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt JOIN datasets d ON d.id = t.dataset_id"
-            " JOIN scores s ON s.trial_id = t.id AND list_contains($chosen_by, d.task || ':' || s.metric)"
-            " JOIN scores m ON m.trial_id = t.id AND list_contains($judged_by, d.task || ':' || m.metric)"
-            " WHERE isfinite(m.test_error) AND isfinite(s.valid_error)"
-            " QUALIFY row_number() OVER (PARTITION BY d.id, t.algorithm ORDER BY s.valid_error, t.id) = 1",
-            {
-                "chosen_by": [f"{task}:{DEFAULT_METRIC[task]}" for task in tasks],
-                "judged_by": [f"{task}:{METRIC[task]}" for task in tasks],
-            },
-        ).df()
         features = connection.execute(
             "SELECT d.name AS dataset, f.name, f.value FROM meta_features f JOIN datasets d ON d.id = f.dataset_id"
         ).df()
