@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -204,8 +204,9 @@ def _without(knowledge: Knowledge, others: Knowledge) -> Knowledge:
     about = knowledge.about
     known = about["fingerprint"].notna() & about["fingerprint"].isin(others.about["fingerprint"])
     kept = about.index[~(known | about.index.isin(others.about.index))]
-    tables: Sequence[Any] = (knowledge.features, knowledge.errors, knowledge.fit_s, about)
-    return Knowledge(*(table.loc[kept] for table in tables))
+    return Knowledge(
+        knowledge.features.loc[kept], knowledge.errors.loc[kept], knowledge.fit_s.loc[kept], about.loc[kept]
+    )
 
 
 def _fits(scenario: Scenario, names: Sequence[str]) -> bool:

@@ -113,7 +113,7 @@ def tidy(source: Source, work: Path) -> Tidied:
     with tables.connect(len(source.runs.names)) as connection:
         notes = _load(connection, source)
         notes += _average(connection, source)
-        counts = _write_errors(connection, source, errors)
+        counts = _write_errors(connection, source, errors, notes)
         names, more = _write_features(connection, source, features)
     return Tidied(errors, features, *counts, names, (*notes, *more))
 
@@ -193,7 +193,9 @@ def _contradiction(connection: duckdb.DuckDBPyConnection, source: Source, n_diff
     )
 
 
-def _write_errors(connection: duckdb.DuckDBPyConnection, source: Source, file: Path) -> tuple[int, int, int]:
+def _write_errors(
+    connection: duckdb.DuckDBPyConnection, source: Source, file: Path, notes: Sequence[str]
+) -> tuple[int, int, int]:
     sign = "1 - " if source.higher_is_better else ""
     connection.execute(
         f"CREATE TEMP TABLE pairs AS SELECT dataset, candidate, {sign}avg(value) AS error, avg(fit_s) AS fit_s"
@@ -205,7 +207,8 @@ def _write_errors(connection: duckdb.DuckDBPyConnection, source: Source, file: P
     if n_datasets < 2 or n_candidates < 2:
         told = f"{counted(n_datasets, 'dataset', 'datasets')} and {counted(n_candidates, 'candidate', 'candidates')}"
         raise InputError(
-            f"{source.name} has usable runs of {told}; nothing can be learned from fewer than 2 of each. Add runs."
+            f"{source.name} has usable runs of {told}; nothing can be learned from fewer than 2 of each. "
+            + " ".join([*notes, "Add runs."])
         )
     _check_size(source, n_rows, "pairs of a dataset and a candidate")
     connection.execute("COPY (FROM pairs ORDER BY dataset, candidate) TO ? (FORMAT parquet)", [str(file)])

@@ -200,6 +200,7 @@ def test_without_a_limit_an_unfinished_run_is_left_out_and_yes_is_a_yaml_truth(h
         ("dataset,candidate,error\na,x,1\na,y,1\n", "usable runs of 1 dataset and 2 candidates"),
         ("dataset,candidate,error\na,x,1\nb,x,1\n", "fewer than 2"),
         ("dataset,candidate,error\na,x,inf\nb,y,nan\n", "usable runs of 0 datasets"),
+        ("dataset,candidate,error,status\na,x,1,new\nb,y,2,old\n", r"2 rows that did not end well \(by 'status'\)"),
         ("name,candidate,error\na,x,1\n", "Which column of runs.csv names the dataset"),
         ("dataset,candidate,speed\na,x,1\n", "holds the error or a metric"),
         ("dataset,candidate,accuracy,auc\na,x,1,1\n", "several metrics: accuracy, auc"),
