@@ -339,27 +339,25 @@ def test_a_full_memory_also_halves_a_population_on_fixed_memory(monkeypatch):
 @pytest.mark.parametrize("space", [IMAGES, TABLES], ids=["images", "tables"])
 def test_mixed_precision_learns_as_full_precision_does_with_weights_in_full(space, kind):
     x, y = data(space, 32, torch.float32)
-    genotypes = sample(space, 10)
-    mixed, full = (kind(space, genotypes, seed=1, mixed=way) for way in (True, False))
-    first = full.evaluate(x, y)[0]
-    start = mixed.step(x, y), full.step(x, y)
-    assert not torch.equal(*start)
-    assert planner.close(*start)
-    for part in (mixed, full):
-        train(part, [(x, y, 1.0)] * 30)
-    one, two = mixed.evaluate(x, y)[0], full.evaluate(x, y)[0]
-    assert one.dtype == start[0].dtype == torch.float32
+    mixed, full = (kind(space, sample(space, 6), seed=1, mixed=way) for way in (True, False))
+    first, second = mixed.step(x, y), full.step(x, y)
+    assert not torch.equal(first, second)
+    assert (first - second).abs().max() < 0.02
+    (_, one), (_, two) = (train(part, [(x, y, 1.0)] * 10) for part in (mixed, full))
+    assert (one - two).abs().max() < 0.02
+    assert one.dtype == torch.float32
     assert all(tensor.dtype in (torch.float32, torch.long) for tensor in mixed.extract(0).state_dict().values())
-    assert one.mean() < 0.9 * first.mean()
-    assert ((one - two).abs() < 0.1).all()
+    assert mixed.step(x, y).mean() < 0.95 * first.mean()
 
 
 def test_text_learns_in_mixed_precision():
     space = TextSpace(20, 6, 2, embeddings=(8,), widths=(16,))
     x, _ = data(space, 128)
-    readers = Individuals(space, [(0, block, 0, 0, 5, 0, 0) for block in range(5)], seed=1, mixed=True)
-    train(readers, batches(x, (x == 7).any(1).long(), 40, 64))
-    assert (readers.evaluate(x, (x == 7).any(1).long())[0] < 0.45).all()
+    y = (x == 7).any(1).long()
+    # Not the long short-term memory (3): some processors have none in bfloat16.
+    readers = Individuals(space, [(0, block, 0, 0, 5, 0, 0) for block in (0, 1, 2, 4)], seed=1, mixed=True)
+    train(readers, batches(x, y, 40, 64))
+    assert (readers.evaluate(x, y)[0] < 0.45).all()
 
 
 @pytest.mark.parametrize("kind", [Population, Individuals])

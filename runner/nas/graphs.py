@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-# Tensors to one tensor; all else it changes lies in the same memory at each call, and it never waits for the device.
+# Tensors to one tensor; all else that it changes lies in the same memory at each call, and it never waits.
 Step = Callable[..., Tensor]
-    ..., Tensor
-]  # tensors to one tensor, its other effects in place on fixed memory, no wait for the device
 WARM_UP = 3  # libraries choose algorithms and take their work space in the first calls, which no graph can hold
 
 

@@ -96,13 +96,8 @@ def plan(
         alone = other if last else alone
     mixed = graph = False
     if watch.device.type == "cuda" and watch.left():
-        other = _alone(space, few, x, y, last, watch, settings | {"mixed": True})
-        timings.append(("alone, mixed", len(other), _mean(other)))
-        both = other.keys() & alone.keys()
-        quicker = sum(other[g] for g in both) * MARGIN < sum(alone[g] for g in both)
-        mixed = quicker and _agree(space, few, x, y, last, settings)
-        alone = other if mixed else alone
-    settings_alone = settings | {"mixed": mixed}
+        alone, mixed = _mixed(space, alone, x, y, last, watch, settings, timings)
+    precise = settings | {"mixed": mixed}
     shared = plain.keys() & alone.keys()
     gain = sum(plain[g] for g in shared) / sum(alone[g] for g in shared) if shared else 1.0
     size, ratio = 1, 1.0
@@ -110,7 +105,7 @@ def plan(
         if not watch.left() or not stackable(space):
             break
         group = list(genotypes[:count])
-        alone |= _alone(space, [g for g in group if g not in alone], x, y, last, watch, settings_alone)
+        alone |= _alone(space, [g for g in group if g not in alone], x, y, last, watch, precise)
         found = _together(space, group, x, y, watch, settings)
         if not found or not all(g in alone for g in group):
             break
@@ -207,7 +202,8 @@ def _together(
                 continue
             found[way] = watch.time(partial(population.step, x, y), 3)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            # Not every library has every layer in bfloat16.
+            if not way.mixed and not is_out_of_memory(error):
                 raise
             continue
         reference = losses if reference is None else reference
@@ -224,12 +220,28 @@ def close(losses: Tensor, reference: Tensor) -> bool:
     return torch.allclose(losses, reference, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True)
 
 
-def _agree(
-    space: AnySpace, genotypes: list[Genotype], x: Tensor, y: Tensor, channels_last: bool, settings: dict[str, Any]
-) -> bool:
-    """Whether candidates trained alone have the same losses in both precisions."""
-    ways = [Individuals(space, genotypes, channels_last=channels_last, mixed=m, **settings) for m in (True, False)]
-    return close(*(_probe(way, x, y) for way in ways))
+def _mixed(
+    space: AnySpace,
+    alone: dict[Genotype, float],
+    x: Tensor,
+    y: Tensor,
+    channels_last: bool,
+    watch: _Watch,
+    settings: dict[str, Any],
+    timings: list[tuple[str, int, float]],
+) -> tuple[dict[Genotype, float], bool]:
+    """Seconds a step of candidates alone in the better precision, and whether that is the mixed one."""
+    few, ways = list(alone), [settings | {"mixed": mixed} for mixed in (True, False)]
+    try:
+        parts = [Individuals(space, few, channels_last=channels_last, **way) for way in ways]
+        agreed = close(*(_probe(part, x, y) for part in parts))
+        other = _alone(space, few, x, y, channels_last, watch, ways[0])
+    except RuntimeError:
+        # Not every library has every layer in bfloat16.
+        return alone, False
+    timings.append(("alone, mixed", len(other), _mean(other)))
+    better = agreed and sum(other.values()) * MARGIN < sum(alone[genotype] for genotype in other)
+    return (other, True) if better else (alone, False)
 
 
 def _best(found: dict[_Way, float]) -> _Way:
