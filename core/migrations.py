@@ -43,4 +43,7 @@ MIGRATIONS: tuple[str, ...] = (
         worker_id VARCHAR PRIMARY KEY, pid INTEGER, host VARCHAR, started_at DOUBLE, heartbeat_at DOUBLE,
         machine VARCHAR);
     """,
+    """
+    CREATE TABLE meta_features (dataset_id INTEGER, name VARCHAR, value DOUBLE);
+    """,
 )

@@ -19,6 +19,8 @@ LABELS = {
     "algorithms": "Algorithms",
     "balance_classes": "Balance classes",
     "budget_s": "Time budget",
+    "candidate_s": "Longest candidate, seconds",
+    "candidates": "Candidates",
     "cpus": "CPU threads",
     "dataset_id": "Dataset",
     "epochs": "Epochs of the finalists",
@@ -35,9 +37,10 @@ LABELS = {
 }
 WAITING = {
     "automl": "The first trials appear here within a minute of the start.",
+    "portfolio": "The first trials appear here within seconds of the start.",
     "nas": "The finalists appear here once they are trained in full; Candidates shows the search.",
 }
-UNITS = {"automl": "model", "nas": "candidate"}
+UNITS = {"automl": "model", "nas": "candidate", "portfolio": "candidate"}
 UNSET = {"epochs": "As the budget allows", "folds": "As the budget allows", "max_parameters": "No limit"}
 LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
 

@@ -40,7 +40,7 @@ STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#009E73", "#D55E00", "#E69F00"]  # of a 
 COLORS = ["#3B7DD8", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98"]  # Okabe and Ito
 ACCENT, SECOND, FAINT = COLORS[0], COLORS[1], COLORS[-1]
 NONE = "\N{EN DASH}"
-ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search"}
+ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search", "portfolio": "Portfolio"}
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}
 
 
