@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=1, help="of the split")
     add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
     add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
+    add.add_argument("--split-column", metavar="COLUMN", help="its values (train, valid, test) are the split")
     add.set_defaults(run=_add_dataset)
 
     submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
@@ -60,6 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     cancel = commands.add_parser("cancel", help="stop a job")
     cancel.add_argument("id", type=int)
     cancel.set_defaults(run=_cancel)
+
+    pause = commands.add_parser("pause", help="pause a search; its checkpoint is kept")
+    pause.add_argument("id", type=int)
+    pause.set_defaults(run=_pause)
+
+    for name, run, told in (
+        ("resume", _resume, "go on with a paused search, with a larger budget if given"),
+        ("extend", _extend, "queue a job that goes on from where an ended search stopped, print its id"),
+    ):
+        more = commands.add_parser(name, help=told)
+        more.add_argument("id", type=int)
+        more.add_argument("--more-seconds", type=int, metavar="N")
+        more.add_argument("--more-candidates", type=int, metavar="N")
+        more.add_argument("--more-candidate-epochs", type=int, metavar="N")
+        more.set_defaults(run=run)
 
     board = commands.add_parser("leaderboard", help="all trials of a dataset, best first by the valid rows")
     board.add_argument("dataset", help="its name or id")
@@ -79,6 +95,7 @@ def _add_dataset(options: argparse.Namespace) -> None:
         seed=options.seed,
         types=_types(options.type),
         drop_rare_classes=options.drop_rare_classes,
+        split_column=options.split_column,
         owner=getpass.getuser(),
     )
     for finding in dataset.findings:
@@ -116,6 +133,28 @@ def _show_jobs(options: argparse.Namespace) -> None:
 def _cancel(options: argparse.Namespace) -> None:
     status = jobs.request_cancel(options.id)
     print("cancelled" if status == "cancelled" else "the job was asked to stop")
+
+
+def _pause(options: argparse.Namespace) -> None:
+    status = jobs.request_pause(options.id)
+    print("paused" if status == "paused" else "the job was asked to pause")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    jobs.resume(options.id, **_more(options))
+    print("queued")
+
+
+def _extend(options: argparse.Namespace) -> None:
+    print(jobs.extend(options.id, **_more(options), user=getpass.getuser()))
+
+
+def _more(options: argparse.Namespace) -> dict[str, int | None]:
+    return {
+        "more_s": options.more_seconds,
+        "more_candidates": options.more_candidates,
+        "more_candidate_epochs": options.more_candidate_epochs,
+    }
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:

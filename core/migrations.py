@@ -43,6 +43,15 @@ MIGRATIONS: tuple[str, ...] = (
         worker_id VARCHAR PRIMARY KEY, pid INTEGER, host VARCHAR, started_at DOUBLE, heartbeat_at DOUBLE,
         machine VARCHAR);
     """,
+    # shown_attempt: the last attempt that has reported results, which stay until the next one reports its own.
+    """
+    ALTER TABLE jobs ADD COLUMN pause_requested BOOLEAN DEFAULT false;
+    ALTER TABLE jobs ADD COLUMN continues INTEGER;
+    ALTER TABLE jobs ADD COLUMN shown_attempt INTEGER;
+    UPDATE jobs SET shown_attempt = attempt;
+    CREATE TABLE architectures (
+        job_id INTEGER, attempt INTEGER, candidate VARCHAR, layers VARCHAR, happened_at DOUBLE);
+    """,
     """
     CREATE TABLE meta_features (dataset_id INTEGER, name VARCHAR, value DOUBLE);
     """,

@@ -52,14 +52,15 @@ def engine_for(dataset: Dataset) -> str | None:
     chosen = st.segmented_control(
         "Engine", labels, required=True, key="engine", bind="query-params",
         help="**H2O AutoML** trains many kinds of model on a table. **Neural architecture search** finds a network "
-        "for images, texts or a table. **Portfolio** fits a scikit-learn model of each kind on anything, within minutes.",
+        "for images, texts or a table. **Portfolio** fits scikit-learn models of many kinds on any dataset.",
     )  # fmt: skip
     kind = next(kind for kind, label in shared.ENGINES.items() if label == chosen)
     if kind == "automl" and dataset.modality != "table":
         held = HOLDS[dataset.modality]
         st.warning(
             shared.plain(
-                f"H2O AutoML learns from tables, and {dataset.name} holds {held}: choose neural architecture search."
+                f"H2O AutoML learns from tables, and {dataset.name} holds {held}: choose neural architecture search "
+                "or the portfolio."
             ),
             icon=":material/block:",
         )

@@ -1,4 +1,4 @@
-"""What a portfolio hands out: each model as a skops file, and one script that predicts a user's file with any of them."""
+"""What a portfolio hands out: each model as a skops file, and one script that predicts a file with any of them."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def _script(dataset: Dataset) -> str:
         ]
     # The same readers as an H2O model's script: a value means the same to both.
     functions = [getattr(score_template, name) for name in _READERS]
-    parts = ["import datetime", f"SPACES = {score_template.SPACES!a}", f"_PIXELS = {rows._PIXELS}", "Array = Any"]
-    parts += [f'TIME = re.compile(r"""{score_template.TIME.pattern}""")']
+    parts = ["import datetime\nimport re", f"SPACES = {score_template.SPACES!a}"]
+    parts += [f"_PIXELS = {rows._PIXELS}", "Array = Any", f'TIME = re.compile(r"""{score_template.TIME.pattern}""")']
     sources = [inspect.getsource(function) for function in (*functions, rows.flat)]
     text = _TEMPLATE.read_text("utf-8")
     line = next(line for line in text.splitlines() if line.startswith("SCHEMA: "))

@@ -9,7 +9,6 @@ it is an image file or a folder of them (Pillow is needed then). The output has 
 import argparse
 import csv
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
