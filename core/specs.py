@@ -91,6 +91,7 @@ class PortfolioSpec(_Spec):
     candidate_s: int = Field(default=120, ge=1, le=86_400, description="seconds after which a candidate is given up")
     candidates: tuple[Literal[PORTFOLIO_CANDIDATES], ...] = PORTFOLIO_CANDIDATES  # type: ignore[valid-type]
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
+    keep_models: bool = Field(default=True, description="write the fitted models down; the scores need none")
 
     @model_validator(mode="after")
     def _check(self) -> PortfolioSpec:

@@ -80,9 +80,9 @@ def run(spec: PortfolioSpec, context: Context) -> Iterator[Event]:
     yield from _sampled(names, dataset, rows["train"])
     artifacts = context.directory / "artifacts"
     artifacts.mkdir(exist_ok=True)
-    if keeps := handout.possible():
+    if keeps := spec.keep_models and handout.possible():
         yield from handout.handout(dataset, artifacts)
-    else:
+    elif spec.keep_models:
         yield Message("The models are scored and not kept: the package skops is not installed.", "warning")
     job = _Job(spec, context, metric, rows, start, deque(names), len(names), keeps)
     try:

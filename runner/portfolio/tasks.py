@@ -152,13 +152,17 @@ def _classifications() -> Iterator[Made]:
         make = partial(
             makers.make_classification, rows, columns, n_informative=informative, n_redundant=redundant,
             n_classes=classes, n_clusters_per_class=1 if classes > 4 else 2, flip_y=flip, class_sep=apart,
-            weights=None if first is None else [first], random_state=_SEED,
+            weights=_weights(first, classes), random_state=_SEED,
         )  # fmt: skip
         mark = " with gaps" if spoilt else ""
         yield (
             f"classification {rows} x {columns}, {classes} classes{mark}".replace(",", ""),
             partial(_table, make, spoilt),
         )
+
+
+def _weights(first: float | None, classes: int) -> list[float] | None:
+    return None if first is None else [first, *[(1 - first) / (classes - 1)] * (classes - 1)]
 
 
 def _regressions() -> Iterator[Made]:
