@@ -23,7 +23,18 @@ from runner.portfolio.rows import flat
 SCHEMA: dict[str, Any] = {}  # filled in for each job
 HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-PACKAGES = ("sklearn.", "numpy.", "scipy.", "builtins.")  # whose types a model may hold
+# What a model may hold beside the types that skops trusts by itself.
+TRUSTED = {
+    "numpy.clip",
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+}
 
 
 def main() -> None:
@@ -41,9 +52,9 @@ def main() -> None:
 
 
 def load(path: str) -> Any:
-    """The fitted pipeline; ends where the file holds anything but types of scikit-learn and numpy."""
+    """The fitted pipeline; ends where the file holds a type that no model of ours has."""
     found = skops.io.get_untrusted_types(file=path)
-    odd = [name for name in found if not name.startswith(PACKAGES)]
+    odd = [name for name in found if name not in TRUSTED]
     if odd:
         sys.exit(f"{path} holds types that do not belong into a model: {', '.join(odd)}.")
     return skops.io.load(path, trusted=found)

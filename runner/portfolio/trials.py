@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
@@ -16,7 +17,7 @@ from core.events import TrialDone
 from core.scoring import Array, score
 from runner.automl.trials import drawn
 
-_INNER = ("estimator__", "regressor__")  # of what a pipeline's last step wraps
+_INNER = "estimator__"  # of what a pipeline's last step wraps
 
 
 def fitted(
@@ -59,7 +60,6 @@ def predict(model: Pipeline, dataset: Dataset, rows: Any) -> Array:
 
 def settings(estimator: Any) -> dict[str, Any]:
     """The plain settings of an estimator, those of what it wraps under their own names."""
-    plain = {k: v for k, v in estimator.get_params().items() if v is None or isinstance(v, str | int | float)}
-    for prefix in _INNER:
-        plain = {key.removeprefix(prefix): value for key, value in plain.items()}
-    return plain
+    inner = estimator.regressor if isinstance(estimator, TransformedTargetRegressor) else estimator
+    given = {key.removeprefix(_INNER): value for key, value in inner.get_params().items()}
+    return {k: v for k, v in given.items() if v is None or isinstance(v, str | int | float) and v != "deprecated"}
