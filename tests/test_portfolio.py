@@ -123,6 +123,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, name: str, kind: type[DummyClassif
 # Every candidate, every kind of dataset
 
 
+@pytest.mark.slow
 def test_every_candidate_for_classes_is_fitted_on_numbers_categories_times_and_texts_with_gaps(
     classes: Dataset, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_every_candidate_for_classes_is_fitted_on_numbers_categories_times_and_t
     assert {event.name for event in events if isinstance(event, Metric)} == {*LANDMARKERS, "best_valid"}
 
 
+@pytest.mark.slow
 def test_every_candidate_for_a_number_is_fitted_on_the_same_columns(numbers: Dataset, tmp_path: Path) -> None:
     events = ran(numbers, tmp_path / "run")
     trials = trials_of(events)

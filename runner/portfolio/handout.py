@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 import pickle
 from collections.abc import Iterator
@@ -36,8 +36,12 @@ types of scikit-learn and numpy, which predict.py names, are loaded. {reading}
 
 
 def possible() -> bool:
-    """Whether models can be written down here."""
-    return importlib.util.find_spec("skops") is not None
+    """Whether models can be written down here. Loads what writes them, so that forks of this process need not."""
+    try:
+        importlib.import_module("skops.io")  # takes seconds: it looks for every estimator of scikit-learn
+    except ImportError:
+        return False
+    return True
 
 
 def keep(model: Any, path: Path) -> Path | None:

@@ -62,4 +62,4 @@ def settings(estimator: Any) -> dict[str, Any]:
     """The plain settings of an estimator, those of what it wraps under their own names."""
     inner = estimator.regressor if isinstance(estimator, TransformedTargetRegressor) else estimator
     given = {key.removeprefix(_INNER): value for key, value in inner.get_params().items()}
-    return {k: v for k, v in given.items() if v is None or isinstance(v, str | int | float) and v != "deprecated"}
+    return {k: v for k, v in given.items() if v is None or (isinstance(v, str | int | float) and v != "deprecated")}
