@@ -283,7 +283,7 @@ _CANDIDATES: dict[str, tuple[Form, Callable[[Shape], Any]]] = {
     "BayesianRidge": ("dense", lambda shape: BayesianRidge()),
     "Huber": ("dense", lambda shape: _scaled(HuberRegressor(max_iter=300))),
     "LDA": ("dense", lambda shape: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
-    "QDA": ("dense", lambda shape: QuadraticDiscriminantAnalysis(reg_param=0.1)),
+    "QDA": ("dense", lambda shape: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=0.1)),
     "NearestNeighbours": ("dense", _neighbours),
     "DecisionTree": ("trees", _tree),
     "RandomForest": ("trees", _forest),

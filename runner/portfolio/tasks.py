@@ -123,7 +123,7 @@ def _real(folder: Path) -> Iterator[KnownTask]:
         for n in numbers:
             make = partial(_texts, folder / "text" / f"{name}.csv", n)
             yield KnownTask(f"{name} {n} texts", "real text", name, "label", None, make)
-    for title, chosen, n in (("cifar10", tuple(range(10)), 1_000), ("cifar10 animals", (3, 5, 7), 600)):
+    for title, chosen, n in (("cifar10", tuple(range(10)), 500), ("cifar10 animals", (3, 5, 7), 300)):
         make_images = partial(_cifar, folder / "cifar10jpg_train15k.npz", chosen, n)
         yield KnownTask(title, "real images", "cifar10", "label", None, make_images)
     make_letters = partial(_letters, folder / "omniglot28_background.npz", 6, 1_000)
