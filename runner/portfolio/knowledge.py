@@ -31,7 +31,7 @@ from runner.portfolio.tasks import KnownTask, known_tasks
 # RMSE has the unit of its target: between datasets only the share of the variance that is left compares.
 METRIC: dict[Task, str] = DEFAULT_METRIC | {"regression": "r2"}
 
-_CANDIDATE_S, _BUDGET_S = 60, 600
+_CANDIDATE_S, _BUDGET_S = 300, 3_600  # seldom reached: the run may have to stand back behind other work
 _H2O_BYTES = 2**30
 _WRITTEN_EVERY = 10  # tasks
 
