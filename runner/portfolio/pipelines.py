@@ -57,6 +57,7 @@ _NUMBERS_ONLY = {"BayesianRidge", "Huber"}
 _ROW_LIMITS = {"SVM": 5_000, "GradientBoosting": 10_000, "NearestNeighbours": 20_000, "MLP": 50_000, "AdaBoost": 50_000}
 _ROWS, _CELLS, _FEWEST = 200_000, 10_000_000, 5_000
 _LEAST = {"LinearSVM": 3, "SVM": 3, "QDA": 2}  # rows of a class that the model cannot do without
+_SPREAD = {"QDA"}  # needs rows that differ: copies are of no use
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,10 @@ def row_limit(name: str, n_columns: int, n_classes: int) -> int:
 
 
 def chosen_rows(name: str, train: Rows, limit: int, *, regression: bool, seed: int) -> Rows:
-    """At most `limit` rows, drawn by the seed; rows of a class that has too few of them for the model are repeated."""
+    """At most `limit` rows, drawn by the seed.
+
+    Rows of a class that has too few of them for the model are repeated, or left out where copies are of no use.
+    """
     if len(train.actual) > limit:
         train = train.some(np.sort(np.random.default_rng(seed).choice(len(train.actual), limit, replace=False)))
     least = _LEAST.get(name, 1)
@@ -120,6 +124,8 @@ def chosen_rows(name: str, train: Rows, limit: int, *, regression: bool, seed: i
         return train
     counts = np.bincount(train.actual)
     short = np.flatnonzero((counts > 0) & (counts < least))
+    if name in _SPREAD:
+        return train.some(np.flatnonzero(~np.isin(train.actual, short))) if len(short) else train
     more = [np.resize(np.flatnonzero(train.actual == k), least - counts[k]) for k in short]
     return train.some(np.concatenate([np.arange(len(train.actual)), *more])) if more else train
 
