@@ -347,18 +347,20 @@ def test_a_job_of_the_queue_fills_the_leaderboard_the_performance_table_and_the_
     assert len(results.curve(job_id, "best_valid")) == 3
 
 
-def predicted(box: Path, given: Path) -> pd.DataFrame:
-    """What the script that is handed out predicts, in a process that knows nothing of this project."""
-    (box / "model.skops").unlink(missing_ok=True)
-    [model] = box.glob("*.skops")
-    model.rename(box / "model.skops")
-    out = box / "predictions.csv"
+def predicted(boxes: list[Path], given: Path) -> list[pd.DataFrame]:
+    """What the scripts that are handed out predict, in a process that knows nothing of this project."""
+    for box in boxes:
+        next(box.glob("*.skops")).rename(box / "model.skops")
+    code = (
+        "import runpy, sys\nprogram, given, *boxes = sys.argv\nfor box in boxes:\n"
+        "    sys.argv = [program, given, box + '/out.csv']\n    runpy.run_path(box + '/predict.py', run_name='__main__')"
+    )
     path = os.pathsep.join(entry for entry in sys.path if Path(entry, "skops").is_dir())
+    command = [sys.executable, "-c", code, str(given), *map(str, boxes)]
     environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, "predict.py", str(given), str(out)]
-    done = subprocess.run(command, cwd=box, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=given.parent, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    return pd.read_csv(out, dtype={0: str})
+    return [pd.read_csv(box / "out.csv", dtype={0: str}) for box in boxes]
 
 
 @pytest.mark.slow
@@ -372,10 +374,10 @@ def test_a_model_that_is_taken_away_scores_as_its_trial_did(home: Path, tmp_path
     given = tmp_path / "given.csv"
     frame.drop(columns=target).iloc[rows.index].to_csv(given, index=False)
     actual = read(dataset, "test").actual
-    trials = trials_of(events)
+    trials = list(trials_of(events).values())
     assert len(trials) > 15
-    for trial in trials.values():
-        out = predicted(unpack(events, trial.candidate, tmp_path / trial.candidate), given)
+    boxes = [unpack(events, trial.candidate, tmp_path / trial.candidate) for trial in trials]
+    for trial, out in zip(trials, predicted(boxes, given), strict=True):
         columns = [f"probability of {label}" for label in dataset.labels] or [target]
         said = out[columns].to_numpy(float) if dataset.labels else out[target].to_numpy(float)
         again = score(dataset.task, dataset.labels, (actual, said), (actual, said))
@@ -392,8 +394,8 @@ def test_a_model_of_images_reads_a_folder_of_pictures(home: Path, tmp_path: Path
     (tmp_path / "pictures").mkdir()
     for number in range(40):
         Image.fromarray(pixels[number, :, :, 0]).save(tmp_path / "pictures" / f"{number:03}.png")
-    for name in ("LDA", "HistGradientBoosting"):
-        out = predicted(unpack(events, name, tmp_path / name), tmp_path / "pictures")
+    boxes = [unpack(events, name, tmp_path / name) for name in ("LDA", "HistGradientBoosting")]
+    for out in predicted(boxes, tmp_path / "pictures"):
         assert list(out["image"]) == [f"{number:03}.png" for number in range(40)]
         labels = [dataset.labels[code] for code in codes[:40]]
         assert np.mean([str(a) == b for a, b in zip(out["label"], labels, strict=True)]) > 0.85

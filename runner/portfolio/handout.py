@@ -81,7 +81,7 @@ def _script(dataset: Dataset) -> str:
         ]
     # The same readers as an H2O model's script: a value means the same to both.
     functions = [getattr(score_template, name) for name in _READERS]
-    parts = ["import datetime\nimport re", f"SPACES = {score_template.SPACES!a}"]
+    parts = ["import datetime\nimport math\nimport re", f"SPACES = {score_template.SPACES!a}"]
     parts += [f"_PIXELS = {rows._PIXELS}", "Array = Any", f'TIME = re.compile(r"""{score_template.TIME.pattern}""")']
     sources = [inspect.getsource(function) for function in (*functions, rows.flat)]
     text = _TEMPLATE.read_text("utf-8")
