@@ -55,6 +55,7 @@ FIELDS = {  # of a spec, as people know them
     "finalists": "Finalists",
     "folds": "Cross-validation folds",
     "gpus": "GPUs",
+    "keep_models": "Keep the models",
     "max_candidate_epochs": "Most candidate-epochs",
     "max_candidates": "Most candidates",
     "max_latency_s": "Longest prediction of a row, seconds",

@@ -13,12 +13,16 @@ import pytest
 
 from core import datasets, jobs, metafeatures, results
 from core.datasets import Dataset
-from core.events import Score, TrialDone
+from core.events import Artifact, Message, Score, TrialDone
 from core.metafeatures import NAMES
 from core.specs import AutoMLSpec, PortfolioSpec
-from runner.portfolio import knowledge, tasks
+from runner.launch import Context
+from runner.portfolio import engine, knowledge, tasks
 from runner.portfolio.knowledge import main, measure, rows
+from runner.portfolio.pipelines import build, shape_of
+from runner.portfolio.rows import read
 from runner.portfolio.tasks import KnownTask, known_tasks
+from runner.portfolio.trials import fitted
 from tests.engines import trial
 
 FEATURES = [f"feature:{name}" for name in NAMES]
@@ -102,6 +106,24 @@ def test_images_are_registered_as_images(home: Path) -> None:
     dataset = knowledge._registered(task)
     assert (dataset.modality, len(dataset.labels), sum(dataset.n_rows.values())) == ("image", 10, 1_797)
     assert dataset.source == "scikit-learn"
+
+
+def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, tmp_path: Path) -> None:
+    spec = PortfolioSpec(dataset_id=dataset.id, candidates=("Baseline",), keep_models=False)
+    (tmp_path / "run").mkdir()
+    events = list(engine.run(spec, Context(1, 1, dataset, tmp_path / "run", 1, 0, lambda: False)))
+    assert [event.algorithm for event in events if isinstance(event, TrialDone)] == ["Baseline"]
+    assert not [event for event in events if isinstance(event, Artifact)]
+    assert not [event for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert not list((tmp_path / "run" / "artifacts").iterdir())
+
+
+def test_seconds_are_those_of_the_clock_that_is_given(dataset: Dataset) -> None:
+    train, valid, test = (read(dataset, split) for split in datasets.SPLITS)
+    ticks = iter([1.0, 3.5, 10.0, 14.0])
+    model = build("Linear", shape_of(dataset, train, 1))
+    found = fitted("Linear", model, dataset, train, valid, test, metric="auc", clock=lambda: next(ticks))
+    assert (found.fit_s, found.predict_row_s) == (2.5, 4 / dataset.n_rows["test"])
 
 
 @pytest.mark.slow
