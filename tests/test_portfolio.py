@@ -353,7 +353,8 @@ def predicted(boxes: list[Path], given: Path) -> list[pd.DataFrame]:
         next(box.glob("*.skops")).rename(box / "model.skops")
     code = (
         "import runpy, sys\nprogram, given, *boxes = sys.argv\nfor box in boxes:\n"
-        "    sys.argv = [program, given, box + '/out.csv']\n    runpy.run_path(box + '/predict.py', run_name='__main__')"
+        "    sys.argv = [program, given, box + '/out.csv']\n"
+        "    runpy.run_path(box + '/predict.py', run_name='__main__')"
     )
     path = os.pathsep.join(entry for entry in sys.path if Path(entry, "skops").is_dir())
     command = [sys.executable, "-c", code, str(given), *map(str, boxes)]

@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # What a model may hold beside the types that skops trusts by itself.
 TRUSTED = {
+    "functools.partial",
     "numpy.clip",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
@@ -34,6 +35,7 @@ TRUSTED = {
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils.validation.check_array",
 }
 
 
