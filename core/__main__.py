@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from core import datasets, jobs, results, specs
+from core import datasets, imports, jobs, knowledge, results, specs
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 
@@ -82,7 +84,33 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--metric")
     board.add_argument("--json", action="store_true")
     board.set_defaults(run=_show_leaderboard)
+
+    _add_knowledge(commands.add_parser("knowledge", help="runs from elsewhere that advice may rest on"))
     return parser
+
+
+def _add_knowledge(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="import|list|remove")
+    add = actions.add_parser("import", help="an ASlib scenario (folder or ZIP), a tidy CSV or Parquet, MLflow's runs")
+    add.add_argument("file", type=Path)
+    add.add_argument("--name", help="of the scenario; default: the file's")
+    for role in ("dataset", "candidate", "fold", "fit-s"):
+        add.add_argument(f"--{role}", metavar="COLUMN", help="default: by the columns' names")
+    add.add_argument("--metric", help="a column, or a value of the column of metrics")
+    add.add_argument("--higher-is-better", action=argparse.BooleanOptionalAction, help="default: as its name tells")
+    add.add_argument("--features", type=Path, metavar="FILE", help="meta-features: a second file, a row a dataset")
+    add.add_argument("--average", action="store_true", help="rows that say different things of one pair are repeats")
+    add.add_argument("--encoding", default="utf-8")
+    add.add_argument("--check", action="store_true", help="only say what the file is recognised as")
+    add.set_defaults(run=_import_knowledge)
+
+    show = actions.add_parser("list", help="the imported scenarios")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_show_knowledge)
+
+    remove = actions.add_parser("remove", help="delete a scenario")
+    remove.add_argument("name")
+    remove.set_defaults(run=_remove_knowledge)
 
 
 def _add_dataset(options: argparse.Namespace) -> None:
@@ -162,6 +190,38 @@ def _show_leaderboard(options: argparse.Namespace) -> None:
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)
+
+
+def _import_knowledge(options: argparse.Namespace) -> None:
+    names = [field.name for field in dataclasses.fields(imports.Reading)]
+    reading = imports.Reading(**{name: getattr(options, name) for name in names})
+    if options.check:
+        return _print_inspection(imports.inspect(options.file, reading))
+    scenario, notes = imports.import_(options.file, reading, name=options.name, owner=getpass.getuser())
+    print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
+    print(f"{scenario.name}: {scenario.n_datasets:,} datasets x {scenario.n_candidates:,} candidates")
+
+
+def _print_inspection(found: imports.Inspection) -> None:
+    told = {name: value for name, value in dataclasses.asdict(found.roles).items() if value is not None}
+    print(f"kind: {found.kind}", *(f"{role}: {column}" for role, column in told.items()), sep="\n")
+    if not found.questions:
+        better = "higher" if found.higher_is_better else "lower"
+        print(f"{found.metric}, {better} is better: {found.n_datasets:,} datasets x {found.n_candidates:,} candidates")
+        print(f"meta-features: {', '.join(found.features) or 'none'}")
+    print(*found.questions, *found.notes, sep="\n")
+
+
+def _show_knowledge(options: argparse.Namespace) -> None:
+    frame = knowledge.overview()
+    if not options.json:
+        frame["imported_at"] = [time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in frame["imported_at"]]
+    _print(frame, options.json)
+
+
+def _remove_knowledge(options: argparse.Namespace) -> None:
+    knowledge.remove(options.name)
+    print("removed")
 
 
 def _print(frame: pd.DataFrame, as_json: bool) -> None:

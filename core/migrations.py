@@ -54,5 +54,11 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     """
     CREATE TABLE meta_features (dataset_id INTEGER, name VARCHAR, value DOUBLE);
+    CREATE TABLE knowledge_scenarios (
+        name VARCHAR NOT NULL, metric VARCHAR, higher_is_better BOOLEAN, source VARCHAR, owner VARCHAR,
+        imported_at DOUBLE, n_datasets BIGINT, n_candidates BIGINT, n_rows BIGINT);
+    CREATE TABLE knowledge_errors (
+        scenario VARCHAR, dataset VARCHAR, candidate VARCHAR, error DOUBLE, fit_s DOUBLE);
+    CREATE TABLE knowledge_features (scenario VARCHAR, dataset VARCHAR, name VARCHAR, value DOUBLE);
     """,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from core import artifacts, datasets, db, metafeatures
 from core.errors import InputError
 from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
-from core.scoring import DEFAULT_METRIC, checked
+from core.scoring import DEFAULT_METRIC, Task, checked
 
 if TYPE_CHECKING:
     import duckdb
@@ -385,13 +385,24 @@ def performance_table() -> pd.DataFrame:
     Of several trials of one algorithm on a dataset the one with the lowest *valid* error counts, so that the value is
     not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
     """
+    return chosen_trials().pivot(index="dataset", columns="candidate", values="error")
+
+
+def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
+    """Of each dataset and algorithm the trial with the lowest valid error by the task's default metric.
+
+    Columns: dataset, fingerprint, source, task, candidate (algorithm), fit_s, metric (the one that `judged_by` names
+    for the task) and error (on the test rows, by that metric).
+    """
     with db.transaction() as connection:
-        rows = connection.execute(
-            "SELECT d.name AS dataset, t.algorithm AS candidate, arg_min(s.test_error, s.valid_error) AS error"
-            f" FROM {_DEFAULT_SCORES} GROUP BY d.name, t.algorithm",
-            [_defaults()],
+        return connection.execute(
+            "WITH chosen AS (SELECT t.id, d.name AS dataset, d.fingerprint, d.source, d.task,"
+            f" t.algorithm AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
+            " QUALIFY row_number() OVER (PARTITION BY d.id, t.algorithm ORDER BY s.valid_error, t.id) = 1)"
+            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error FROM chosen JOIN scores m"
+            " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
+            [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],
         ).df()
-    return rows.pivot(index="dataset", columns="candidate", values="error")
 
 
 _DEFAULT_SCORES = (
