@@ -333,6 +333,7 @@ def test_a_wrong_wish_is_named_with_its_value(change: dict[str, object], said: s
 # Through the queue, and taken away
 
 
+@pytest.mark.slow
 def test_a_job_of_the_queue_fills_the_leaderboard_the_performance_table_and_the_landmarkers(classes: Dataset) -> None:
     job_id = jobs.submit(PortfolioSpec(dataset_id=classes.id, candidates=QUICK, cpus=2))
     assert worker.run_once(EXECUTORS, "w") == job_id
