@@ -20,16 +20,13 @@ import pandas as pd
 from core import datasets, jobs, metafeatures, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
+from core.knowledge import METRIC
 from core.results import Scope
-from core.scoring import DEFAULT_METRIC, Task
 from core.specs import AutoMLSpec, PortfolioSpec, Spec
 from runner import worker
 from runner.__main__ import sole_runner
 from runner.executors import EXECUTORS
 from runner.portfolio.tasks import KnownTask, known_tasks
-
-# RMSE has the unit of its target: between datasets only the share of the variance that is left compares.
-METRIC: dict[Task, str] = DEFAULT_METRIC | {"regression": "r2"}
 
 _CANDIDATE_S, _BUDGET_S = 300, 3_600  # seldom reached: the run may have to stand back behind other work
 _H2O_BYTES = 2**30
