@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from core import datasets, imports, jobs, knowledge, results, specs
 from core.datasets import ColumnType
@@ -38,16 +38,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    actions = commands.add_parser("dataset", help="register a table").add_subparsers(required=True, metavar="add")
-    add = actions.add_parser("add", help="register a CSV or Parquet file and print the dataset's id")
+    actions = commands.add_parser("dataset", help="register a file").add_subparsers(required=True, metavar="add")
+    add = actions.add_parser("add", help="register a file and print the dataset's id")
     add.add_argument("file", type=Path)
     add.add_argument("--name", required=True)
-    add.add_argument("--target", required=True, help="the column to predict")
+    add.add_argument("--target", help="the column to predict; leave it out for images, whose folders are the classes")
     add.add_argument("--task", choices=("binary", "multiclass", "regression"), help="default: inferred")
     add.add_argument("--encoding", default="utf-8")
     add.add_argument("--seed", type=int, default=1, help="of the split")
     add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
     add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
+    add.add_argument("--side", type=int, metavar="PIXELS", help="of images; default: their own, or their median side")
     add.add_argument("--split-column", metavar="COLUMN", help="its values (train, valid, test) are the split")
     add.set_defaults(run=_add_dataset)
 
@@ -114,18 +115,22 @@ def _add_knowledge(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_dataset(options: argparse.Namespace) -> None:
-    dataset = datasets.register(
-        options.file,
-        name=options.name,
-        target=options.target,
-        task=options.task,
-        encoding=options.encoding,
-        seed=options.seed,
-        types=_types(options.type),
-        drop_rare_classes=options.drop_rare_classes,
-        split_column=options.split_column,
-        owner=getpass.getuser(),
-    )
+    common: dict[str, Any] = {name: getattr(options, name) for name in ("name", "seed", "drop_rare_classes")}
+    common["owner"] = getpass.getuser()
+    if options.target is None and options.file.suffix.lower() == ".csv":
+        raise InputError(f"{options.file.name} is a table: name the column to predict with --target.")
+    if options.target is None:
+        dataset = datasets.register_images(options.file, side=options.side, **common)
+    else:
+        dataset = datasets.register(
+            options.file,
+            target=options.target,
+            task=options.task,
+            encoding=options.encoding,
+            types=_types(options.type),
+            split_column=options.split_column,
+            **common,
+        )
     for finding in dataset.findings:
         print(finding.text, file=sys.stderr)
     print(dataset.id)

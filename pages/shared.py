@@ -58,7 +58,7 @@ FIELDS = {  # of a spec, as people know them
     "keep_models": "Keep the models",
     "max_candidate_epochs": "Most candidate-epochs",
     "max_candidates": "Most candidates",
-    "max_latency_s": "Longest prediction of a row, seconds",
+    "max_latency_s": "Most latency",
     "max_models": "Most models",
     "max_parameters": "Most parameters",
     "memory_bytes": "Memory, bytes",

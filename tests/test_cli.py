@@ -15,6 +15,9 @@ from core.events import Metric
 from core.specs import AutoMLSpec, NASSpec
 from runner import worker
 from tests import engines
+from tests.pictures import folders, zipped
+
+__all__ = ["zipped"]  # a fixture
 
 
 def test_a_script_can_add_submit_watch_cancel_and_read_the_leaderboard(
@@ -46,9 +49,16 @@ def test_a_dataset_is_added_by_the_real_command(home: Path, tmp_path: Path) -> N
     assert datasets.get("mine").columns[0].type == "categorical"
 
 
+def test_images_are_added_without_a_target(zipped, capsys):
+    assert main(["dataset", "add", str(zipped(folders())), "--name", "pets", "--side", "6"]) == 0
+    assert capsys.readouterr().out.strip() == "1"
+    assert datasets.load_images(datasets.get("pets"), "train")[0].shape[1:] == (6, 6, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["dataset", "add", "x.csv", "--name", "n"], "--target"),
         (["submit", "no-such-file.json"], "no-such-file.json"),
         (["cancel", "7"], "no job 7"),
         (["pause", "7"], "no job 7"),

@@ -107,7 +107,7 @@ def test_a_wish_that_cannot_be_is_told_and_not_queued(filled: Filled) -> None:
     ("key", "value", "said"),
     [
         ("budget_s_nas", 5, "Time budget, seconds: input should be greater than or equal to 10 (given: 5)"),
-        ("max_latency_ms_nas", -1.0, "Longest prediction of a row, seconds: input should be greater than 0"),
+        ("max_latency_ms_nas", -1.0, "Most latency: input should be greater than 0"),
         ("max_candidate_epochs_nas", 0, "Most candidate-epochs: input should be greater than or equal to 1"),
         ("cpus_nas", 1_000, "CPU threads: input should be less than or equal to 256 (given: 1000)"),
         ("seed_nas", -1, "Seed: input should be greater than or equal to 0"),

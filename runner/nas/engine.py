@@ -24,6 +24,7 @@ __all__ = ["Data", "Judge", "NothingTrained", "OtherSearch", "Settings", "search
 
 PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
 _ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
+_FEW_EPOCHS = 3  # after fewer a finalist has hardly learned anything, and the user is told
 _ENOUGH_EPOCHS = 15  # that a finalist should have time for, even if later ones have less or none
 _REPORT_S, _REPORT_SHARE = 4.0, 0.1  # what reporting the first finalist is thought to take, and of the budget at most
 
@@ -278,7 +279,7 @@ def _finals(run: Run, report: Report) -> Iterator[Event]:
     for number, entry in enumerate(missing):
         share_s = min(run.left_s - report_s, max(run.left_s / (len(missing) - number) - report_s, enough_s))
         if n_done and share_s < max(_least_s(run), enough_s / 3):
-            yield Message(f"The time is up: {len(missing) - number} finalists are left untrained.", "warning")
+            yield Message(f"The time is up: finalists left untrained: {len(missing) - number}.", "warning")
             break
         yield _final_progress(run, number, len(missing))
         finalist = yield from _finalist(run, entry, share_s)
@@ -306,8 +307,11 @@ def _finalist(run: Run, entry: Entry, share_s: float) -> Generator[Event, None, 
     run.save()
     if finalist is None:
         yield Message(f"{entry.name} failed in its full training and is left out.", "warning")
-    elif run.settings.epochs and len(finalist.curve) < epochs and finalist.fit_s >= 0.9 * share_s:
-        yield Message(f"{entry.name} was trained for {len(finalist.curve)} of {epochs} epochs: the time was up.")
+        return None
+    done, few = len(finalist.curve), len(finalist.curve) < _FEW_EPOCHS
+    if done < epochs and finalist.fit_s >= 0.9 * share_s and (few or run.settings.epochs):
+        told = f"{entry.name} was trained for {done} of {epochs} epochs: the time was up."
+        yield Message(f"{told} Give the search more time." if few else told, "warning" if few else "info")
     return finalist
 
 

@@ -65,8 +65,9 @@ def _sized(run: Run, size: int, epoch_s: float) -> Iterator[Event]:
     state.size = max(4, min(size, int(min(affordable, by_epochs, 1e6) / _GENERATIONS)))
     if affordable < 1:
         yield Message(
-            f"The budget of {run.settings.budget_s:g} s is too small for one candidate, which takes about "
-            f"{climb_epochs * state.epoch_s:.0f} s: what can be trained is. Give it more time.",
+            f"The budget of {run.settings.budget_s:g} s is too small for one candidate: {left_s:.1f} s of it are left "
+            f"to search in, and one takes about {climb_epochs * state.epoch_s:.1f} s. What can be trained is. "
+            "Give it more time.",
             "warning",
         )
     if budget is not None and cost(1, run.ladder()) * state.rows > budget * n_rows:

@@ -77,8 +77,12 @@ def pictures(source: str) -> tuple[list[str], Any]:
         sys.exit(f"{source} has no images.")
     x = np.zeros((len(files), channels, height, width), np.uint8)
     for place, file in enumerate(files):
-        with Image.open(file) as image:
-            plain = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
+        try:
+            with Image.open(file) as image:
+                colours = image.convert("L" if channels == 1 else "RGB")
+        except OSError as error:
+            sys.exit(f"{file} cannot be read as an image ({error}): mend it or take it away. Nothing was written.")
+        plain = colours.resize((width, height), Image.Resampling.BILINEAR)
         x[place] = np.asarray(plain).reshape(height, width, channels).transpose(2, 0, 1)
     return [str(file.relative_to(path)) if path.is_dir() else file.name for file in files], x
 
