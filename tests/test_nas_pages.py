@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -547,29 +548,29 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             main = page.get_by_role("main")
             expect(page.get_by_role("heading", name="Survivors of each rung")).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="Pause").click()
-            expect(main.get_by_text("Paused", exact=True).first).to_be_visible()
+            expect(main.get_by_text(re.compile("Paused$")).first).to_be_visible(timeout=60_000)
             reached = len(results.candidates(job_id))
             assert 0 < reached < 2_000
             page.get_by_role("button", name="Resume").click()
-            expect(main.get_by_text("Running", exact=True).first).to_be_visible()
+            expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="Pause").click()
-            expect(main.get_by_text("Paused", exact=True).first).to_be_visible()
+            expect(main.get_by_text(re.compile("Paused$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="More time").click()
             page.get_by_label("Candidates more").fill("5")
             page.keyboard.press("Tab")
             page.get_by_role("button", name="Go on").click()
-            expect(main.get_by_text("Running", exact=True).first).to_be_visible()
+            expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             spec = jobs.get(job_id).spec
             assert isinstance(spec, specs.NASSpec)
             assert spec.max_candidates == 2_005
             page.get_by_role("button", name="Cancel").click()
-            expect(main.get_by_text("Cancelled", exact=True).first).to_be_visible()
+            expect(main.get_by_text(re.compile("Cancelled$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="More time").click()
             page.get_by_label("Candidates more").fill("8")
             page.keyboard.press("Tab")
             page.get_by_role("button", name="Go on").click()
             expect(page.get_by_role("heading", name=f"Job {job_id + 1}")).to_be_visible()
-            expect(main.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=60_000)
+            expect(main.get_by_text(re.compile("Succeeded$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("link", name=f"Continues job {job_id}").click()
             expect(page.get_by_role("link", name=f"Continued by job {job_id + 1}")).to_be_visible()
     finally:
