@@ -5,7 +5,6 @@ A table of errors has one row a dataset, one column a candidate, lower is better
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,22 +89,30 @@ def portfolio(errors: pd.DataFrame, k: int) -> list[str]:
 
     Missing runs are filled by the additive model. Fewer than k where there are fewer candidates with a result.
     """
+    return [str(errors.columns[place]) for place in portfolio_places(errors, k)]
+
+
+def portfolio_places(errors: pd.DataFrame, k: int) -> list[int]:
+    """As `portfolio`, column numbers; candidates without a result come last, where k asks for them."""
     full = filled(errors.to_numpy(float))
     usable = np.isfinite(errors.to_numpy(float)).any(axis=0)
-    places = greedy(full - full.min(axis=1, keepdims=True), np.ones(len(full)), min(k, int(usable.sum())), usable)
-    return [str(errors.columns[place]) for place in places]
+    full = np.where(usable, full, np.inf)
+    return greedy(full - full.min(axis=1, keepdims=True), np.ones(len(full)), min(k, errors.shape[1]))
 
 
-def greedy(regrets: Array, weights: Array, k: int, usable: Array | None = None) -> list[int]:
-    """The k columns whose rowwise minimum has the lowest weighted mean, one after the other, the first of equals."""
+def greedy(regrets: Array, weights: Array, k: int) -> list[int]:
+    """The k columns whose rowwise minimum has the lowest weighted mean, one after the other, the first of equals.
+
+    Rows without weight do not count, whatever their regrets.
+    """
+    regrets, weights = regrets[weights > 0], weights[weights > 0]
     best, taken = np.full(len(regrets), np.inf), np.zeros(regrets.shape[1], bool)
-    if usable is not None:
-        taken = ~usable
     places: list[int] = []
     for _ in range(k):
-        place = int(np.where(taken, np.inf, weights @ np.minimum(best[:, None], regrets)).argmin())
+        mean = weights @ np.minimum(best[:, None], regrets)
+        place = int(np.lexsort((mean, taken))[0])
         places.append(place)
-        taken = taken | (np.arange(len(taken)) == place)
+        taken[place] = True
         best = np.minimum(best, regrets[:, place])
     return places
 
@@ -147,8 +154,3 @@ def standardised(table: Array) -> Array:
     spread = table.std(axis=1, keepdims=True)
     small = spread <= _EQUAL * np.abs(table).max(axis=1, keepdims=True, initial=0.0)
     return np.where(small, 0.0, (table - table.mean(axis=1, keepdims=True)) / np.where(small, 1.0, spread))
-
-
-def orders_of(order: Sequence[Any], index: pd.Index) -> pd.DataFrame:
-    """The same order for every dataset of an index, as `chosen` takes it."""
-    return pd.DataFrame([list(order)] * len(index), index=index)

@@ -1,0 +1,290 @@
+"""The selector: which candidates will do best on a dataset that none has seen, learnt from past results.
+
+Extremely randomised trees on the meta-features' quantiles, grown for the candidates' ranks, say which known datasets
+are like the new one. Ranking and plan minimise what the candidates lost there; a second forest, grown for the errors
+themselves, gives the predicted error and its interval. Each tree is grown without a part of the datasets, so that the
+same forests also tell how good the advice would have been (`Trust`); where that is no better than the single best
+candidate or the fixed portfolio, those are recommended. Fitting imports scikit-learn, predicting does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core import forest, inputs, regret, trust
+from core.errors import InputError
+from core.forest import Forest
+from core.inputs import Inputs
+from core.trust import PLAN, Trust
+
+Array = NDArray[Any]
+
+CONFIDENCE = 0.9
+_CHOICE_TREES, _ERROR_TREES = 500, 200
+_FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted selector's state."""
+
+    errors: pd.DataFrame  # index known dataset, columns candidate with a result; NaN where not run
+    inputs: Inputs
+    choice: Forest  # grown for ranks
+    error: Forest  # grown for errors
+    trust: Trust
+    width: float  # the half interval in units of the spread; NaN where too few datasets are known
+
+    @property
+    def table(self) -> Array:
+        """The errors, missing ones filled by the additive model."""
+        return regret.filled(self.errors.to_numpy(float))
+
+
+class Selector:
+    """Fit on what is known, predict for new datasets; every answer is a DataFrame whose index is the datasets'."""
+
+    def __init__(self, *, choice_trees: int = _CHOICE_TREES, error_trees: int = _ERROR_TREES, seed: int = 0) -> None:
+        self._trees = (choice_trees, error_trees)
+        self._seed = seed
+        self._model: Model | None = None
+
+    def fit(self, features: pd.DataFrame, errors: pd.DataFrame, *, groups: pd.Series | None = None) -> Selector:
+        """Learn from meta-features and errors, both with one row a dataset; errors are NaN where not run.
+
+        Datasets without meta-features count as typical, those without an error are left out. `groups` (index dataset)
+        marks versions of one dataset, which must not judge one another. Raises InputError where there is no result, or
+        a dataset or candidate is there twice.
+        """
+        errors = _usable(errors)
+        features = inputs.checked(features).reindex(errors.index)
+        numbers = _numbered(groups, errors.index)
+        known = inputs.learnt(features, numbers)
+        table = regret.filled(errors.to_numpy(float))
+        grown = [
+            forest.grow(known.known, targets, numbers, trees=trees, seed=self._seed + place)
+            for place, (targets, trees) in enumerate(zip((_ranks(table), table), self._trees, strict=True))
+        ]
+        self._model = Model(errors, known, *grown, *_judged(errors, table, known, *grown, numbers, self._seed))
+        return self
+
+    @property
+    def model(self) -> Model:
+        """The fitted state. Raises InputError before `fit`."""
+        if self._model is None:
+            raise InputError("the selector has learnt nothing yet: fit it on past results first.")
+        return self._model
+
+    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Index (dataset, candidate), best rank first; columns error, lower, upper (90% interval), rank from 1.
+
+        The rank follows the expected loss, not the expected error alone; where the selector falls back, the safe
+        order. The interval is NaN where fewer than nine datasets are known.
+        """
+        model = self.model
+        quantiles = self._quantiles(features)
+        error, spread = _moments(model.error.weights(quantiles), model.table)
+        half = model.width * spread
+        order = self.places(features)[0]
+        columns = {"error": error, "lower": np.maximum(error - half, _lowest(model.errors)), "upper": error + half}
+        sorted_columns = {name: np.take_along_axis(values, order, axis=1).ravel() for name, values in columns.items()}
+        names = np.array(model.errors.columns, dtype=object)[order].ravel()
+        datasets = np.repeat(np.array(features.index, dtype=object), order.shape[1])
+        index = pd.MultiIndex.from_arrays([datasets, names], names=["dataset", "candidate"])
+        return pd.DataFrame({**sorted_columns, "rank": np.tile(np.arange(order.shape[1]) + 1, len(features))}, index)
+
+    def plan(self, features: pd.DataFrame, k: int = PLAN) -> pd.DataFrame:
+        """The k candidates [datasets, k] to run of which the best is kept, chosen together for each dataset.
+
+        A plan of one is the first of the ranking. Fewer where there are fewer candidates; the fixed portfolio where the
+        plan has not been better.
+        """
+        places = self.places(features, k)[1]
+        return pd.DataFrame(np.array(self.model.errors.columns, dtype=object)[places], index=features.index)
+
+    def near(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.DataFrame]:
+        """For each dataset the nearest known ones: columns dataset, distance (0..1), best candidate and its error."""
+        model = self.model
+        best = pd.DataFrame({"candidate": model.errors.idxmin(axis=1), "error": model.errors.min(axis=1)})
+        distances = model.inputs.distances(self._quantiles(features))
+        nearest = (inputs.nearest(row, list(model.errors.index), count) for row in distances)
+        return {name: table.join(best, on="dataset") for name, table in zip(features.index, nearest, strict=True)}
+
+    def beyond(self, features: pd.DataFrame) -> pd.Series:
+        """Whether a dataset is unlike any known one: farther from the nearest than 99% of the known from theirs."""
+        distances = self.model.inputs.distances(self._quantiles(features))
+        return pd.Series(distances.min(axis=1) > self.model.inputs.reach, features.index)
+
+    def drivers(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.Series]:
+        """What drove the first of each ranking: the meta-features that moved its predicted error the most.
+
+        In units of error, relative to the mean of all candidates: below zero speaks for the candidate.
+        """
+        model = self.model
+        quantiles, order = self._quantiles(features), self.places(features)[0]
+        relative = model.table - model.table.mean(axis=1, keepdims=True)
+        found = {}
+        for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
+            moved = pd.Series(model.choice.contributions(row, relative[:, place]), list(model.inputs.names))
+            found[name] = moved[moved != 0].sort_values(key=np.abs, ascending=False)[:count]
+        return found
+
+    @property
+    def importance(self) -> pd.Series:
+        """How much each meta-feature tells the known datasets' rankings apart, most important first; sums to 1."""
+        model = self.model
+        return pd.Series(model.choice.importance, list(model.inputs.names)).sort_values(ascending=False)
+
+    @property
+    def sbs(self) -> str:
+        """The single best candidate of the known datasets: the safe default."""
+        return regret.sbs(self.model.errors)
+
+    def portfolio(self, k: int = PLAN) -> list[str]:
+        """The fixed portfolio: the k candidates whose best was best on the known datasets."""
+        return regret.portfolio(self.model.errors, k)
+
+    @property
+    def trust(self) -> Trust:
+        """How good the advice was on the known datasets, each unseen."""
+        return self.model.trust
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the SBS is recommended because the advice has not been better."""
+        return self.model.trust.falls_back
+
+    @property
+    def reason(self) -> str:
+        """How much to trust the advice, and why it is the default where it is: a sentence for the reader."""
+        return self.model.trust.sentence(self.sbs)
+
+    def map(self, features: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The known datasets, or others, on a plane [x, y]: near points have like meta-features."""
+        model = self.model
+        quantiles = model.inputs.known if features is None else self._quantiles(features)
+        index = model.errors.index if features is None else features.index
+        return pd.DataFrame(model.inputs.plane(quantiles), index, ["x", "y"])
+
+    def save(self, path: Path) -> None:
+        """Write the fitted selector to one file of arrays (.npz), which is whole or not there."""
+        from core import selectorfile
+
+        selectorfile.write(self.model, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Selector:
+        """The selector that `save` wrote. Raises InputError where the file is no such thing."""
+        from core import selectorfile
+
+        selector = cls()
+        selector._model = selectorfile.read(path)
+        return selector
+
+    def _quantiles(self, features: pd.DataFrame) -> Array:
+        return self.model.inputs.transform(inputs.checked(features))
+
+    def places(self, features: pd.DataFrame, k: int = PLAN) -> tuple[Array, Array]:
+        """Column numbers of the known errors: the ranking [datasets, candidates] and the plan [datasets, k]."""
+        model = self.model
+        weights = model.choice.weights(self._quantiles(features))
+        rows = (len(weights), 1)
+        safe = np.tile(self.safe_places(), rows)
+        ranking = safe if model.trust.falls_back else _ranking(weights, model.table)
+        if k == 1:
+            return ranking, ranking[:, :1]
+        falls_back = model.trust.plan_falls_back
+        return ranking, np.tile(self.portfolio_places(k), rows) if falls_back else _plans(weights, model.table, k)
+
+    def safe_places(self) -> Array:
+        """Column numbers of the known errors, the SBS first."""
+        return regret.safe_order(self.model.errors)
+
+    def portfolio_places(self, k: int = PLAN) -> Array:
+        """Column numbers of the fixed portfolio."""
+        return np.array(regret.portfolio_places(self.model.errors, k))
+
+
+def _usable(errors: pd.DataFrame) -> pd.DataFrame:
+    """The datasets and candidates with a result; infinite errors are failed runs."""
+    for kind, labels in (("dataset", errors.index), ("candidate", errors.columns)):
+        if labels.has_duplicates:
+            raise InputError(f"{kind}: {labels[labels.duplicated()][0]!r} is there twice; keep one of the two.")
+    errors = errors.astype(float).replace([np.inf, -np.inf], np.nan).dropna(how="all").dropna(how="all", axis=1)
+    if errors.empty:
+        raise InputError("there is no result yet: run the candidates on at least one dataset, or import past runs.")
+    return errors
+
+
+def _numbered(groups: pd.Series | None, index: pd.Index) -> Array:
+    """Numbers from 0 for the groups; a dataset in none is its own."""
+    if groups is None:
+        return np.arange(len(index))
+    names = [("group", groups[name]) if name in groups and pd.notna(groups[name]) else ("own", name) for name in index]
+    return np.asarray(pd.factorize(pd.Series(names, dtype=object))[0])
+
+
+def _ranks(table: Array) -> Array:
+    """Row-standardised ranks: every dataset counts alike, whatever its errors."""
+    return regret.standardised(pd.DataFrame(table).rank(axis=1).to_numpy())
+
+
+def _loss(table: Array) -> Array:
+    """What a candidate costs on each known dataset: its standardised rank plus its regret, in the regrets' deviations.
+
+    Ranks are steady and regret is what counts; either alone did worse on some tables.
+    """
+    regrets = table - table.min(axis=1, keepdims=True)
+    return _ranks(table) + regrets / max(regrets.std(), 1e-12)
+
+
+def _ranking(weights: Array, table: Array) -> Array:
+    """Column numbers by expected loss."""
+    return np.argsort(weights @ _loss(table), axis=1, kind="stable")
+
+
+def _plans(weights: Array, table: Array, k: int) -> Array:
+    """The k columns with the least expected regret of their best, greedily, for each row of weights."""
+    regrets = table - table.min(axis=1, keepdims=True)
+    return np.array([regret.greedy(regrets, row, min(k, table.shape[1])) for row in weights], int)
+
+
+def _moments(weights: Array, table: Array) -> tuple[Array, Array]:
+    """Expected errors [datasets, candidates] and their spread under the weights."""
+    mean = weights @ table
+    variance = np.maximum(weights @ table**2 - mean**2, 0.0) + (_FLOOR * table.std(axis=0)) ** 2
+    return mean, np.sqrt(variance)
+
+
+def _lowest(errors: pd.DataFrame) -> float:
+    """Errors are not below zero unless some are known to be."""
+    return 0.0 if errors.min(axis=None) >= 0 else -np.inf
+
+
+def _judged(
+    errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, error: Forest, groups: Array, seed: int
+) -> tuple[Trust, float]:
+    """The trust in the advice, and the width of the intervals, both from the trees that had not seen the dataset."""
+    actual = errors.to_numpy(float)
+    defaults = trust.held_out_defaults(errors, groups, seed)
+    if defaults is None:
+        return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), np.nan
+    weights = choice.held_out_weights(known.known)
+    past = trust.judge(actual, _ranking(weights, table), _plans(weights, table, PLAN), *defaults)
+    mean, spread = _moments(error.held_out_weights(known.known), table)
+    width = _width(np.abs(actual - mean) / np.maximum(spread, 1e-12), int(groups.max()) + 1)
+    lower = np.maximum(mean - width * spread, _lowest(errors))
+    covered = regret.coverage(actual, lower, mean + width * spread)
+    return Trust(pd.DataFrame(past, errors.index), groups, covered), width
+
+
+def _width(scores: Array, count: int) -> float:
+    """The conformal quantile of held-out residuals (Barber et al. 2021) over `count` independent datasets."""
+    level = np.ceil((count + 1) * CONFIDENCE) / count
+    return float(np.nanquantile(scores, level, method="higher")) if level <= 1 else np.nan
