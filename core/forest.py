@@ -93,7 +93,9 @@ def grow(inputs: Array, targets: Array, groups: Array, *, trees: int = TREES, se
 
     random = np.random.default_rng(seed)
     inputs32 = inputs.astype(np.float32)  # what scikit-learn compares, so that the paths are its own
-    grown, leaves, importance = [], np.full((trees, len(inputs)), -1, np.int32), np.zeros(inputs.shape[1])
+    if not inputs.shape[1]:
+        inputs32 = np.zeros((len(inputs), 1), np.float32)
+    grown, leaves, importance = [], np.full((trees, len(inputs)), -1, np.int32), np.zeros(inputs32.shape[1])
     for place, seen in enumerate(_samples(groups, trees, random)):
         tree = ExtraTreeRegressor(
             min_samples_leaf=_LEAF_ROWS, max_features=_FEATURE_SHARE, random_state=int(random.integers(2**31))
@@ -101,7 +103,7 @@ def grow(inputs: Array, targets: Array, groups: Array, *, trees: int = TREES, se
         grown.append(tree.tree_)
         leaves[place, seen] = tree.apply(inputs32[seen])
         importance += tree.feature_importances_
-    return _joined(grown, leaves, importance / max(importance.sum(), 1e-12))
+    return _joined(grown, leaves, importance[: inputs.shape[1]] / max(importance.sum(), 1e-12))
 
 
 def _samples(groups: Array, trees: int, random: np.random.Generator) -> Iterator[Array]:

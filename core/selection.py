@@ -67,11 +67,10 @@ class Selector:
         numbers = _numbered(groups, errors.index)
         known = inputs.learnt(features, numbers)
         table = regret.filled(errors.to_numpy(float))
-        grown = [
-            forest.grow(known.known, targets, numbers, trees=trees, seed=self._seed + place)
-            for place, (targets, trees) in enumerate(zip((_ranks(table), table), self._trees, strict=True))
-        ]
-        self._model = Model(errors, known, *grown, *_judged(errors, table, known, *grown, numbers, self._seed))
+        choice = forest.grow(known.known, _ranks(table), numbers, trees=self._trees[0], seed=self._seed)
+        error = forest.grow(known.known, table, numbers, trees=self._trees[1], seed=self._seed + 1)
+        judgement = _judged(errors, known, choice, error, numbers, self._seed)
+        self._model = Model(errors, known, choice, error, *judgement)
         return self
 
     @property
@@ -268,10 +267,11 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 
 def _judged(
-    errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, error: Forest, groups: Array, seed: int
+    errors: pd.DataFrame, known: Inputs, choice: Forest, error: Forest, groups: Array, seed: int
 ) -> tuple[Trust, float]:
     """The trust in the advice, and the width of the intervals, both from the trees that had not seen the dataset."""
     actual = errors.to_numpy(float)
+    table = regret.filled(actual)
     defaults = trust.held_out_defaults(errors, groups, seed)
     if defaults is None:
         return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), np.nan

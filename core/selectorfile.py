@@ -28,7 +28,7 @@ def write(model: Model, path: Path) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            np.savez_compressed(file, **_arrays(model))
+            np.savez_compressed(file, allow_pickle=False, **_arrays(model))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -67,9 +67,7 @@ class Trust:
         figures = self.figures()
         known = int(figures.loc["advice", "datasets"])
         if known < FEWEST:
-            return (
-                f"There are comparable results on {known} datasets; at least {FEWEST} are needed to judge the advice."
-            )
+            return f"There are comparable results on {known} datasets; it takes {FEWEST} to judge the advice."
         text = (
             f"On {known} past datasets this advice was within {NEAR} of the best in"
             f" {figures.loc['advice', 'within']:.0%} of cases; the safe default, {single_best}, would have been in"

@@ -9,7 +9,7 @@ import logging
 import sys
 from importlib import import_module
 
-PARTS = ("store", "pages", "automl", "start", "search")
+PARTS = ("store", "pages", "automl", "start", "search", "selector")
 
 
 def main(names: list[str]) -> int:
