@@ -8,7 +8,7 @@ grown forest is a few arrays and needs numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-TREES = 200
-_LEAF_ROWS = 2
 _FEATURE_SHARE = 1 / 3  # the usual share for regression
-_PARTS = 5  # each tree is grown without one of five parts of the rows, which judge it
+_PARTS = 10  # each tree is grown without one of ten parts of the rows, which judge it
 _NO_FEATURE = -2  # scikit-learn's mark of a leaf
 
 
@@ -84,8 +82,10 @@ class Forest:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def grow(inputs: Array, targets: Array, groups: Array, *, trees: int = TREES, seed: int = 0) -> Forest:
-    """Grow a forest on inputs [rows, features] for targets [rows, outputs] together.
+def grow(
+    inputs: Array, targets: Sequence[Array], groups: Array, *, trees: int, leaf_rows: int, seed: int = 0
+) -> Forest:
+    """Grow a forest on inputs [rows, features]; its trees take turns with the targets, each [rows, outputs].
 
     Rows of one group, numbered from 0, are held out together. With a single group every tree has seen every row.
     """
@@ -96,24 +96,24 @@ def grow(inputs: Array, targets: Array, groups: Array, *, trees: int = TREES, se
     if not inputs.shape[1]:
         inputs32 = np.zeros((len(inputs), 1), np.float32)
     grown, leaves, importance = [], np.full((trees, len(inputs)), -1, np.int32), np.zeros(inputs32.shape[1])
-    for place, seen in enumerate(_samples(groups, trees, random)):
+    for place, (seen, turn) in enumerate(_samples(groups, trees, random)):
         tree = ExtraTreeRegressor(
-            min_samples_leaf=_LEAF_ROWS, max_features=_FEATURE_SHARE, random_state=int(random.integers(2**31))
-        ).fit(inputs32[seen], targets[seen])
+            min_samples_leaf=leaf_rows, max_features=_FEATURE_SHARE, random_state=int(random.integers(2**31))
+        ).fit(inputs32[seen], targets[turn % len(targets)][seen])
         grown.append(tree.tree_)
         leaves[place, seen] = tree.apply(inputs32[seen])
         importance += tree.feature_importances_
     return _joined(grown, leaves, importance[: inputs.shape[1]] / max(importance.sum(), 1e-12))
 
 
-def _samples(groups: Array, trees: int, random: np.random.Generator) -> Iterator[Array]:
-    """Which rows each tree sees: in turn all but one part of the groups, the parts drawn anew after a turn."""
+def _samples(groups: Array, trees: int, random: np.random.Generator) -> Iterator[tuple[Array, int]]:
+    """Which rows each tree sees: all but one part of the groups, the parts drawn anew each turn; and the turn."""
     n_groups = int(groups.max()) + 1
     parts = min(_PARTS, n_groups)
     for tree in range(trees):
         if tree % parts == 0:
             part = (random.permutation(n_groups) % parts)[groups]
-        yield part != tree % parts if parts > 1 else np.ones(len(groups), bool)
+        yield part != tree % parts if parts > 1 else np.ones(len(groups), bool), tree // parts
 
 
 def _joined(trees: list[Any], leaves: Array, importance: Array) -> Forest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from core.errors import InputError
 
 Array = NDArray[Any]
 
-_BEYOND_FRAC = 0.99  # farther from its nearest dataset than this share of the known ones are from theirs
+_BEYOND_FRAC = 0.99  # stranger than this share of the known datasets
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Inputs:
     medians: Array  # [features]
     ordered: Array  # [datasets, features], each column in ascending order
     known: Array  # [datasets, features]: the known datasets' quantiles
-    reach: float  # the distance to the nearest known dataset above which a dataset is unlike any seen
+    reach: float  # how far, at most, a known dataset is from its nearest one (99% of them)
+    fringe: float  # in what share of the meta-features, at most, a known dataset is the only lowest or highest (99%)
 
     def transform(self, features: pd.DataFrame) -> Array:
         """Quantiles [datasets, features] in 0..1; equal values share the middle of their range."""
@@ -43,6 +44,11 @@ class Inputs:
         """Root mean squared difference of quantiles [new, features] to the known datasets: [new, known] in 0..1."""
         squares = ((quantiles[:, None, :] - self.known[None, :, :]) ** 2).sum(axis=2)
         return np.sqrt(squares / max(len(self.names), 1))
+
+    def beyond(self, quantiles: Array) -> Array:
+        """Whether new rows of quantiles are stranger than the known: too far away, or outside in too many features."""
+        outside = ((quantiles == 0.0) | (quantiles == 1.0)).mean(axis=1) if self.names else np.zeros(len(quantiles))
+        return (self.distances(quantiles).min(axis=1) > self.reach) | (outside > self.fringe)
 
     def plane(self, quantiles: Array) -> Array:
         """Coordinates [datasets, 2] on the two main axes of the known datasets (principal components)."""
@@ -62,8 +68,8 @@ def learnt(features: pd.DataFrame, groups: Array) -> Inputs:
     full = np.where(np.isnan(values[:, kept]), medians, values[:, kept])
     ordered = np.sort(full, axis=0)
     names = tuple(str(features.columns[place]) for place in kept)
-    inputs = Inputs(names, medians, ordered, _quantiles(ordered, full), np.inf)
-    return Inputs(names, medians, ordered, inputs.known, _reach(inputs, groups))
+    inputs = Inputs(names, medians, ordered, _quantiles(ordered, full), np.inf, 1.0)
+    return replace(inputs, reach=_reach(inputs, groups), fringe=_fringe(inputs))
 
 
 def checked(features: pd.DataFrame) -> pd.DataFrame:
@@ -103,3 +109,11 @@ def _reach(inputs: Inputs, groups: Array) -> float:
     )
     apart = apart[np.isfinite(apart)]
     return float(np.quantile(apart, _BEYOND_FRAC)) if len(apart) else np.inf
+
+
+def _fringe(inputs: Inputs) -> float:
+    """In what share of the meta-features known datasets are the only lowest or highest one."""
+    if not inputs.names:
+        return 1.0
+    edge = 0.5 / len(inputs.known)
+    return float(np.quantile(((inputs.known <= edge) | (inputs.known >= 1 - edge)).mean(axis=1), _BEYOND_FRAC))

@@ -15,7 +15,7 @@ from core.selection import Selector
 
 Array = NDArray[Any]
 
-_TREES = 200
+_TREES = 200  # fewer than usual: many selectors are fitted, and their mean is wanted
 
 
 def judged(selector: Selector, features: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def learning_curve(
             if size > len(ordered):
                 raise InputError(f"size: {size} datasets are asked for, {len(ordered)} are there; ask for fewer.")
             known = [*(name for name in errors.index if name in set(shipped)), *ordered[:size]]
-            selector = Selector(choice_trees=_TREES, error_trees=1, seed=repeat)
+            selector = Selector(trees=_TREES, plan_trees=_TREES, seed=repeat)
             selector.fit(features.reindex(known), errors.loc[known], groups=groups)
             past = judged(selector, features, errors.loc[test])
             rows[size].append(past.drop(columns="best").sub(past["best"], axis=0).mean())

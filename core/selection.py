@@ -1,10 +1,11 @@
 """The selector: which candidates will do best on a dataset that none has seen, learnt from past results.
 
-Extremely randomised trees on the meta-features' quantiles, grown for the candidates' ranks, say which known datasets
-are like the new one. Ranking and plan minimise what the candidates lost there; a second forest, grown for the errors
-themselves, gives the predicted error and its interval. Each tree is grown without a part of the datasets, so that the
-same forests also tell how good the advice would have been (`Trust`); where that is no better than the single best
-candidate or the fixed portfolio, those are recommended. Fitting imports scikit-learn, predicting does not.
+Extremely randomised trees on the meta-features' quantiles say which known datasets are like the new one. Half of them
+are grown for the candidates' ranks, half for their errors; the ranking minimises what the candidates lost there, and
+the errors there are the predicted error and its interval. A second, smoother forest chooses plans. Each tree is grown
+without a part of the datasets, so that the same forests also tell how good the advice would have been (`Trust`); where
+it has not been better than the single best candidate or the fixed portfolio, those are recommended. Fitting imports
+scikit-learn, predicting does not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from core.trust import PLAN, Trust
 Array = NDArray[Any]
 
 CONFIDENCE = 0.9
-_CHOICE_TREES, _ERROR_TREES = 500, 200
+_TREES, _PLAN_TREES = 600, 300
+_LEAF_ROWS, _PLAN_LEAF_ROWS = 1, 2  # a plan hedges over more datasets than the choice of one candidate
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
 
@@ -36,8 +38,8 @@ class Model:
 
     errors: pd.DataFrame  # index known dataset, columns candidate with a result; NaN where not run
     inputs: Inputs
-    choice: Forest  # grown for ranks
-    error: Forest  # grown for errors
+    choice: Forest  # for the ranking and the errors
+    plan: Forest  # for the plans
     trust: Trust
     width: float  # the half interval in units of the spread; NaN where too few datasets are known
 
@@ -50,8 +52,8 @@ class Model:
 class Selector:
     """Fit on what is known, predict for new datasets; every answer is a DataFrame whose index is the datasets'."""
 
-    def __init__(self, *, choice_trees: int = _CHOICE_TREES, error_trees: int = _ERROR_TREES, seed: int = 0) -> None:
-        self._trees = (choice_trees, error_trees)
+    def __init__(self, *, trees: int = _TREES, plan_trees: int = _PLAN_TREES, seed: int = 0) -> None:
+        self._trees = (trees, plan_trees)
         self._seed = seed
         self._model: Model | None = None
 
@@ -67,10 +69,10 @@ class Selector:
         numbers = _numbered(groups, errors.index)
         known = inputs.learnt(features, numbers)
         table = regret.filled(errors.to_numpy(float))
-        choice = forest.grow(known.known, _ranks(table), numbers, trees=self._trees[0], seed=self._seed)
-        error = forest.grow(known.known, table, numbers, trees=self._trees[1], seed=self._seed + 1)
-        judgement = _judged(errors, known, choice, error, numbers, self._seed)
-        self._model = Model(errors, known, choice, error, *judgement)
+        ranks, (trees, plan_trees) = _ranks(table), self._trees
+        choice = forest.grow(known.known, (ranks, table), numbers, trees=trees, leaf_rows=_LEAF_ROWS, seed=self._seed)
+        plan = forest.grow(known.known, (ranks,), numbers, trees=plan_trees, leaf_rows=_PLAN_LEAF_ROWS, seed=self._seed)
+        self._model = Model(errors, known, choice, plan, *_judged(errors, known, choice, plan, numbers, self._seed))
         return self
 
     @property
@@ -88,7 +90,7 @@ class Selector:
         """
         model = self.model
         quantiles = self._quantiles(features)
-        error, spread = _moments(model.error.weights(quantiles), model.table)
+        error, spread = _moments(model.choice.weights(quantiles), model.table)
         half = model.width * spread
         order = self.places(features)[0]
         columns = {"error": error, "lower": np.maximum(error - half, _lowest(model.errors)), "upper": error + half}
@@ -116,9 +118,8 @@ class Selector:
         return {name: table.join(best, on="dataset") for name, table in zip(features.index, nearest, strict=True)}
 
     def beyond(self, features: pd.DataFrame) -> pd.Series:
-        """Whether a dataset is unlike any known one: farther from the nearest than 99% of the known from theirs."""
-        distances = self.model.inputs.distances(self._quantiles(features))
-        return pd.Series(distances.min(axis=1) > self.model.inputs.reach, features.index)
+        """Whether a dataset is unlike any known one: its meta-features lie far from theirs, or outside their range."""
+        return pd.Series(self.model.inputs.beyond(self._quantiles(features)), features.index)
 
     def drivers(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.Series]:
         """What drove the first of each ranking: the meta-features that moved its predicted error the most.
@@ -192,14 +193,16 @@ class Selector:
     def places(self, features: pd.DataFrame, k: int = PLAN) -> tuple[Array, Array]:
         """Column numbers of the known errors: the ranking [datasets, candidates] and the plan [datasets, k]."""
         model = self.model
-        weights = model.choice.weights(self._quantiles(features))
-        rows = (len(weights), 1)
-        safe = np.tile(self.safe_places(), rows)
-        ranking = safe if model.trust.falls_back else _ranking(weights, model.table)
+        quantiles = self._quantiles(features)
+        if model.trust.falls_back:
+            ranking = np.tile(self.safe_places(), (len(quantiles), 1))
+        else:
+            ranking = _ranking(model.choice.weights(quantiles), model.table)
         if k == 1:
             return ranking, ranking[:, :1]
-        falls_back = model.trust.plan_falls_back
-        return ranking, np.tile(self.portfolio_places(k), rows) if falls_back else _plans(weights, model.table, k)
+        if model.trust.plan_falls_back:
+            return ranking, np.tile(self.portfolio_places(k), (len(quantiles), 1))
+        return ranking, _plans(model.plan.weights(quantiles), model.table, k)
 
     def safe_places(self) -> Array:
         """Column numbers of the known errors, the SBS first."""
@@ -267,7 +270,7 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 
 def _judged(
-    errors: pd.DataFrame, known: Inputs, choice: Forest, error: Forest, groups: Array, seed: int
+    errors: pd.DataFrame, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
 ) -> tuple[Trust, float]:
     """The trust in the advice, and the width of the intervals, both from the trees that had not seen the dataset."""
     actual = errors.to_numpy(float)
@@ -276,8 +279,9 @@ def _judged(
     if defaults is None:
         return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), np.nan
     weights = choice.held_out_weights(known.known)
-    past = trust.judge(actual, _ranking(weights, table), _plans(weights, table, PLAN), *defaults)
-    mean, spread = _moments(error.held_out_weights(known.known), table)
+    plans = _plans(plan.held_out_weights(known.known), table, PLAN)
+    past = trust.judge(actual, _ranking(weights, table), plans, *defaults)
+    mean, spread = _moments(weights, table)
     width = _width(np.abs(actual - mean) / np.maximum(spread, 1e-12), int(groups.max()) + 1)
     lower = np.maximum(mean - width * spread, _lowest(errors))
     covered = regret.coverage(actual, lower, mean + width * spread)

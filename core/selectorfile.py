@@ -59,7 +59,7 @@ def _arrays(model: Model) -> dict[str, Array]:
         "coverage": np.nan if model.trust.coverage is None else model.trust.coverage,
         "width": model.width,
     }
-    for name, part in (("inputs", model.inputs), ("choice", model.choice), ("error", model.error)):
+    for name, part in (("inputs", model.inputs), ("choice", model.choice), ("plan", model.plan)):
         parts |= {f"{name}.{field.name}": getattr(part, field.name) for field in fields(part)}
     return {name: np.asarray(value) for name, value in parts.items()}
 
@@ -69,12 +69,16 @@ def _model(stored: dict[str, Array]) -> Model:
     datasets = [str(name) for name in stored["datasets"]]
     coverage = float(stored["coverage"])
     scale: dict[str, Any] = _part(stored, "inputs")
-    scale |= {"names": tuple(str(name) for name in scale["names"]), "reach": float(scale["reach"])}
+    scale |= {
+        "names": tuple(str(name) for name in scale["names"]),
+        "reach": float(scale["reach"]),
+        "fringe": float(scale["fringe"]),
+    }
     return Model(
         pd.DataFrame(stored["errors"], datasets, [str(name) for name in stored["candidates"]]),
         Inputs(**scale),
         Forest(**_part(stored, "choice")),
-        Forest(**_part(stored, "error")),
+        Forest(**_part(stored, "plan")),
         Trust(
             pd.DataFrame(stored["past"], datasets, list(COLUMNS)),
             stored["groups"],
