@@ -16,6 +16,7 @@ from core.errors import InputError
 Array = NDArray[Any]
 
 _SWEEPS = 20  # alternations of the additive model; ten suffice for half the table missing
+_EVERYONE = 0.1  # the weight of all datasets together beside those that are like one
 _EQUAL = 1e-12  # a gap below this share of the errors is rounding
 
 
@@ -147,6 +148,26 @@ def filled(errors: Array) -> Array:
     """The table with the additive model's value where a run is missing."""
     level, column = deviations(errors)
     return np.where(np.isfinite(errors), errors, level[:, None] + column)
+
+
+def filled_locally(errors: Array, weights: Array) -> Array:
+    """As `filled`, by an additive model for each dataset in which the others count by weights [datasets, datasets].
+
+    What a candidate does relative to the others differs between kinds of datasets; datasets that are like the one with
+    the gap say it better than all. All together still count a little, for what no like dataset has.
+    """
+    known = np.isfinite(errors)
+    if known.all():
+        return errors
+    runs, values, counted = np.maximum(known.sum(axis=1), 1), np.where(known, errors, 0.0), known.astype(float)
+    weights = weights + _EVERYONE / len(errors)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    column = np.zeros(errors.shape)
+    for _ in range(_SWEEPS):
+        level = (values.sum(axis=1) - column @ counted.T) / runs  # [for this dataset, of that dataset]
+        column = weights @ values - (weights * level) @ counted
+    own = np.where(known, errors - column, 0.0).sum(axis=1) / runs
+    return np.where(known, errors, own[:, None] + column)
 
 
 def standardised(table: Array) -> Array:

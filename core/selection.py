@@ -27,7 +27,7 @@ from core.trust import PLAN, Trust
 Array = NDArray[Any]
 
 CONFIDENCE = 0.9
-_TREES, _PLAN_TREES = 600, 300
+_TREES, _PLAN_TREES, _FILLING_TREES = 600, 300, 100
 _LEAF_ROWS, _PLAN_LEAF_ROWS = 1, 2  # a plan hedges over more datasets than the choice of one candidate
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
@@ -37,16 +37,12 @@ class Model:
     """A fitted selector's state."""
 
     errors: pd.DataFrame  # index known dataset, columns candidate with a result; NaN where not run
+    table: Array  # the errors, what is missing filled
     inputs: Inputs
     choice: Forest  # for the ranking and the errors
     plan: Forest  # for the plans
     trust: Trust
     width: float  # the half interval in units of the spread; NaN where too few datasets are known
-
-    @property
-    def table(self) -> Array:
-        """The errors, missing ones filled by the additive model."""
-        return regret.filled(self.errors.to_numpy(float))
 
 
 class Selector:
@@ -68,11 +64,12 @@ class Selector:
         features = inputs.checked(features).reindex(errors.index)
         numbers = _numbered(groups, errors.index)
         known = inputs.learnt(features, numbers)
-        table = regret.filled(errors.to_numpy(float))
+        table = _filled(errors.to_numpy(float), known, numbers, self._seed)
         ranks, (trees, plan_trees) = _ranks(table), self._trees
         choice = forest.grow(known.known, (ranks, table), numbers, trees=trees, leaf_rows=_LEAF_ROWS, seed=self._seed)
         plan = forest.grow(known.known, (ranks,), numbers, trees=plan_trees, leaf_rows=_PLAN_LEAF_ROWS, seed=self._seed)
-        self._model = Model(errors, known, choice, plan, *_judged(errors, known, choice, plan, numbers, self._seed))
+        judgement = _judged(errors, table, known, choice, plan, numbers, self._seed)
+        self._model = Model(errors, table, known, choice, plan, *judgement)
         return self
 
     @property
@@ -232,6 +229,17 @@ def _numbered(groups: pd.Series | None, index: pd.Index) -> Array:
     return np.asarray(pd.factorize(pd.Series(names, dtype=object))[0])
 
 
+def _filled(errors: Array, known: Inputs, groups: Array, seed: int) -> Array:
+    """The errors, missing ones filled by what like datasets say: those of a first forest, grown for a first filling."""
+    table = regret.filled(errors)
+    if np.isfinite(errors).all():
+        return table
+    first = forest.grow(
+        known.known, (_ranks(table), table), groups, trees=_FILLING_TREES, leaf_rows=_PLAN_LEAF_ROWS, seed=seed
+    )
+    return regret.filled_locally(errors, first.held_out_weights(known.known))
+
+
 def _ranks(table: Array) -> Array:
     """Row-standardised ranks: every dataset counts alike, whatever its errors."""
     return regret.standardised(pd.DataFrame(table).rank(axis=1).to_numpy())
@@ -270,11 +278,10 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 
 def _judged(
-    errors: pd.DataFrame, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
+    errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
 ) -> tuple[Trust, float]:
     """The trust in the advice, and the width of the intervals, both from the trees that had not seen the dataset."""
     actual = errors.to_numpy(float)
-    table = regret.filled(actual)
     defaults = trust.held_out_defaults(errors, groups, seed)
     if defaults is None:
         return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), np.nan

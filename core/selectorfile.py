@@ -54,6 +54,7 @@ def _arrays(model: Model) -> dict[str, Array]:
         "datasets": np.array(model.errors.index, str),
         "candidates": np.array(model.errors.columns, str),
         "errors": model.errors.to_numpy(float),
+        "table": model.table,
         "past": model.trust.past[list(COLUMNS)].to_numpy(float),
         "groups": model.trust.groups,
         "coverage": np.nan if model.trust.coverage is None else model.trust.coverage,
@@ -76,6 +77,7 @@ def _model(stored: dict[str, Array]) -> Model:
     }
     return Model(
         pd.DataFrame(stored["errors"], datasets, [str(name) for name in stored["candidates"]]),
+        stored["table"],
         Inputs(**scale),
         Forest(**_part(stored, "choice")),
         Forest(**_part(stored, "plan")),
