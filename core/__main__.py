@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from core import datasets, jobs, results, specs
+from core import datasets, imports, jobs, knowledge, results, specs
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=1, help="of the split")
     add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
     add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
+    add.add_argument("--split-column", metavar="COLUMN", help="its values (train, valid, test) are the split")
     add.set_defaults(run=_add_dataset)
 
     submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
@@ -61,12 +64,53 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("id", type=int)
     cancel.set_defaults(run=_cancel)
 
+    pause = commands.add_parser("pause", help="pause a search; its checkpoint is kept")
+    pause.add_argument("id", type=int)
+    pause.set_defaults(run=_pause)
+
+    for name, run, told in (
+        ("resume", _resume, "go on with a paused search, with a larger budget if given"),
+        ("extend", _extend, "queue a job that goes on from where an ended search stopped, print its id"),
+    ):
+        more = commands.add_parser(name, help=told)
+        more.add_argument("id", type=int)
+        more.add_argument("--more-seconds", type=int, metavar="N")
+        more.add_argument("--more-candidates", type=int, metavar="N")
+        more.add_argument("--more-candidate-epochs", type=int, metavar="N")
+        more.set_defaults(run=run)
+
     board = commands.add_parser("leaderboard", help="all trials of a dataset, best first by the valid rows")
     board.add_argument("dataset", help="its name or id")
     board.add_argument("--metric")
     board.add_argument("--json", action="store_true")
     board.set_defaults(run=_show_leaderboard)
+
+    _add_knowledge(commands.add_parser("knowledge", help="runs from elsewhere that advice may rest on"))
     return parser
+
+
+def _add_knowledge(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="import|list|remove")
+    add = actions.add_parser("import", help="an ASlib scenario (folder or ZIP), a tidy CSV or Parquet, MLflow's runs")
+    add.add_argument("file", type=Path)
+    add.add_argument("--name", help="of the scenario; default: the file's")
+    for role in ("dataset", "candidate", "fold", "fit-s"):
+        add.add_argument(f"--{role}", metavar="COLUMN", help="default: by the columns' names")
+    add.add_argument("--metric", help="a column, or a value of the column of metrics")
+    add.add_argument("--higher-is-better", action=argparse.BooleanOptionalAction, help="default: as its name tells")
+    add.add_argument("--features", type=Path, metavar="FILE", help="meta-features: a second file, a row a dataset")
+    add.add_argument("--average", action="store_true", help="rows that say different things of one pair are repeats")
+    add.add_argument("--encoding", default="utf-8")
+    add.add_argument("--check", action="store_true", help="only say what the file is recognised as")
+    add.set_defaults(run=_import_knowledge)
+
+    show = actions.add_parser("list", help="the imported scenarios")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_show_knowledge)
+
+    remove = actions.add_parser("remove", help="delete a scenario")
+    remove.add_argument("name")
+    remove.set_defaults(run=_remove_knowledge)
 
 
 def _add_dataset(options: argparse.Namespace) -> None:
@@ -79,6 +123,7 @@ def _add_dataset(options: argparse.Namespace) -> None:
         seed=options.seed,
         types=_types(options.type),
         drop_rare_classes=options.drop_rare_classes,
+        split_column=options.split_column,
         owner=getpass.getuser(),
     )
     for finding in dataset.findings:
@@ -118,11 +163,65 @@ def _cancel(options: argparse.Namespace) -> None:
     print("cancelled" if status == "cancelled" else "the job was asked to stop")
 
 
+def _pause(options: argparse.Namespace) -> None:
+    status = jobs.request_pause(options.id)
+    print("paused" if status == "paused" else "the job was asked to pause")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    jobs.resume(options.id, **_more(options))
+    print("queued")
+
+
+def _extend(options: argparse.Namespace) -> None:
+    print(jobs.extend(options.id, **_more(options), user=getpass.getuser()))
+
+
+def _more(options: argparse.Namespace) -> dict[str, int | None]:
+    return {
+        "more_s": options.more_seconds,
+        "more_candidates": options.more_candidates,
+        "more_candidate_epochs": options.more_candidate_epochs,
+    }
+
+
 def _show_leaderboard(options: argparse.Namespace) -> None:
     dataset = datasets.get(options.dataset)
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)
+
+
+def _import_knowledge(options: argparse.Namespace) -> None:
+    names = [field.name for field in dataclasses.fields(imports.Reading)]
+    reading = imports.Reading(**{name: getattr(options, name) for name in names})
+    if options.check:
+        return _print_inspection(imports.inspect(options.file, reading))
+    scenario, notes = imports.import_(options.file, reading, name=options.name, owner=getpass.getuser())
+    print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
+    print(f"{scenario.name}: {scenario.n_datasets:,} datasets x {scenario.n_candidates:,} candidates")
+
+
+def _print_inspection(found: imports.Inspection) -> None:
+    told = {name: value for name, value in dataclasses.asdict(found.roles).items() if value is not None}
+    print(f"kind: {found.kind}", *(f"{role}: {column}" for role, column in told.items()), sep="\n")
+    if not found.questions:
+        better = "higher" if found.higher_is_better else "lower"
+        print(f"{found.metric}, {better} is better: {found.n_datasets:,} datasets x {found.n_candidates:,} candidates")
+        print(f"meta-features: {', '.join(found.features) or 'none'}")
+    print(*found.questions, *found.notes, sep="\n")
+
+
+def _show_knowledge(options: argparse.Namespace) -> None:
+    frame = knowledge.overview()
+    if not options.json:
+        frame["imported_at"] = [time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in frame["imported_at"]]
+    _print(frame, options.json)
+
+
+def _remove_knowledge(options: argparse.Namespace) -> None:
+    knowledge.remove(options.name)
+    print("removed")
 
 
 def _print(frame: pd.DataFrame, as_json: bool) -> None:

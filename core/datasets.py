@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +96,7 @@ class Inspection:
     preview: pd.DataFrame  # the first 20 rows as text, under the user's names
     findings: tuple[Finding, ...]
     suggested_target: str
+    own_splits: tuple[str, ...]  # names of the columns that tell train from test rows
     staged: tables.Staged = field(repr=False)
 
 
@@ -109,8 +110,9 @@ def inspect(path: Path, *, encoding: str = "utf-8") -> Inspection:
     findings += _duplicates(staged, described)
     preview = tables.frame("SELECT * FROM read_parquet(?) LIMIT ?", [str(staged.parquet), _PREVIEW_ROWS])
     preview.columns = list(staged.names)
-    suggested = _suggest(described)
-    return Inspection(Path(path), encoding, staged.n_rows, described, preview, findings, suggested, staged)
+    own = tuple(column.name for column in described if _is_split(column))
+    suggested = _suggest([column for column in described if column.name not in own] or described)
+    return Inspection(Path(path), encoding, staged.n_rows, described, preview, findings, suggested, own, staged)
 
 
 def check(
@@ -120,6 +122,7 @@ def check(
     types: Mapping[str, ColumnType] | None = None,
     task: Task | None = None,
     drop_rare_classes: bool = False,
+    split_column: str | None = None,
 ) -> tuple[Task, tuple[Finding, ...]]:
     """The task that a target makes, and all findings of the table under these choices; nothing is registered.
 
@@ -128,7 +131,7 @@ def check(
     staged = inspection.staged
     if not staged.parquet.exists():  # dropped a day after its last use
         staged = tables.stage(inspection.path, inspection.encoding)
-    verdict, findings = _judge(staged, target, task, types, drop_rare_classes)
+    verdict, findings = _judge(staged, target, task, types, drop_rare_classes, split_column)
     return verdict.task, findings
 
 
@@ -142,21 +145,23 @@ def register(
     seed: int = 1,
     encoding: str = "utf-8",
     drop_rare_classes: bool = False,
+    split_column: str | None = None,
     owner: str = "local",
     source: str | None = None,
 ) -> Dataset:
     """Clean, split and store a CSV or Parquet file as a dataset, and return it.
 
-    The same content and choices under the same name give the dataset that exists. Raises InputError for what cannot
+    `split_column` names a column with the file's own split (words such as train, dev and test), which is kept. The
+    same content and choices under the same name give the dataset that exists. Raises InputError for what cannot
     be used, among it a name that other content has, and MetascoutError when the disk is full.
     """
     name = _checked_name(name)
     staged = tables.stage(path, encoding)
-    verdict, findings = _judge(staged, target, task, types, drop_rare_classes)
-    fingerprint = _fingerprint(staged, verdict, encoding, seed, drop_rare_classes)
+    verdict, findings = _judge(staged, target, task, types, drop_rare_classes, split_column)
+    fingerprint = _fingerprint(staged, verdict, encoding, seed, drop_rare_classes, split_column)
     if existing := _existing(name, fingerprint):
         return existing
-    table = _stored(fingerprint, lambda work: _write_table(staged, verdict, seed, work))
+    table = _stored(fingerprint, lambda work: _write_table(staged, verdict, seed, split_column, work))
     dataset = Dataset(
         0, name, target, verdict.task, verdict.labels, verdict.columns, _count(table), seed, fingerprint, table,
         findings, source or Path(path).name, owner, time.time(),
@@ -342,13 +347,22 @@ def _judge(
     task: Task | None,
     types: Mapping[str, ColumnType] | None,
     drop_rare_classes: bool,
+    split_column: str | None,
 ) -> tuple[target.Verdict, tuple[Finding, ...]]:
+    if split_column is not None:
+        if split_column not in staged.names or split_column == name:
+            raise InputError(
+                f"The split column {split_column!r} is not among the columns that can tell train from test."
+            )
+        types = {**(types or {}), split_column: "ignored"}
     rows = column_module.sample(staged)
     described, findings = column_module.describe(staged, rows, types)
     measures = column_module.measure(staged)
     verdict = target.judge(staged, described, measures, rows, name, task, drop_rare_classes)
     # What makes a column a poor feature says nothing against it as the target.
-    general = tuple(finding for finding in findings if finding.column != name)
+    general = tuple(finding for finding in findings if finding.column not in (name, split_column))
+    if split_column is not None:
+        general += splits.judge(staged, split_column, verdict)
     return verdict, general + _duplicates(staged, verdict.columns) + verdict.findings
 
 
@@ -365,15 +379,25 @@ def _duplicates(staged: tables.Staged, described: tuple[Column, ...]) -> tuple[F
     return (Finding("duplicate_rows", text),)
 
 
-def _suggest(described: tuple[Column, ...]) -> str:
+def _is_split(column: Column) -> bool:
+    parts = {splits.PARTS.get(example.strip().lower()) for example in column.examples}
+    return column.cardinality <= 3 and {"train", "test"} <= parts and None not in parts
+
+
+def _suggest(described: Sequence[Column]) -> str:
     usable = [column.name for column in described if column.type != "ignored"] or [described[-1].name]
     return next((name for name in usable if name.casefold() in _USUAL_TARGETS), usable[-1])
 
 
 def _fingerprint(
-    staged: tables.Staged, verdict: target.Verdict, encoding: str, seed: int, drop_rare_classes: bool
+    staged: tables.Staged,
+    verdict: target.Verdict,
+    encoding: str,
+    seed: int,
+    drop_rare_classes: bool,
+    split_column: str | None,
 ) -> str:
-    choices = {
+    choices: dict[str, Any] = {
         "rules": _RULES,
         "content": staged.sha256,
         "encoding": encoding,
@@ -383,11 +407,16 @@ def _fingerprint(
         "seed": seed,
         "drop_rare_classes": drop_rare_classes,
     }
+    if split_column is not None:
+        choices["split_column"] = split_column
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
 
 
-def _write_table(staged: tables.Staged, verdict: target.Verdict, seed: int, work: Path) -> None:
-    _clean(staged, verdict, work / "clean.parquet")
+def _write_table(
+    staged: tables.Staged, verdict: target.Verdict, seed: int, split_column: str | None, work: Path
+) -> None:
+    part = "'all'" if split_column is None else splits.part_sql(f"c{staged.names.index(split_column)}")
+    _clean(staged, verdict, part, work / "clean.parquet")
     _add_split(work, verdict, seed)
 
 
@@ -410,7 +439,7 @@ def _stored(fingerprint: str, write: Callable[[Path], None]) -> Path:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _clean(staged: tables.Staged, verdict: target.Verdict, path: Path) -> None:
+def _clean(staged: tables.Staged, verdict: target.Verdict, part: str, path: Path) -> None:
     measures = column_module.measure(staged)
     values = [
         f"{column_module.value_sql(column.key, column.type, measure)} AS {column.key}"
@@ -418,7 +447,8 @@ def _clean(staged: tables.Staged, verdict: target.Verdict, path: Path) -> None:
         if column.type != "ignored"
     ]
     query = f"""COPY (
-        SELECT {", ".join(values)}, file_row_number AS "row" FROM read_parquet(?, file_row_number = true)
+        SELECT {", ".join(values)}, file_row_number AS "row", {part} AS part
+        FROM read_parquet(?, file_row_number = true)
         WHERE ({verdict.value_sql}) IS NOT NULL AND NOT list_contains(?, CAST(({verdict.value_sql}) AS VARCHAR)))
         TO ? (FORMAT parquet)"""
     with tables.connect(len(values)) as connection:
@@ -429,7 +459,7 @@ def _add_split(work: Path, verdict: target.Verdict, seed: int) -> None:
     clean, keys = work / "clean.parquet", [c.key for c in verdict.columns if c.type != "ignored"]
     with tables.connect(len(keys)) as connection:
         regression = verdict.task == "regression"
-        splits.make(connection, clean, keys, verdict.column.key, regression=regression, seed=seed)
+        splits.make(connection, clean, keys, verdict.column.key, regression=regression, seed=seed, part="part")
         query = f"""COPY (SELECT {", ".join(keys)}, split, "row" FROM read_parquet(?) POSITIONAL JOIN splits)
             TO ? (FORMAT parquet)"""
         connection.execute(query, [str(clean), str(work / "table.parquet")])

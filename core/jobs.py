@@ -1,11 +1,13 @@
-"""The queue: submit, claim, heartbeat, cancel, finish, requeue.
+"""The queue: submit, claim, heartbeat, cancel, pause, resume, finish, requeue.
 
-queued -> running -> succeeded | failed | cancelled. Every write for a running job matches (id, attempt, running), so
+queued -> running -> succeeded | failed | cancelled, and running -> paused -> queued for kinds of job that can go on
+from a checkpoint. Every write for a running job matches (id, attempt, running), so
 that a process which was given up for dead cannot overwrite its successor. Each move leaves a row in the history.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
+RESUMABLE = ("nas",)  # the kinds of job that leave a checkpoint, from which they or a later job go on
 MAX_ATTEMPTS = 3
 _PRIORITIES = range(-100, 101)
 _FIELDS = "id, attempt, spec, kind, dataset_id, priority, owner, note, status, cpus, gpus, worker_id, event_offset"
@@ -77,6 +80,8 @@ def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reas
         "attempt": 1,
         "max_attempts": MAX_ATTEMPTS,
         "created_at": now,
+        "shown_attempt": 1,
+        "continues": _continued(spec),
     }
     with db.transaction(write=True) as connection:
         job_id = db.insert(connection, "jobs", row)
@@ -97,6 +102,56 @@ def _check_fits(spec: specs.Spec) -> None:
             "or dataset."
         )
     checked(dataset.task, spec.metric)
+    if (old_id := _continued(spec)) is not None:
+        _check_continues(get(old_id), spec.dataset_id)
+
+
+def _continued(spec: specs.Spec) -> int | None:
+    return spec.continues if isinstance(spec, specs.NASSpec) else None
+
+
+def _check_continues(old: Job, dataset_id: int) -> None:
+    """Raises InputError where another job cannot go on from `old` on that dataset."""
+    if old.kind not in RESUMABLE:
+        raise InputError(
+            f"continues: job {old.id} is of kind {old.kind!r}, which keeps no checkpoint. Clone it instead."
+        )
+    if old.dataset_id != dataset_id:
+        raise InputError(f"continues: job {old.id} searched another dataset; choose that one, or leave this empty.")
+    if old.status == "paused":
+        raise InputError(f"continues: job {old.id} is paused; resume it, with more time if you like.")
+    if old.status not in ENDED:
+        raise InputError(f"continues: job {old.id} is {old.status}; wait until it has ended, or cancel it.")
+    with db.transaction() as connection:
+        rows = connection.execute("SELECT 1 FROM metrics WHERE job_id=? LIMIT 1", [old.id]).fetchall()
+    if not rows:
+        raise InputError(f"continues: job {old.id} has trained nothing to go on from. Retry it instead.")
+
+
+def extend(
+    job_id: int,
+    *,
+    more_s: int | None = None,
+    more_candidates: int | None = None,
+    more_candidate_epochs: int | None = None,
+    user: str | None = None,
+) -> int:
+    """Queue a new job that goes on from where an ended one stopped, and return its id; the old job stays as it is.
+
+    What is not given is as much again as the old job had. Raises InputError where the old job has not ended or left
+    nothing to go on from.
+    """
+    old = get(job_id)
+    _check_continues(old, old.dataset_id)
+    given = _given(more_s, more_candidates, more_candidate_epochs)
+    spec = specs.parse({**json.loads(old.spec_text), **given, "continues": job_id})
+    return submit(spec, priority=old.priority, user=user, reason=f"continues job {job_id}")
+
+
+def _given(more_s: int | None, more_candidates: int | None, more_candidate_epochs: int | None) -> dict[str, int]:
+    """The fields of the spec that are asked for."""
+    named = {"budget_s": more_s, "max_candidates": more_candidates, "max_candidate_epochs": more_candidate_epochs}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def retry(job_id: int, *, user: str | None = None) -> int:
@@ -139,24 +194,28 @@ def heartbeat(job: Job) -> bool:
 
 
 def finish(job: Job, status: Status, error: str | None = None) -> bool:
-    """End this attempt; False when it is no longer the running one (nothing is changed then)."""
-    if status not in ENDED:
-        raise ValueError(f"a job ends as one of {ENDED}, not as {status!r}")
+    """End this attempt, or pause it; False when it is no longer the running one (nothing is changed then).
+
+    A job that has paused and was asked to stop meanwhile is cancelled.
+    """
+    if status not in (*ENDED, "paused"):
+        raise ValueError(f"a job ends as one of {ENDED} or is paused, not {status!r}")
     now = time.time()
     with db.transaction(write=True) as connection:
         rows = connection.execute(
-            "UPDATE jobs SET status=?, error=?, finished_at=?, remaining_s=NULL,"
-            " fraction = CASE WHEN ?='succeeded' THEN 1 ELSE fraction END"
-            " WHERE id=? AND attempt=? AND status='running' RETURNING id",
-            [status, error, now, status, job.id, job.attempt],
+            "UPDATE jobs SET error=$error, finished_at=$now, remaining_s=NULL,"
+            " status = CASE WHEN $status='paused' AND cancel_requested THEN 'cancelled' ELSE $status END,"
+            " fraction = CASE WHEN $status='succeeded' THEN 1 ELSE fraction END"
+            " WHERE id=$id AND attempt=$attempt AND status='running' RETURNING status",
+            {"status": status, "error": error, "now": now, "id": job.id, "attempt": job.attempt},
         ).fetchall()
         if rows:
-            _remember(connection, job.id, job.attempt, status, now, error)
+            _remember(connection, job.id, job.attempt, rows[0][0], now, error)
     return bool(rows)
 
 
 def request_cancel(job_id: int) -> Status:
-    """Ask for a job to stop and return its state: a queued one is cancelled at once, a running one stops soon.
+    """Ask for a job to stop and return its state: a running one stops soon, one that waits is cancelled at once.
 
     Raises InputError where there is no such job or it has ended.
     """
@@ -165,11 +224,11 @@ def request_cancel(job_id: int) -> Status:
         job = _get(connection, job_id)
         if job.status in ENDED:
             raise InputError(f"Job {job_id} has ended already ({job.status}); there is nothing to cancel.")
-        if job.status == "queued":
+        if job.status != "running":
             connection.execute(
                 "UPDATE jobs SET status='cancelled', cancel_requested=true, finished_at=? WHERE id=?", [now, job_id]
             )
-            _remember(connection, job_id, job.attempt, "cancelled", now, "cancelled before it started")
+            _remember(connection, job_id, job.attempt, "cancelled", now, f"cancelled while it was {job.status}")
             return "cancelled"
         connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
         connection.execute(
@@ -185,6 +244,78 @@ def cancel_requests() -> set[int]:
     return {row[0] for row in rows}
 
 
+def request_pause(job_id: int) -> Status:
+    """Ask for a job to pause and return its state: a queued one is paused at once, a running one writes a checkpoint.
+
+    Raises InputError where there is no such job, it neither waits nor runs, or its kind has no checkpoint.
+    """
+    now = time.time()
+    with db.transaction(write=True) as connection:
+        job = _get(connection, job_id)
+        if job.kind not in RESUMABLE:
+            raise InputError(
+                f"Job {job_id} is of kind {job.kind!r}, which cannot pause; cancel it, and retry it later."
+            )
+        if job.status not in ("queued", "running"):
+            raise InputError(f"Job {job_id} is {job.status}; only a job that waits or runs can pause.")
+        if job.status == "queued":
+            connection.execute("UPDATE jobs SET status='paused' WHERE id=?", [job_id])
+            _remember(connection, job_id, job.attempt, "paused", now, "paused while it was queued")
+            return "paused"
+        connection.execute("UPDATE jobs SET pause_requested=true WHERE id=?", [job_id])
+        connection.execute(
+            "INSERT INTO messages VALUES (?, ?, ?, 'info', 'The job was asked to pause.')", [job_id, job.attempt, now]
+        )
+    return "running"
+
+
+def pause_requests() -> set[int]:
+    """Ids of the running jobs that a user wants to pause."""
+    with db.transaction() as connection:
+        rows = connection.execute("SELECT id FROM jobs WHERE status='running' AND pause_requested").fetchall()
+    return {row[0] for row in rows}
+
+
+def resume(
+    job_id: int,
+    *,
+    more_s: int | None = None,
+    more_candidates: int | None = None,
+    more_candidate_epochs: int | None = None,
+) -> None:
+    """Queue a paused job again: its next attempt goes on from the checkpoint, with a larger budget where one is given.
+
+    Raises InputError where it is not paused, or the budget would be out of range.
+    """
+    given = _given(more_s, more_candidates, more_candidate_epochs)
+    with db.transaction(write=True) as connection:
+        job = _get(connection, job_id)
+        if job.status != "paused":
+            raise InputError(f"Job {job_id} is {job.status}; only a paused job can be resumed.")
+        # One that was paused before it began has no attempt to go on from; else the user's pause is nobody's fault.
+        connection.execute(
+            "UPDATE jobs SET status='queued', spec=?, pause_requested=false, worker_id=NULL, heartbeat_at=NULL,"
+            " attempt = attempt + (started_at IS NOT NULL)::INT, event_offset=0, stage=NULL, finished_at=NULL,"
+            " max_attempts = max_attempts + (started_at IS NOT NULL)::INT, started_at=NULL, error=NULL WHERE id=?",
+            [_larger(job.spec_text, given) if given else job.spec_text, job_id],
+        )
+        more = ", ".join(f"{name} {value:+,}" for name, value in given.items())
+        attempt = _get(connection, job_id).attempt
+        _remember(connection, job_id, attempt, "queued", time.time(), f"resumed, {more}" if more else "resumed")
+
+
+def _larger(spec_text: str, more: dict[str, int]) -> str:
+    """The spec with a larger budget. Raises InputError where that is out of range."""
+    body = json.loads(spec_text)
+    for name, value in more.items():
+        if value < 1:
+            raise InputError(f"{name}: {value} more is no more; give a whole number from 1.")
+        if body.get(name) is None:
+            raise InputError(f"{name}: the job has no such limit, so there is nothing to add {value} to. Leave it out.")
+        body[name] += value
+    return specs.to_json(specs.parse(body))
+
+
 def set_priority(job_id: int, priority: int) -> None:
     """Move a queued job in the queue. Raises InputError for a job that is not queued."""
     _check_priority(priority)
@@ -196,7 +327,7 @@ def set_priority(job_id: int, priority: int) -> None:
 
 
 def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:
-    """Give up this attempt: queued again as the next one, or failed after the last (cancelled where asked for).
+    """Give up this attempt: queued again as the next one, or failed after the last; cancelled or paused if asked for.
 
     Without `blame` the attempt does not count towards the last: it was the runner that stopped.
     """
@@ -223,13 +354,15 @@ def requeue_stale(older_than_s: float, *, now: float | None = None) -> list[int]
 
 def _requeue(connection: duckdb.DuckDBPyConnection, job: Job, reason: str, now: float) -> Status:
     rows = connection.execute(
-        "SELECT cancel_requested, max_attempts FROM jobs WHERE id=? AND attempt=? AND status='running'",
+        "SELECT cancel_requested, pause_requested, max_attempts FROM jobs"
+        " WHERE id=? AND attempt=? AND status='running'",
         [job.id, job.attempt],
     ).fetchall()
     if not rows:
         return _get(connection, job.id).status
-    cancelled, max_attempts = rows[0]
-    status: Status = "cancelled" if cancelled else "failed" if job.attempt >= max_attempts else "queued"
+    cancelled, paused, max_attempts = rows[0]
+    last = job.attempt >= max_attempts
+    status: Status = "cancelled" if cancelled else "failed" if last else "paused" if paused else "queued"
     if status == "queued":
         connection.execute(
             "UPDATE jobs SET status='queued', attempt=attempt+1, worker_id=NULL, started_at=NULL, heartbeat_at=NULL,"
@@ -238,7 +371,7 @@ def _requeue(connection: duckdb.DuckDBPyConnection, job: Job, reason: str, now: 
         )
         _remember(connection, job.id, job.attempt + 1, "queued", now, reason)
         return status
-    error = None if cancelled else f"{reason} (attempt {job.attempt} of {max_attempts})"
+    error = f"{reason} (attempt {job.attempt} of {max_attempts})" if status == "failed" else None
     connection.execute(
         "UPDATE jobs SET status=?, error=?, finished_at=?, remaining_s=NULL WHERE id=?", [status, error, now, job.id]
     )
@@ -281,27 +414,34 @@ def counts() -> dict[str, int]:
 def overview(
     *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int | None = 200
 ) -> pd.DataFrame:
-    """The queue as a table, running first, then queued in their order, then the ended ones, newest first.
+    """The queue as a table: running, then queued in their order, then paused, then ended, the newest of these first.
 
     One row a job: id, kind, dataset, note, owner, status, priority, attempt, fraction (0 to 1), stage, remaining_s,
-    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, spec, environment, dataset_id.
-    `limit` None: all of them.
+    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, pause_requested, spec,
+    environment, dataset_id, continues (the job that it goes on from). `limit` None: all of them.
     """
     with db.transaction() as connection:
         return connection.execute(
             "SELECT j.id, j.kind, d.name AS dataset, j.note, j.owner, j.status, j.priority, j.attempt, j.fraction,"
             " j.stage, j.remaining_s, j.created_at, j.started_at, j.finished_at,"
             " coalesce(j.finished_at, CASE WHEN j.status='running' THEN $now END) - j.started_at AS elapsed_s,"
-            " (SELECT count(*) FROM trials t WHERE t.job_id = j.id AND t.attempt = j.attempt) AS n_trials,"
-            " j.error, j.cancel_requested, j.spec, j.environment, j.dataset_id"
+            " (SELECT count(*) FROM trials t WHERE t.job_id = j.id AND t.attempt = j.shown_attempt) AS n_trials,"
+            " j.error, j.cancel_requested, j.pause_requested, j.spec, j.environment, j.dataset_id, j.continues"
             " FROM jobs j LEFT JOIN datasets d ON d.id = j.dataset_id"
             " WHERE ($job IS NULL OR j.id = $job) AND ($dataset IS NULL OR j.dataset_id = $dataset)"
             " AND (len($statuses) = 0 OR list_contains($statuses, j.status))"
-            " ORDER BY CASE j.status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,"
+            " ORDER BY CASE j.status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,"
             " CASE WHEN j.status='queued' THEN -j.priority ELSE 0 END,"
             " CASE WHEN j.status='queued' THEN j.id ELSE -j.id END LIMIT $limit",
             {"now": time.time(), "job": job_id, "dataset": dataset_id, "statuses": list(statuses), "limit": limit},
         ).df()
+
+
+def continuations(job_id: int) -> list[int]:
+    """Ids of the jobs that go on from where this one stopped, in their order."""
+    with db.transaction() as connection:
+        rows = connection.execute("SELECT id FROM jobs WHERE continues=? ORDER BY id", [int(job_id)]).fetchall()
+    return [row[0] for row in rows]
 
 
 def history(job_id: int) -> pd.DataFrame:

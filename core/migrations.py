@@ -43,4 +43,22 @@ MIGRATIONS: tuple[str, ...] = (
         worker_id VARCHAR PRIMARY KEY, pid INTEGER, host VARCHAR, started_at DOUBLE, heartbeat_at DOUBLE,
         machine VARCHAR);
     """,
+    # shown_attempt: the last attempt that has reported results, which stay until the next one reports its own.
+    """
+    ALTER TABLE jobs ADD COLUMN pause_requested BOOLEAN DEFAULT false;
+    ALTER TABLE jobs ADD COLUMN continues INTEGER;
+    ALTER TABLE jobs ADD COLUMN shown_attempt INTEGER;
+    UPDATE jobs SET shown_attempt = attempt;
+    CREATE TABLE architectures (
+        job_id INTEGER, attempt INTEGER, candidate VARCHAR, layers VARCHAR, happened_at DOUBLE);
+    """,
+    """
+    CREATE TABLE meta_features (dataset_id INTEGER, name VARCHAR, value DOUBLE);
+    CREATE TABLE knowledge_scenarios (
+        name VARCHAR NOT NULL, metric VARCHAR, higher_is_better BOOLEAN, source VARCHAR, owner VARCHAR,
+        imported_at DOUBLE, n_datasets BIGINT, n_candidates BIGINT, n_rows BIGINT);
+    CREATE TABLE knowledge_errors (
+        scenario VARCHAR, dataset VARCHAR, candidate VARCHAR, error DOUBLE, fit_s DOUBLE);
+    CREATE TABLE knowledge_features (scenario VARCHAR, dataset VARCHAR, name VARCHAR, value DOUBLE);
+    """,
 )

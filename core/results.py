@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ import numpy as np
 
 from core import artifacts, datasets, db
 from core.errors import InputError
-from core.events import Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
+from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
-from core.scoring import DEFAULT_METRIC, checked
+from core.scoring import DEFAULT_METRIC, Task, checked
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,7 +70,9 @@ def _kept(artifact: Artifact) -> tuple[str, int] | Message:
 
 
 def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
-    """The job's own row: only the last word on its progress matters."""
+    """The job's own row: only the last word on its progress matters, and from its first result on it is shown."""
+    if any(isinstance(event, Metric | TrialDone | Architecture) for event in events):
+        connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
     progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
     if progress is not None:
         connection.execute(
@@ -83,7 +85,7 @@ def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Ev
 
 
 def _record_lines(connection: duckdb.DuckDBPyConnection, job: Job, stamped: list[tuple[Event, float]]) -> None:
-    """Messages and metrics come by the hundred: one statement for each kind."""
+    """Messages, metrics and architectures come by the hundred: one statement for each kind."""
     messages = [(at, event.level, event.text) for event, at in stamped if isinstance(event, Message)]
     if messages:
         connection.execute(
@@ -96,6 +98,12 @@ def _record_lines(connection: duckdb.DuckDBPyConnection, job: Job, stamped: list
             "INSERT INTO metrics SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::BIGINT[]),"
             " unnest(?::DOUBLE[]), unnest(?::DOUBLE[])",
             [job.id, job.attempt, *map(list, zip(*metrics, strict=True))],
+        )
+    drawn = [(e.candidate, json.dumps(finite(e.layers)), at) for e, at in stamped if isinstance(e, Architecture)]
+    if drawn:
+        connection.execute(
+            "INSERT INTO architectures SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::DOUBLE[])",
+            [job.id, job.attempt, *map(list, zip(*drawn, strict=True))],
         )
 
 
@@ -141,7 +149,8 @@ def leaderboard(
     """
     metric, scope = checked(datasets.get(dataset_id).task, metric), scope or Scope()
     source = (
-        " FROM scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+        " FROM scores s JOIN trials t ON t.id = s.trial_id"
+        " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
         " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
     )
     wanted = {"dataset": int(dataset_id), "metric": metric}
@@ -171,7 +180,7 @@ def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
     with db.transaction() as connection:
         rows = connection.execute(
             "SELECT list_sort(list(DISTINCT t.algorithm)), list_sort(list(DISTINCT t.job_id)) FROM trials t"
-            " JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt WHERE t.dataset_id = ?",
+            " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt WHERE t.dataset_id = ?",
             [int(dataset_id)],
         ).fetchall()
     return tuple(rows[0][0] or ()), tuple(rows[0][1] or ())
@@ -188,10 +197,10 @@ def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
 
 def trials_of(job_id: int) -> pd.DataFrame:
-    """The trials of a job's current attempt by the job's own metric, best first; columns as in `leaderboard`."""
+    """The trials that a job shows by the job's own metric, best first; columns as in `leaderboard`."""
     with db.transaction() as connection:
         return connection.execute(
-            f"SELECT {_TRIAL_COLUMNS} FROM trials t JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+            f"SELECT {_TRIAL_COLUMNS} FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
             " LEFT JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric WHERE t.job_id = ?"
             " ORDER BY s.valid_error, t.id",
             [int(job_id)],
@@ -205,13 +214,13 @@ def recent_results(limit: int = 8) -> pd.DataFrame:
     """
     with db.transaction() as connection:
         return connection.execute(
-            "WITH last AS (SELECT id, attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"
+            "WITH last AS (SELECT id, shown_attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"
             " ORDER BY finished_at DESC LIMIT ?)"
             " SELECT j.id AS job_id, d.name AS dataset, arg_min(t.id, s.valid_error) AS trial_id,"
             " arg_min(t.algorithm, s.valid_error) AS algorithm, any_value(s.metric) AS metric,"
             " arg_min(s.test, s.valid_error) AS test, arg_min(s.lower, s.valid_error) AS lower,"
             " arg_min(s.upper, s.valid_error) AS upper, j.finished_at"
-            " FROM last j JOIN trials t ON t.job_id = j.id AND t.attempt = j.attempt"
+            " FROM last j JOIN trials t ON t.job_id = j.id AND t.attempt = j.shown_attempt"
             " JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric JOIN datasets d ON d.id = j.dataset_id"
             " GROUP BY j.id, d.name, j.finished_at ORDER BY j.finished_at DESC",
             [limit],
@@ -267,31 +276,76 @@ def trial(trial_id: int) -> Trial:
 
 
 def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
-    """One curve of a job's current attempt: step, value, happened_at."""
+    """One curve of the attempt that a job shows (the last that has reported): step, value, happened_at."""
     with db.transaction() as connection:
         return connection.execute(
-            "SELECT m.step, m.value, m.happened_at FROM metrics m JOIN jobs j ON j.id=m.job_id AND j.attempt=m.attempt"
+            "SELECT m.step, m.value, m.happened_at FROM metrics m"
+            " JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
             " WHERE m.job_id=? AND m.name=? AND m.candidate IS NOT DISTINCT FROM ? ORDER BY m.step",
             [int(job_id), name, candidate],
         ).df()
 
 
 def candidates(job_id: int) -> pd.DataFrame:
-    """The networks that a search's current attempt has proposed; those trained longest first, then by their error.
+    """The networks that a search has proposed; those trained longest first, then by their error.
 
     Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
-    flops of one row (both NaN where they are unknown).
+    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist).
     """
     with db.transaction() as connection:
-        return connection.execute(
+        frame = connection.execute(
             "SELECT m.candidate, coalesce(max(m.step) FILTER (m.name = 'valid_error'), 0) AS epochs,"
             " coalesce(arg_max(m.value, m.step) FILTER (m.name = 'valid_error'), 'nan') AS valid_error,"
             " coalesce(max(m.value) FILTER (m.name = 'n_parameters'), 'nan') AS n_parameters,"
-            " coalesce(max(m.value) FILTER (m.name = 'flops'), 'nan') AS flops"
-            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.attempt = m.attempt"
-            " WHERE m.job_id = ? AND m.candidate IS NOT NULL AND m.name IN ('valid_error', 'n_parameters', 'flops')"
+            " coalesce(max(m.value) FILTER (m.name = 'flops'), 'nan') AS flops,"
+            " coalesce(max(m.value) FILTER (m.name = 'latency_s'), 'nan') AS latency_s"
+            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
+            " WHERE m.job_id = ? AND m.candidate IS NOT NULL"
+            " AND m.name IN ('valid_error', 'n_parameters', 'flops', 'latency_s')"
             " GROUP BY m.candidate ORDER BY epochs DESC, valid_error, n_parameters, m.candidate",
             [int(job_id)],
+        ).df()
+        finalists = connection.execute(
+            "SELECT t.candidate, t.id FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
+            " WHERE t.job_id = ? ORDER BY t.id",
+            [int(job_id)],
+        ).fetchall()
+    frame["trial_id"] = _trial_ids(frame["candidate"].tolist(), finalists)
+    return frame
+
+
+def _trial_ids(names: list[str], finalists: list[tuple[str, int]]) -> list[float]:
+    """The trial of each candidate, NaN for none; a name that was too long for a trial is there by its beginning."""
+    ids: dict[str, float] = {}
+    for trial_name, trial_id in finalists:
+        found = trial_name if trial_name in names else next((n for n in names if n.startswith(trial_name)), trial_name)
+        ids.setdefault(found, trial_id)
+    return [ids.get(name, np.nan) for name in names]
+
+
+def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
+    """The layers of a candidate of any attempt, as `events.Architecture` has them; none where it was not reported."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT layers FROM architectures WHERE job_id=? AND candidate=? ORDER BY attempt DESC LIMIT 1",
+            [int(job_id), candidate],
+        ).fetchall()
+    return json.loads(rows[0][0]) if rows else []
+
+
+def policy(job_id: int, name: str = "policy") -> pd.DataFrame:
+    """How a search's proposals sharpen: decision, option, step (candidates so far), probability; in their order.
+
+    A strategy reports it as the metric "policy" of "decision = option", and as "supernet_policy" by the steps of a
+    supernet's training, where it trains one; empty where it has none.
+    """
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT split_part(m.candidate, ' = ', 1) AS decision,"
+            " substr(m.candidate, strpos(m.candidate, ' = ') + 3) AS option, m.step, m.value AS probability"
+            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
+            " WHERE m.job_id = ? AND m.name = ? AND contains(m.candidate, ' = ') ORDER BY m.step, m.rowid",
+            [int(job_id), name],
         ).df()
 
 
@@ -328,17 +382,28 @@ def performance_table() -> pd.DataFrame:
     Of several trials of one algorithm on a dataset the one with the lowest *valid* error counts, so that the value is
     not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
     """
+    return chosen_trials().pivot(index="dataset", columns="candidate", values="error")
+
+
+def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
+    """Of each dataset and algorithm the trial with the lowest valid error by the task's default metric.
+
+    Columns: dataset, fingerprint, source, task, candidate (algorithm), fit_s, metric (the one that `judged_by` names
+    for the task) and error (on the test rows, by that metric).
+    """
     with db.transaction() as connection:
-        rows = connection.execute(
-            "SELECT d.name AS dataset, t.algorithm AS candidate, arg_min(s.test_error, s.valid_error) AS error"
-            f" FROM {_DEFAULT_SCORES} GROUP BY d.name, t.algorithm",
-            [_defaults()],
+        return connection.execute(
+            "WITH chosen AS (SELECT t.id, d.name AS dataset, d.fingerprint, d.source, d.task,"
+            f" t.algorithm AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
+            " QUALIFY row_number() OVER (PARTITION BY d.id, t.algorithm ORDER BY s.valid_error, t.id) = 1)"
+            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error FROM chosen JOIN scores m"
+            " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
+            [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],
         ).df()
-    return rows.pivot(index="dataset", columns="candidate", values="error")
 
 
 _DEFAULT_SCORES = (
-    "scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.attempt = t.attempt"
+    "scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
     " JOIN datasets d ON d.id = s.dataset_id WHERE list_contains(?, d.task || ':' || s.metric)"
 )
 

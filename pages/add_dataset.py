@@ -121,10 +121,18 @@ def inspect(path: Path, encoding: str) -> Inspection:
 
 @st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
 def check(
-    path: Path, encoding: str, target: str, types: tuple[tuple[str, ColumnType], ...], task: Task | None, drop: bool
+    path: Path,
+    encoding: str,
+    target: str,
+    types: tuple[tuple[str, ColumnType], ...],
+    task: Task | None,
+    drop: bool,
+    split: str | None,
 ) -> tuple[Task, tuple[Finding, ...]]:
     """The task and the findings under these choices; judged once for all reruns."""
-    return datasets.check(inspect(path, encoding), target=target, types=dict(types), task=task, drop_rare_classes=drop)
+    return datasets.check(
+        inspect(path, encoding), target=target, types=dict(types), task=task, drop_rare_classes=drop, split_column=split
+    )
 
 
 def preview(inspection: Inspection) -> None:
@@ -166,13 +174,15 @@ def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType])
         help="Classes with fewer than 3 rows cannot be in train, valid and test at once.",
     )  # fmt: skip
     task = task_of(middle, inspection, target, types, drop, f"task_{file}_{target}")
-    found = guard_rails(inspection, target, types, task, drop, uploaded)
-    name = st.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{file}")
+    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    split = split_of(left, inspection, f"split_{file}")
+    found = guard_rails(inspection, target, types, task, drop, split, uploaded)
+    name = right.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{file}")
     if st.button("Register", type="primary", icon=":material/check:", disabled=not found, key="register"):
         with st.spinner("Cleaning and splitting the table"):
             dataset = datasets.register(
                 inspection.path, name=name, target=target, task=task, types=types, encoding=inspection.encoding,
-                drop_rare_classes=drop, owner=shared.user(), source=uploaded.name,
+                drop_rare_classes=drop, split_column=split, owner=shared.user(), source=uploaded.name,
             )  # fmt: skip
             uploads.discard(inspection.path)
         done(dataset)
@@ -183,7 +193,7 @@ def task_of(
 ) -> Task | None:
     """The task, inferred unless the user says otherwise."""
     try:
-        inferred = check(inspection.path, inspection.encoding, target, tuple(types.items()), None, drop)[0]
+        inferred = check(inspection.path, inspection.encoding, target, tuple(types.items()), None, drop, None)[0]
         told = f"As inferred: {shared.TASKS[inferred].lower()}"
     except MetascoutError:
         told = "As inferred"
@@ -192,12 +202,22 @@ def task_of(
     )
 
 
+def split_of(place: Any, inspection: Inspection, key: str) -> str | None:
+    """The column with the file's own split, where it has one and the user wants it."""
+    return place.selectbox(
+        "Split", [*inspection.own_splits, None], key=key, disabled=not inspection.own_splits,
+        format_func=lambda name: f"As in column {name}" if name else "Made here: 60% train, 20% valid, 20% test",
+        help="A column with the words train and test (and perhaps valid) is a split that others compare with.",
+    )  # fmt: skip
+
+
 def guard_rails(
-    inspection: Inspection, target: str, types: dict[str, ColumnType], task: Task | None, drop: bool, uploaded: Any
-) -> bool:
+    inspection: Inspection, target: str, types: dict[str, ColumnType], task: Task | None, drop: bool,
+    split: str | None, uploaded: Any,
+) -> bool:  # fmt: skip
     """What looks wrong under these choices; whether the table can be registered."""
     try:
-        findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop)[1]
+        findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop, split)[1]
     except MetascoutError as error:
         st.error(named(str(error), uploaded), icon=":material/block:")
         return False

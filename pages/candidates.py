@@ -1,4 +1,4 @@
-"""The candidates of a network search, as its job's page draws them: error against size, rungs and the table."""
+"""The candidates of a network search, as its job's page draws them: error against size, rungs, the table, any two."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core import jobs, results
-from pages import shared
+from pages import networks, shared
 
 POINTS = 2_000
+WAITING = "The first candidates appear here once they have been trained for a while."
 
 
 def show(job: dict[str, Any]) -> None:
     """Everything about the networks that were tried."""
     frame = shared.read(results.candidates, job["id"])
     if frame.empty:
-        waiting = "The first candidates appear here once they have been trained for a while."
-        told = "No candidate was trained." if job["status"] in jobs.ENDED else waiting
+        told = "No candidate was trained." if job["status"] in jobs.ENDED else WAITING
         st.info(told, icon=":material/hourglass_empty:")
         return
     trained = frame[frame["epochs"] > 0]
-    st.caption(f"{len(frame):,} networks proposed, {len(trained):,} trained. The longest trained are the survivors.")
+    best = trained["valid_error"].min()
+    so_far = f" The lowest error so far is {shared.number(best)}." if np.isfinite(best) else ""
+    st.caption(f"{len(frame):,} networks proposed, {len(trained):,} trained.{so_far}")
     if len(trained):
         left, right = st.columns([3, 2], gap="medium")
         with left:
@@ -97,12 +100,79 @@ def table(frame: pd.DataFrame) -> None:
         "valid_error": column.NumberColumn("Error, valid", format="%.4f", help="After these epochs"),
         "n_parameters": column.NumberColumn("Parameters", format="localized"),
         "flops": column.NumberColumn("FLOPs a row", format="compact"),
+        "latency": column.NumberColumn("Latency, ms", format="%.3g", help="To predict one row alone"),
+        "trial": column.ButtonColumn("Trial", type="tertiary", key="open_trial", on_click=open_trial),
         "candidate": column.TextColumn("Candidate", width="large"),
     }
+    shown = frame.head(POINTS).assign(
+        latency=frame["latency_s"] * 1e3,
+        trial=[None if np.isnan(trial_id) else f"Trial {trial_id:.0f}" for trial_id in frame["trial_id"].head(POINTS)],
+    )
+    order = [name for name in config if name in ("epochs", "candidate") or shown[name].notna().any()]
     st.dataframe(
-        frame.head(POINTS), column_order=list(config), column_config=config, hide_index=True,
+        shown, column_order=order, column_config=config, hide_index=True,
         height="content" if len(frame) <= 12 else 460, key="candidates", placeholder="",
         alt="Candidates, those trained longest first, then by their error on the valid rows",
     )  # fmt: skip
     if len(frame) > POINTS:
         st.caption(f"The first {POINTS:,} of {len(frame):,} candidates")
+
+
+def open_trial() -> None:
+    """Go to the finalist's trial."""
+    st.switch_page(shared.TRIAL, query_params={"trial": st.session_state.open_trial.label.rpartition(" ")[2]})
+
+
+def networks_of(job: dict[str, Any]) -> None:
+    """Any candidate as it is built, and any other beside it."""
+    frame = shared.read(results.candidates, job["id"])
+    if frame.empty:
+        st.info("No candidate was trained." if job["status"] in jobs.ENDED else WAITING, icon=":material/account_tree:")
+        return
+    names = frame["candidate"].tolist()
+    sides = st.columns(2, gap="medium")
+    chosen = [choice(side, names, index) for side, index in zip(sides, (0, None), strict=True)]
+    rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen if name]
+    facts(rows)
+    for number, (side, row) in enumerate(zip(sides, rows, strict=False)):
+        with side:
+            network(job["id"], row, key=f"network_{number}")
+
+
+def choice(side: DeltaGenerator, names: list[str], index: int | None) -> str | None:
+    """One of the candidates, which the link keeps."""
+    key, label = ("network", "Candidate") if index is not None else ("beside", "Beside it")
+    shared.asked_choice(key, names)
+    return side.selectbox(label, names, index=index, key=key, bind="query-params", placeholder="Any other candidate")
+
+
+def facts(rows: list[pd.Series]) -> None:
+    """What is known of the chosen candidates, a column each."""
+    told = {
+        "Error on valid": [shared.number(row["valid_error"]) for row in rows],
+        "Trained for, epochs": [f"{row['epochs']:,}" for row in rows],
+        "Parameters": [_count(row["n_parameters"]) for row in rows],
+        "FLOPs, a row": [_count(row["flops"]) for row in rows],
+        "Latency, a row alone": [shared.duration(row["latency_s"]) for row in rows],
+    }
+    names = ["Candidate", "Beside it"]
+    frame = pd.DataFrame({"": list(told), **{names[i]: [row[i] for row in told.values()] for i in range(len(rows))}})
+    st.dataframe(frame, hide_index=True, height="content", key="facts", alt="The chosen candidates, a column each")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if np.isfinite(value) else shared.NONE
+
+
+def network(job_id: int, row: pd.Series, *, key: str) -> None:
+    """The drawing of a candidate, and the way to its trial where it has one."""
+    trial_id = row["trial_id"]
+    if np.isfinite(trial_id):
+        shared.link(shared.TRIAL, f"Trial {trial_id:.0f}", icon=":material/science:", trial=int(trial_id))
+    layers = shared.read(results.architecture, job_id, row["candidate"])
+    if not layers and np.isfinite(trial_id):
+        layers = shared.read(results.trial, int(trial_id)).details.get("architecture") or []
+    if layers:
+        networks.draw(layers, key=key)
+    else:
+        st.info("The search has not told how this network is built.", icon=":material/account_tree:")

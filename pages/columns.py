@@ -58,4 +58,7 @@ def findings(found: Sequence[Finding]) -> None:
 
 
 def _finding(finding: Finding) -> None:
+    if finding.kind == "own_split":
+        st.info(shared.plain(finding.text), icon=":material/call_split:")
+        return
     st.warning(shared.plain(finding.text), icon=_ICONS.get(finding.kind, ":material/warning:"))

@@ -1,4 +1,7 @@
-"""The forms of the kinds of job: each gives what was asked as a dict that `specs.parse` takes."""
+"""The forms of the kinds of job: each gives what was asked as a dict that `specs.parse` takes.
+
+Numbers have no limits here: a browser that meets one does not submit and does not say why; core says it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ STRATEGIES = {
     "evolution": "Regularized evolution",
     "local": "Local search",
     "reinforce": "REINFORCE controller",
+    "gradient": "Gradient (PC-DARTS), retrained from scratch",
     "random": "Random",
 }
 DEVICES = {0: "CPU", 1: "GPU"}
@@ -49,7 +53,7 @@ def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> di
     start, mark = start or NASSpec(dataset_id=dataset.id), f"_nas{mark}"
     with st.form("nas", border=True):
         st.subheader("Search")
-        given = _search(start, mark)
+        given = _search(start, mark) | _limits(dataset, start, mark)
         st.subheader("Full training")
         given |= _finalists(dataset, start, mark)
         st.subheader("Resources and queue")
@@ -63,11 +67,11 @@ def _models(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     """How long, how many, and of what kind."""
     left, right = st.columns(2)
     budget = left.number_input(
-        "Time budget, seconds", 10, 86_400, start.budget_s, 10, key=f"budget_s{mark}",
+        "Time budget, seconds", value=start.budget_s, step=10, key=f"budget_s{mark}",
         help="How long AutoML may train. More time means more models and better tuned ones.",
     )  # fmt: skip
     models = right.number_input(
-        "Most models", 1, 1_000, start.max_models, 1, key=f"max_models{mark}",
+        "Most models", value=start.max_models, step=1, key=f"max_models{mark}",
         help="The search ends after this many models even if time is left. Ensembles do not count.",
     )  # fmt: skip
     chosen = st.pills(
@@ -84,7 +88,7 @@ def _ranking(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, Any]:
     with left:
         metric = _metric(dataset, start, mark, "What AutoML ranks by.")
     folds = right.number_input(
-        "Cross-validation folds", 0, 20, start.folds, 1, key=f"folds{mark}", placeholder="Automatic",
+        "Cross-validation folds", value=start.folds, step=1, key=f"folds{mark}", placeholder="Automatic",
         help="Each model is trained this many times more to judge it. 0: judge on the valid rows, which is faster."
         " Empty: 5 where the budget allows, else 0.",
     )  # fmt: skip
@@ -99,44 +103,73 @@ def _ranking(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, Any]:
 
 def _search(start: NASSpec, mark: str) -> dict[str, Any]:
     """How long, how many networks, and who proposes them."""
-    one, two, three = st.columns(3)
+    one, two, three, four = st.columns(4)
     budget = one.number_input(
-        "Time budget, seconds", 10, 86_400, start.budget_s, 10, key=f"budget_s{mark}",
+        "Time budget, seconds", value=start.budget_s, step=10, key=f"budget_s{mark}",
         help="For the search and the full training of the finalists. More time means more networks, trained longer.",
     )  # fmt: skip
     candidates = two.number_input(
-        "Most candidates", 4, 5_000, start.max_candidates, 8, key=f"max_candidates{mark}",
+        "Most candidates", value=start.max_candidates, step=8, key=f"max_candidates{mark}",
         help="The search ends after this many different networks even if time is left.",
     )  # fmt: skip
-    strategy = three.selectbox(
+    epochs = three.number_input(
+        "Most candidate-epochs", value=start.max_candidate_epochs, step=100, key=f"max_candidate_epochs{mark}",
+        placeholder="No limit",
+        help="The search ends once its candidates were trained for so many epochs together, finalists apart. It makes "
+        "searches on machines of different speed alike.",
+    )  # fmt: skip
+    strategy = four.selectbox(
         "Strategy", list(NAS_STRATEGIES), index=NAS_STRATEGIES.index(start.strategy), key=f"strategy{mark}",
         format_func=lambda name: STRATEGIES.get(name, name),
         help="Who proposes the next networks. **Gaussian process**: learns the error from what was tried and draws "
         "from its beliefs; the best choice for most. **Evolution**: changes the best of the recent ones. "
         "**Local search**: tries the neighbours of the best one. **REINFORCE**: trains a controller that writes "
-        "networks; it needs many candidates. **Random**: to compare with.",
+        "networks; it needs many candidates. **Gradient**: trains one network that holds all operations, and trains "
+        "those that it finds likely from scratch. **Random**: to compare with.",
     )  # fmt: skip
-    return {"budget_s": budget, "max_candidates": candidates, "strategy": strategy}
+    given = {"budget_s": budget, "max_candidates": candidates, "max_candidate_epochs": epochs}
+    return given | {"strategy": strategy}
+
+
+def _limits(dataset: Dataset, start: NASSpec, mark: str) -> dict[str, Any]:
+    """Which networks are not trained, and the search that this one goes on with."""
+    one, two, three = st.columns([1, 1, 2])
+    largest = one.number_input(
+        "Most parameters", value=start.max_parameters, step=10_000, key=f"max_parameters{mark}", placeholder="No limit",
+        help="Larger networks are not trained. Smaller ones predict faster and take less memory.",
+    )  # fmt: skip
+    slowest = two.number_input(
+        "Most latency, ms", value=start.max_latency_s and start.max_latency_s * 1e3, step=1.0, format="%g",
+        key=f"max_latency_ms{mark}", placeholder="No limit",
+        help="Networks that take longer to predict one row alone, on the device of the job, are not trained.",
+    )  # fmt: skip
+    ended = shared.read(jobs.overview, statuses=jobs.ENDED, dataset_id=dataset.id)
+    ids = [int(job_id) for job_id in ended[ended["kind"].isin(jobs.RESUMABLE)]["id"]]
+    ids += [start.continues] if start.continues and start.continues not in ids else []
+    continues = three.selectbox(
+        "Continues job", ids, index=ids.index(start.continues) if start.continues else None,
+        format_func=lambda job_id: f"Job {job_id}", key=f"continues{mark}_{dataset.id}",
+        placeholder="None: a new search", disabled=not ids,
+        help="Go on from where an ended search on this dataset stopped. The budgets count from here.",
+    )  # fmt: skip
+    latency = None if slowest is None else slowest / 1e3
+    return {"max_parameters": largest, "max_latency_s": latency, "continues": continues}
 
 
 def _finalists(dataset: Dataset, start: NASSpec, mark: str) -> dict[str, Any]:
-    """What is trained in full, how large it may be, and by what it is judged."""
-    one, two, three, four = st.columns(4)
+    """What is trained in full, and by what it is judged."""
+    one, two, three = st.columns(3)
     finalists = one.number_input(
-        "Finalists", 1, 20, start.finalists, 1, key=f"finalists{mark}",
+        "Finalists", value=start.finalists, step=1, key=f"finalists{mark}",
         help="The best networks of the search are trained in full, scored on test and kept with their files.",
     )  # fmt: skip
     epochs = two.number_input(
-        "Epochs", 1, 1_000, start.epochs, 1, key=f"epochs{mark}", placeholder="Automatic",
+        "Epochs", value=start.epochs, step=1, key=f"epochs{mark}", placeholder="Automatic",
         help="Of the full training: how often each row is seen. Empty: as many as the time budget allows.",
     )  # fmt: skip
-    largest = three.number_input(
-        "Most parameters", 1, None, start.max_parameters, 10_000, key=f"max_parameters{mark}", placeholder="No limit",
-        help="Larger networks are not trained. Smaller ones predict faster and take less memory.",
-    )  # fmt: skip
-    with four:
+    with three:
         metric = _metric(dataset, start, f"{mark}_{dataset.id}", "What the finalists are ranked by.")
-    return {"finalists": finalists, "epochs": epochs, "max_parameters": largest, "metric": metric}
+    return {"finalists": finalists, "epochs": epochs, "metric": metric}
 
 
 def _metric(dataset: Dataset, start: Spec, mark: str, told: str) -> str:
@@ -153,17 +186,17 @@ def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
     """What the job may use, and its place in the queue. Adds `priority`, which is no part of the spec."""
     one, two, three, four = st.columns(4)
     cpus = one.number_input(
-        "CPU threads", 1, 256, start.cpus, 1, key=f"cpus{mark}",
+        "CPU threads", value=start.cpus, step=1, key=f"cpus{mark}",
         help="The job waits until this many are free. One that asks for more than there are runs alone.",
     )  # fmt: skip
     with two:
         engine = _memory(start, mark) if isinstance(start, AutoMLSpec) else _device(start, mark)
     seed = three.number_input(
-        "Seed", 0, 2**31 - 1, start.seed, 1, key=f"seed{mark}",
+        "Seed", value=start.seed, step=1, key=f"seed{mark}",
         help="The same seed repeats the search as far as time limits allow.",
     )  # fmt: skip
     order = four.number_input(
-        "Priority", -100, 100, priority, 1, key=f"priority{mark}",
+        "Priority", value=priority, step=1, key=f"priority{mark}",
         help="Higher goes first. Jobs of the same priority start in the order of submission.",
     )  # fmt: skip
     note = st.text_input(
@@ -175,7 +208,7 @@ def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
 
 def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     memory = st.number_input(
-        "Memory, GiB", 0.5, 1024.0, start.memory_bytes / _GIB, 0.5, format="%.1f", key=f"memory_gib{mark}",
+        "Memory, GiB", value=start.memory_bytes / _GIB, step=0.5, format="%.1f", key=f"memory_gib{mark}",
         help="Heap of the Java process. About four times the table's size in memory is a good start.",
     )  # fmt: skip
     return {"memory_bytes": int((memory or 0) * _GIB)}

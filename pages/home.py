@@ -43,10 +43,13 @@ def runner_state(alive: list[runners.Runner], queued: int) -> None:
 
 def queue(counts: dict[str, int], n_runners: int) -> None:
     """The numbers of the queue."""
-    with st.grid(4, min_column_width=150):
+    paused = counts.get("paused", 0)
+    with st.grid(5 if paused else 4, min_column_width=150):
         st.metric("Runners alive", n_runners, icon=":material/memory:", border=True)
         st.metric("Queued jobs", counts.get("queued", 0), icon=":material/schedule:", border=True)
         st.metric("Running jobs", counts.get("running", 0), icon=":material/play_circle:", border=True)
+        if paused:
+            st.metric("Paused jobs", paused, icon=":material/pause_circle:", border=True)
         ended = {state: counts.get(state, 0) for state in jobs.ENDED}
         told = ", ".join(f"{n:,} {state}" for state, n in ended.items() if n)
         st.metric("Ended jobs", sum(ended.values()), icon=":material/check_circle:", border=True, help=told or None)

@@ -13,32 +13,22 @@ import streamlit as st
 from core import jobs, results
 from core.errors import InputError
 from core.scoring import METRICS
-from pages import candidates, shared, trials
+from pages import candidates, controls, policy, shared, trials
 
-LABELS = {
-    "algorithms": "Algorithms",
-    "balance_classes": "Balance classes",
-    "budget_s": "Time budget",
-    "cpus": "CPU threads",
-    "dataset_id": "Dataset",
-    "epochs": "Epochs of the finalists",
-    "finalists": "Finalists",
-    "folds": "Cross-validation folds",
-    "gpus": "GPUs",
-    "max_candidates": "Most candidates",
-    "max_models": "Most models",
-    "max_parameters": "Most parameters",
-    "memory_bytes": "Memory",
-    "metric": "Metric",
-    "seed": "Seed",
-    "strategy": "Strategy",
-}
 WAITING = {
     "automl": "The first trials appear here within a minute of the start.",
     "nas": "The finalists appear here once they are trained in full; Candidates shows the search.",
 }
 UNITS = {"automl": "model", "nas": "candidate"}
-UNSET = {"epochs": "As the budget allows", "folds": "As the budget allows", "max_parameters": "No limit"}
+UNSET = {
+    "epochs": "As the budget allows",
+    "folds": "As the budget allows",
+    "max_parameters": "No limit",
+    "max_latency_s": "No limit",
+    "max_candidate_epochs": "No limit",
+    "continues": "Nothing",
+}
+MOVING = ("queued", "running")
 LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
 
 
@@ -54,12 +44,12 @@ def live(job_id: int, was_moving: bool) -> None:
     """Everything below the title; drawn anew every two seconds while the job moves."""
     with shared.sentences():
         job = load(job_id)
-        if was_moving and job["status"] in jobs.ENDED:
-            st.rerun()  # the last time: the page stands still from now on
+        if was_moving != (job["status"] in MOVING):
+            st.rerun()  # the page stands still from now on, or moves again
         shared.told()
         header(job)
-        buttons(job)
-        drawings = sections(job["kind"])
+        controls.buttons(job)
+        drawings = sections(job)
         opened = st.tabs(list(drawings), key="tab", bind="query-params", on_change="rerun")
         for tab, draw in zip(opened, drawings.values(), strict=True):
             if tab.open:
@@ -67,9 +57,11 @@ def live(job_id: int, was_moving: bool) -> None:
                     draw(job)
 
 
-def sections(kind: str) -> dict[str, Callable[[dict[str, Any]], None]]:
-    """The tabs of a kind of job, and what draws each."""
-    searched = {"Candidates": candidates.show} if kind == "nas" else {}
+def sections(job: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], None]]:
+    """The tabs of a job, and what draws each."""
+    searched = {"Candidates": candidates.show, "Networks": candidates.networks_of} if job["kind"] == "nas" else {}
+    if json.loads(job["spec"]).get("strategy") in policy.STRATEGIES:
+        searched["Policy"] = policy.show
     rest = {"Progress": progress, "Log": log, "Spec": spec, "Environment": environment, "History": history}
     return {"Trials": found, **searched, **rest}
 
@@ -80,10 +72,13 @@ def header(job: dict[str, Any]) -> None:
         shared.badge(job["status"])
         if job["cancel_requested"] and job["status"] == "running":
             st.badge("Stopping", icon=":material/hourglass_bottom:", color="orange")
+        elif job["pause_requested"] and job["status"] == "running":
+            st.badge("Pausing", icon=":material/hourglass_bottom:", color="violet")
         shared.link(
             shared.DATASET, shared.plain(job["dataset"] or "?"), icon=":material/table:", dataset=job["dataset"]
         )
         shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=job["dataset"])
+        relatives(job)
     if job["note"]:
         st.text(job["note"])
     if job["error"]:
@@ -91,11 +86,22 @@ def header(job: dict[str, Any]) -> None:
         (st.error if job["status"] == "failed" else st.warning)(
             shared.plain(job["error"]), title=title, icon=":material/error:"
         )
-    if job["status"] in ("queued", "running"):
-        waiting = f"Waits in the queue with priority {job['priority']}"
-        stage = waiting if job["status"] == "queued" else job["stage"] or "Starting"
+    if job["status"] not in jobs.ENDED:
+        waiting = {
+            "queued": f"Waits in the queue with priority {job['priority']}",
+            "paused": "Paused: it goes on from its checkpoint once it is resumed",
+        }
+        stage = waiting.get(job["status"]) or job["stage"] or "Starting"
         st.progress(min(1.0, float(job["fraction"] or 0)), text=shared.plain(stage))
     figures(job)
+
+
+def relatives(job: dict[str, Any]) -> None:
+    """Links to the job that this one continues, and to those that continue it."""
+    if job["continues"] is not None:
+        shared.link(shared.JOB, f"Continues job {job['continues']}", icon=":material/undo:", job=job["continues"])
+    for later in shared.read(jobs.continuations, job["id"]) if job["kind"] in jobs.RESUMABLE else ():
+        shared.link(shared.JOB, f"Continued by job {later}", icon=":material/redo:", job=later)
 
 
 def figures(job: dict[str, Any]) -> None:
@@ -114,47 +120,12 @@ def figures(job: dict[str, Any]) -> None:
             st.metric("Remaining", shared.duration(job["remaining_s"]), border=True, help="The job's own estimate")
         st.metric("Trials", job["n_trials"], border=True)
         if job["attempt"] > 1:
-            st.metric("Attempt", job["attempt"], border=True, help="An interrupted job is tried again")
-
-
-def buttons(job: dict[str, Any]) -> None:
-    """What can be done with the job now."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        if job["status"] not in jobs.ENDED:
-            st.button(
-                "Cancel", icon=":material/cancel:", key="cancel", on_click=cancel, args=(job["id"],),
-                disabled=bool(job["cancel_requested"]),
-                help="A queued job is cancelled at once. A running one stops soon and keeps its finished trials.",
-            )  # fmt: skip
-        elif st.button("Retry", icon=":material/replay:", key="retry", help="Queue the same spec again as a new job"):
-            retry(job["id"])
-        if st.button(
-            "Clone and edit", icon=":material/content_copy:", key="clone", help="Open the form with these values"
-        ):
-            st.switch_page(shared.NEW_JOB, query_params={"clone": str(job["id"])})
-        if job["status"] == "queued":
-            key = f"priority_of_{job['id']}"
-            st.number_input(
-                "Priority", -100, 100, int(job["priority"]), key=key, width=140, on_change=move, args=(job["id"], key)
+            st.metric(
+                "Attempt",
+                job["attempt"],
+                border=True,
+                help="A job that was interrupted or paused goes on as its next attempt",
             )
-
-
-def cancel(job_id: int) -> None:
-    """Ask the job to stop."""
-    shared.act_on_job("Cancel", job_id)
-
-
-def retry(job_id: int) -> None:
-    """Queue the job again and go to the new one."""
-    made = shared.act_on_job("Retry", job_id)
-    if made is not None:
-        st.switch_page(shared.JOB, query_params={"job": str(made)})
-    st.rerun()
-
-
-def move(job_id: int, key: str) -> None:
-    """Set the priority that was typed."""
-    shared.act_on_job("Move", job_id, int(st.session_state[key] or 0))
 
 
 def found(job: dict[str, Any]) -> None:
@@ -215,7 +186,13 @@ def spec(job: dict[str, Any]) -> None:
     if "memory_bytes" in body:
         told["memory_bytes"] = f"{body['memory_bytes'] / 2**30:g} GiB"
     told |= {name: text for name, text in UNSET.items() if name in body and body[name] is None}
-    rows = {LABELS.get(name, name): value for name, value in told.items() if name not in ("note", "kind")}
+    if body.get("max_latency_s"):
+        told["max_latency_s"] = shared.duration(body["max_latency_s"])
+    rows = {
+        shared.FIELDS.get(name, name).partition(",")[0]: value
+        for name, value in told.items()
+        if name not in ("note", "kind")
+    }
     pairs(rows)
     st.caption("As JSON, for python -m core submit")
     st.code(json.dumps(body, indent=2, sort_keys=True), language="json")
@@ -272,7 +249,7 @@ def show() -> None:
     st.title(f"Job {job_id}")
     owner = f"by {job['owner']}, submitted {shared.moment(job['created_at'])}"
     st.caption(shared.plain(f"{shared.ENGINES.get(job['kind'], job['kind'])} {owner}"))
-    moving = job["status"] not in jobs.ENDED
+    moving = job["status"] in MOVING
     st.fragment(live, run_every=shared.LIVE_S if moving else None)(job_id, moving)
 
 

@@ -12,10 +12,17 @@ from pages import shared
 
 LIMIT = 200
 # Each label ends in the job's id: rows move while the table lives, and a click must not hit another job.
+PAUSE, RESUME = ":material/pause: Pause job {}", ":material/play_arrow: Resume job {}"
+MORE = ":material/more_time: More time for job {}"
 CANCEL, RETRY = ":material/cancel: Cancel job {}", ":material/replay: Retry job {}"
 CLONE = ":material/content_copy: Clone and edit job {}"
 RAISE, LOWER = ":material/arrow_upward: Raise priority of job {}", ":material/arrow_downward: Lower priority of job {}"
-ACTIONS = {"queued": [RAISE, LOWER, CANCEL, CLONE], "running": [CANCEL, CLONE]}
+ACTIONS = {
+    "queued": [RAISE, LOWER, PAUSE, CANCEL, CLONE],
+    "running": [PAUSE, CANCEL, CLONE],
+    "paused": [RESUME, MORE, CANCEL, CLONE],
+}
+ENDED = [MORE, RETRY, CLONE]
 SHOWN = ["job", "state", "progress", "actions", "dataset", "n_trials", "elapsed", "remaining", "stage", "priority"]
 SHOWN += ["note", "owner", "created", "kind"]
 
@@ -42,7 +49,7 @@ def table(frame: pd.DataFrame) -> None:
         height="content" if len(frame) <= 18 else 680,
         key="jobs",
         placeholder="",
-        alt="Jobs, running ones first, then the queue in its order, then the ended ones",
+        alt="Jobs, running ones first, then the queue in its order, then those paused or ended",
     )
 
 
@@ -58,13 +65,14 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         remaining=pd.to_timedelta(frame["remaining_s"].astype(float).round(), unit="s"),
         created=shared.times(frame["created_at"]),
         kind=frame["kind"].map(lambda kind: shared.ENGINES.get(kind, kind)),
-        actions=[actions(status, job_id) for status, job_id in zip(frame["status"], frame["id"], strict=True)],
+        actions=[actions(*row) for row in zip(frame["status"], frame["id"], frame["kind"], strict=True)],
     )
 
 
-def actions(status: str, job_id: int) -> list[str]:
+def actions(status: str, job_id: int, kind: str) -> list[str]:
     """What can be done with a job, as its row's menu says it."""
-    return [label.format(job_id) for label in ACTIONS.get(status, [RETRY, CLONE])]
+    offered = ACTIONS.get(status, ENDED)
+    return [label.format(job_id) for label in offered if kind in jobs.RESUMABLE or label not in (PAUSE, MORE)]
 
 
 def config() -> dict[str, Any]:
@@ -100,6 +108,8 @@ def act() -> None:
     action, _, job_id = st.session_state.act_on_job.label.partition(": ")[2].rpartition(" job ")
     if action == "Clone and edit":
         st.switch_page(shared.NEW_JOB, query_params={"clone": job_id})
+    if action == "More time for":
+        st.switch_page(shared.JOB, query_params={"job": job_id, "more": "1"})
     shared.act_on_job(action, int(job_id))
 
 

@@ -32,15 +32,39 @@ BEST_N = 500
 STATUSES = {
     "queued": ("gray", ":material/schedule:"),
     "running": ("blue", ":material/play_circle:"),
+    "paused": ("violet", ":material/pause_circle:"),
     "succeeded": ("green", ":material/check_circle:"),
     "failed": ("red", ":material/error:"),
     "cancelled": ("orange", ":material/cancel:"),
 }
-STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#009E73", "#D55E00", "#E69F00"]  # of a table's badges, in that order
+STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#CC79A7", "#009E73", "#D55E00", "#E69F00"]  # of a table's badges, in that order
 COLORS = ["#3B7DD8", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98"]  # Okabe and Ito
 ACCENT, SECOND, FAINT = COLORS[0], COLORS[1], COLORS[-1]
 NONE = "\N{EN DASH}"
 ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search"}
+FIELDS = {  # of a spec, as people know them
+    "algorithms": "Algorithms",
+    "balance_classes": "Balance classes",
+    "budget_s": "Time budget, seconds",
+    "continues": "Continues job",
+    "cpus": "CPU threads",
+    "dataset_id": "Dataset",
+    "epochs": "Epochs of the finalists",
+    "finalists": "Finalists",
+    "folds": "Cross-validation folds",
+    "gpus": "GPUs",
+    "max_candidate_epochs": "Most candidate-epochs",
+    "max_candidates": "Most candidates",
+    "max_latency_s": "Longest prediction of a row, seconds",
+    "max_models": "Most models",
+    "max_parameters": "Most parameters",
+    "memory_bytes": "Memory, bytes",
+    "metric": "Metric",
+    "note": "Note",
+    "priority": "Priority",
+    "seed": "Seed",
+    "strategy": "Strategy",
+}
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}
 
 
@@ -101,8 +125,13 @@ def sentences() -> Iterator[None]:
 
 
 def say(error: MetascoutError) -> None:
-    """The sentence of a known error."""
-    st.error(plain(str(error)), icon=":material/error:")
+    """The sentence of a known error; a field of a spec by the name that its form gives it."""
+    st.error(plain(named(str(error))), icon=":material/error:")
+
+
+def named(text: str) -> str:
+    """The text with `field: what is wrong` as `Label: what is wrong`."""
+    return re.sub(r"\b([a-z_]+): ", lambda found: f"{FIELDS.get(found[1], found[1])}: ", text)
 
 
 def lost(title: str, error: InputError, page: str, label: str) -> None:
@@ -160,7 +189,13 @@ def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | N
     """
     made = None
     try:
-        if action == "Cancel":
+        if action == "Pause":
+            waits = jobs.request_pause(job_id) == "paused"
+            text = "is paused." if waits else "will pause as soon as its checkpoint is written."
+        elif action == "Resume":
+            jobs.resume(job_id)
+            text = "is queued again and goes on where it paused."
+        elif action == "Cancel":
             stopped = jobs.request_cancel(job_id) == "cancelled"
             text = "is cancelled." if stopped else "will stop within seconds; what it has found so far is kept."
         elif action == "Retry":
@@ -173,7 +208,7 @@ def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | N
             text = f"has priority {priority} now."
         st.session_state["told"] = "success", f"Job {job_id} {text}"
     except MetascoutError as error:
-        st.session_state["told"] = "error", str(error)
+        st.session_state["told"] = "error", named(str(error))
     return made
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,18 @@ from runner.launch import receive
 from runner.supervisor import Exit
 
 _NICE = 5  # the dashboard answers while jobs use every core
+
+
+@dataclass(slots=True)
+class Wish:
+    """Whether the user's wish lies in the run directory; `heard` once the job has asked, and it did."""
+
+    path: Path
+    heard: bool = False
+
+    def __call__(self) -> bool:
+        self.heard = self.heard or self.path.exists()
+        return self.heard
 
 
 def run(directory: Path) -> int:
@@ -36,10 +48,12 @@ def run(directory: Path) -> int:
 def _run_executor(directory: Path, file: IO[bytes]) -> Exit:
     try:
         spec, context, executor = receive(directory)
+        pause = Wish(directory / "pause")
         _write(file, events.Environment(machine.facts()))
-        for event in executor(spec, context):
+        for event in executor(spec, replace(context, paused=pause)):
             _write(file, event)
-        return Exit("cancelled" if context.cancelled() else "succeeded")
+        # A pause that comes too late to be heard finds a job that is done.
+        return Exit("cancelled" if context.cancelled() else "paused" if pause.heard else "succeeded")
     except MetascoutError as error:
         return Exit("failed", str(error))
     except Exception as error:

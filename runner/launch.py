@@ -1,6 +1,6 @@
 """Where a job runs: a supervised process of its own on this machine, which outlives the runner.
 
-The runner and the job share one directory. The runner writes `job.json` and `cancel`; the job appends to
+The runner and the job share one directory. The runner writes `job.json`, `cancel` and `pause`; the job appends to
 `events.jsonl`; its supervisor writes `exit.json`. A lock on `alive.lock` is held while the supervisor or the job
 lives, so its release is the news of their death, whoever killed them.
 """
@@ -29,6 +29,7 @@ from core.jobs import Job
 from runner.supervisor import EXIT_BYTES, Exit
 
 ROOT = Path(__file__).parents[1]
+PAUSE_S = 60.0
 _BATCH_BYTES = 4 * 2**20  # events are read and recorded in pieces of this size
 
 Executor = Callable[[Any, "Context"], Iterator[events.Event]]
@@ -41,7 +42,8 @@ class Context:
     `directory` is its own (absolute): files for the user go into artifacts/, temporary ones into tmp/, which is
     removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
     the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
-    job writes it into its directory and returns; its next attempt finds it there.
+    job writes it into its directory and returns; its next attempt finds it there. A job that was told so counts as
+    paused once it returns; one that returns before it has asked again has succeeded.
     """
 
     job_id: int
@@ -123,6 +125,18 @@ def request_cancel(directory: Path) -> None:
     wish = directory / "cancel"
     if not wish.exists():
         wish.touch()
+
+
+def request_pause(directory: Path) -> bool:
+    """Ask the job to pause; True, once, when it has been asked for `PAUSE_S` seconds and still runs."""
+    wish = directory / "pause"
+    if not wish.exists():
+        wish.touch()
+    stat = wish.stat()
+    if stat.st_size or time.time() < stat.st_mtime + PAUSE_S:
+        return False
+    wish.write_text("late")
+    return True
 
 
 def stop(directory: Path) -> None:

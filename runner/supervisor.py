@@ -31,9 +31,9 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any for
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an attempt ended: succeeded, failed, cancelled, crashed (killed or stuck) or stopped (by the runner)."""
+    """How an attempt ended: succeeded, failed, cancelled, paused, crashed (killed or stuck), stopped (by runner)."""
 
-    status: Literal["succeeded", "failed", "cancelled", "crashed", "stopped"]
+    status: Literal["succeeded", "failed", "cancelled", "paused", "crashed", "stopped"]
     error: str | None = None
 
 

@@ -7,11 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from core import housekeeping, jobs, machine, results, runners
 from core.db import disk_full_told
 from core.errors import InputError, MetascoutError
+from core.events import Message
 from core.jobs import Job
 from runner import launch
 from runner.launch import Executor
@@ -115,8 +117,7 @@ def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job]) ->
 
 def _follow_all(runs: dict[int, Job]) -> None:
     """Record what all jobs report and end those that have ended; trouble with one does not keep the others waiting."""
-    for job_id in jobs.cancel_requests() & runs.keys():
-        launch.request_cancel(runs[job_id].directory)
+    _pass_on_wishes(runs)
     trouble: MetascoutError | None = None
     for job in list(runs.values()):
         try:
@@ -130,6 +131,20 @@ def _follow_all(runs: dict[int, Job]) -> None:
             del runs[job.id]
     if trouble is not None:
         raise trouble
+
+
+def _pass_on_wishes(runs: dict[int, Job]) -> None:
+    """Tell the jobs what their users want. A pause is never forced: the job would lose what it has in hand."""
+    for job_id in jobs.cancel_requests() & runs.keys():
+        with disk_full_told(), suppress(FileNotFoundError):  # an attempt that never started has no directory
+            launch.request_cancel(runs[job_id].directory)
+    for job_id in jobs.pause_requests() & runs.keys():
+        late = False
+        with disk_full_told(), suppress(FileNotFoundError):
+            late = launch.request_pause(runs[job_id].directory)
+        if late:
+            told = f"The job has not paused within {launch.PAUSE_S:g} s. It goes on; cancel it to end it by force."
+            results.record(runs[job_id], [Message(told, "warning")])
 
 
 def _follow(job: Job, runs: dict[int, Job]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side, and threads wait for each other
+
 from core import datasets, db
 from core.specs import AutoMLSpec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import datasets, jobs, results, specs
-from core.events import Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
+from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
 from core.scoring import METRICS, Task, metrics_for
 
 # What people may type: markup of every kind that a page could take for its own.
@@ -30,6 +30,7 @@ class Filled:
     images: int
     searched: int
     finalist: int
+    paused: int
 
 
 def scores(task: Task, quality: float) -> tuple[Score, ...]:
@@ -109,6 +110,26 @@ ARCHITECTURE = [
 ]
 
 
+def architecture(number: int) -> list[dict[str, Any]]:
+    """The layers of the candidate of that number, which has a block more or less than others."""
+    return [layer for place, layer in enumerate(ARCHITECTURE) if place != 2 + number % 4]
+
+
+OPTIONS = {f"stage {s + 1}, layer {n + 1}": ("conv3", "conv5", "sep3", "pool", "skip") for s in (0, 1) for n in (0, 1)}
+OPTIONS |= {"width": ("8", "16", "32"), f"rate {ODD}": ("0.001", "0.003", "0.01")}
+
+
+def sharpening(n_candidates: int = 48, generation: int = 8) -> list[Event]:
+    """A policy that comes to prefer one option of each decision."""
+    found: list[Event] = []
+    for step in range(generation, n_candidates + 1, generation):
+        for number, (decision, options) in enumerate(OPTIONS.items()):
+            weights = [math.exp(step / 12 * (place == number % len(options))) for place in range(len(options))]
+            for option, weight in zip(options, weights, strict=True):
+                found.append(Metric("policy", weight / sum(weights), step, f"{decision} = {option}"))
+    return found
+
+
 def searched(dataset: datasets.Dataset, directory: Path, n_candidates: int = 48) -> list[Event]:
     """What a made-up network search reports: a third of the candidates survives each rung, and two finalists."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -117,6 +138,7 @@ def searched(dataset: datasets.Dataset, directory: Path, n_candidates: int = 48)
     for number, name in enumerate(names):
         size = float(1_000 * (1 + number % 7) ** 3 + number)
         found += [Metric("n_parameters", size, 0, name), Metric("flops", 64 * size, 0, name)]
+        found += [Metric("latency_s", 2e-7 * size, 0, name), Architecture(name, architecture(number))]
     for rung, epochs in enumerate((1, 3, 9)):
         for number, name in enumerate(names[: n_candidates // 3**rung]):
             error = 0.05 + 0.4 / (1 + rung) / (1 + number % 7) + 0.05 * math.sin(number)
@@ -157,6 +179,12 @@ def fill(home: Path) -> Filled:
     assert job is not None
     results.record(job, searched(images, home / "made" / "searched"))
     jobs.finish(job, "succeeded")
+    ids["paused"] = jobs.submit(specs.NASSpec(dataset_id=images.id, note=ODD, strategy="reinforce"), user="ada")
+    job_of_paused = jobs.claim("a runner")
+    assert job_of_paused is not None
+    found = [event for event in searched(images, home / "made" / "paused") if isinstance(event, Metric | Architecture)]
+    results.record(job_of_paused, [*found, *sharpening(), Progress(0.4, "Generation 6", 70.0)])
+    jobs.finish(job_of_paused, "paused")
     ids["queued"] = jobs.submit(specs.AutoMLSpec(dataset_id=binary.id, budget_s=120, note="a queued one"), priority=3)
     frame = results.leaderboard(binary.id)
     with_model = frame[(frame["candidate"] == "XGBoost_2") & (frame["job_id"] == ids["succeeded"])]["trial_id"].iloc[0]
@@ -164,4 +192,5 @@ def fill(home: Path) -> Filled:
     return Filled(
         binary.id, regression.id, ids["succeeded"], ids["failed"], ids["running"], ids["queued"],
         int(with_model), int(yardstick), images.id, ids["searched"], int(results.trials_of(job.id)["trial_id"].iloc[0]),
+        ids["paused"],
     )  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 from core import datasets, jobs, results
 from core.__main__ import main
 from core.datasets import Dataset
-from core.specs import AutoMLSpec
+from core.events import Metric
+from core.specs import AutoMLSpec, NASSpec
 from runner import worker
 from tests import engines
 
@@ -50,6 +51,9 @@ def test_a_dataset_is_added_by_the_real_command(home: Path, tmp_path: Path) -> N
     [
         (["submit", "no-such-file.json"], "no-such-file.json"),
         (["cancel", "7"], "no job 7"),
+        (["pause", "7"], "no job 7"),
+        (["resume", "7"], "no job 7"),
+        (["extend", "7"], "no job 7"),
         (["leaderboard", "nothing"], "nothing"),
         (["dataset", "add", "no-such.csv", "--name", "n", "--target", "t"], "no-such.csv"),
         (["dataset", "add", "x.csv", "--name", "n", "--target", "t", "--type", "numeric"], "COLUMN=TYPE"),
@@ -88,3 +92,27 @@ def test_a_setting_that_is_no_number_is_named_by_the_runner(home: Path, name: st
     out = subprocess.run(command, capture_output=True, text=True, env={**os.environ, name: value})
     assert out.returncode == 1
     assert out.stderr.startswith(f"{name} is {value!r}")
+
+
+def test_a_script_can_pause_resume_and_extend_a_search(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = jobs.submit(NASSpec(dataset_id=dataset.id, budget_s=60))
+    job = jobs.claim("w")
+    assert job is not None
+    assert main(["pause", str(job_id)]) == 0
+    assert "was asked to pause" in capsys.readouterr().out
+    results.record(job, [Metric("valid_error", 0.5, 1, "a")])
+    jobs.finish(job, "paused")
+    assert main(["resume", str(job_id), "--more-seconds", "30", "--more-candidates", "6"]) == 0
+    spec = jobs.get(job_id).spec
+    assert isinstance(spec, NASSpec)
+    assert (spec.budget_s, spec.max_candidates) == (90, 70)
+    assert main(["pause", str(job_id)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "paused"
+    assert main(["cancel", str(job_id)]) == 0
+    capsys.readouterr()
+    assert main(["extend", str(job_id), "--more-seconds", "20"]) == 0
+    new = jobs.get(int(capsys.readouterr().out)).spec
+    assert isinstance(new, NASSpec)
+    assert (new.continues, new.budget_s, new.max_candidates) == (job_id, 20, 70)
+    assert main(["resume", str(job_id)]) == 1
+    assert "is cancelled; only a paused job can be resumed" in capsys.readouterr().err

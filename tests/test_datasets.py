@@ -119,6 +119,57 @@ def test_the_split_does_not_depend_on_the_number_of_threads(saved):
     assert found[0] == found[1] == [(split,) for split in pd.read_parquet(dataset.table)["split"]]
 
 
+def test_trec_keeps_its_official_split(home, data):
+    path = data / "text" / "trec.csv"
+    assert datasets.inspect(path).own_splits == ("split",)
+    dataset = datasets.register(
+        path, name="trec", target="label", types={"fine_label": "ignored"}, split_column="split"
+    )
+    given = pd.read_csv(path, keep_default_na=False)["split"]
+    assert dataset.n_rows["test"] == (given == "test").sum() == 500
+    assert set(pd.read_parquet(dataset.table).query("split == 'test'")["row"]) == set(given.index[given == "test"])
+    assert abs(dataset.n_rows["valid"] - (given == "train").sum() / 5) <= 6
+    assert dataset.modality == "text"
+    assert "own_split" in kinds(dataset.findings)
+
+
+def test_a_valid_part_of_its_own_stays_and_nothing_else_becomes_valid(saved):
+    parts = np.resize(["Train", " dev", "training", "TEST", "train"], 100)
+    dataset = datasets.register(saved(table(100, part=parts)), name="own", target="y", split_column="part")
+    assert dataset.n_rows == {"train": 60, "valid": 20, "test": 20}
+    words = pd.Series(parts).str.strip().str.lower()
+    expected = words.map({"train": "train", "training": "train", "dev": "valid", "test": "test"})
+    assert pd.read_parquet(dataset.table)["split"].tolist() == expected.tolist()
+    assert datasets.register(saved(table(100, part=parts)), name="not own", target="y").n_rows["train"] == 60
+    assert datasets.get("own").fingerprint != datasets.get("not own").fingerprint
+
+
+def test_test_rows_that_are_train_rows_are_told(saved):
+    frame = table(100, part=np.repeat(["train", "test"], 50))
+    frame.loc[50:59, ["x", "group", "y"]] = frame.loc[0:9, ["x", "group", "y"]].to_numpy()
+    dataset = datasets.register(saved(frame), name="leaky", target="y", split_column="part")
+    assert "10 of 50 test rows" in next(f.text for f in dataset.findings if f.kind == "own_split_leak")
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        (np.resize(["train", "test", "holdout"], 100), "33 rows of the split column 'part'.*'holdout'"),
+        (np.resize(["train", "dev"], 100), "no test rows"),
+        (np.where(np.resize([0, 1, 0], 100), "test", "train"), "1 classes have fewer than 2 train rows.*yes"),
+    ],
+)
+def test_a_split_of_its_own_that_cannot_be_used_is_refused(saved, part, told):
+    with pytest.raises(InputError, match=told):
+        datasets.register(saved(table(100, part=part)), name="odd", target="y", split_column="part")
+
+
+def test_the_split_column_must_be_another_one_of_the_file(saved):
+    for name in ("nothing", "y"):
+        with pytest.raises(InputError, match=f"split column '{name}'"):
+            datasets.register(saved(table(100)), name="odd", target="y", split_column=name)
+
+
 def test_equal_rows_stay_in_one_split(saved):
     frame = pd.concat([table(400), table(400).head(100)])
     dataset = datasets.register(saved(frame), name="twins", target="y")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from core import datasets, db, jobs, specs
+from core import datasets, db, jobs, results, specs
 from core.errors import InputError
-from core.specs import AutoMLSpec
+from core.events import Metric
+from core.specs import AutoMLSpec, NASSpec
 
 
 def test_jobs_are_claimed_by_priority_and_then_in_their_order(spec: AutoMLSpec) -> None:
@@ -198,3 +199,159 @@ def test_automl_on_a_table_of_texts_alone_is_refused_here_and_not_only_on_the_pa
     with pytest.raises(InputError, match="AutoML learns from tables, and 'texts' holds texts"):
         jobs.submit(AutoMLSpec(dataset_id=texts.id))
     assert jobs.counts() == {}
+
+
+@pytest.fixture
+def search(dataset: datasets.Dataset) -> NASSpec:
+    return NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=16)
+
+
+def _running(spec: specs.Spec) -> jobs.Job:
+    jobs.submit(spec)
+    job = jobs.claim("w")
+    assert job is not None
+    return job
+
+
+def test_a_running_search_is_asked_to_pause_and_goes_on_as_its_next_attempt(search: NASSpec) -> None:
+    job = _running(search)
+    assert jobs.request_pause(job.id) == "running"
+    assert jobs.pause_requests() == {job.id}
+    assert jobs.finish(job, "paused")
+    assert jobs.pause_requests() == set()
+    assert jobs.claim("w") is None
+    assert jobs.requeue_stale(60, now=time.time() + 9_999) == []
+    jobs.resume(job.id)
+    again = jobs.claim("w")
+    assert again is not None
+    assert (again.id, again.attempt, again.spec) == (job.id, 2, search)
+    assert not jobs.finish(job, "paused")
+    assert list(jobs.history(job.id).status) == ["queued", "running", "paused", "queued", "running"]
+    assert jobs.history(job.id).reason.iloc[3] == "resumed"
+
+
+def test_pauses_do_not_count_towards_the_last_attempt(search: NASSpec) -> None:
+    jobs.submit(search)
+    for attempt in range(1, 7):
+        job = jobs.claim("w")
+        assert job is not None
+        assert job.attempt == attempt
+        jobs.finish(job, "paused")
+        jobs.resume(job.id)
+    job = jobs.claim("w")
+    assert job is not None
+    assert jobs.requeue(job, "killed") == "queued"
+
+
+def test_a_resumed_search_may_have_a_larger_budget(search: NASSpec) -> None:
+    job = _running(search.model_copy(update={"max_candidate_epochs": 100}))
+    jobs.finish(job, "paused")
+    jobs.resume(job.id, more_s=30, more_candidates=8, more_candidate_epochs=50)
+    spec = jobs.get(job.id).spec
+    assert isinstance(spec, NASSpec)
+    assert (spec.budget_s, spec.max_candidates, spec.max_candidate_epochs) == (90, 24, 150)
+    assert "budget_s +30, max_candidates +8" in jobs.history(job.id).reason.iloc[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"more_s": 90_000}, "budget_s: .* less than or equal to 86400 .given: 90060"),
+        ({"more_s": -5}, "budget_s: -5 more is no more"),
+        ({"more_candidate_epochs": 5}, "max_candidate_epochs: the job has no such limit"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused_and_the_job_stays_paused(
+    search: NASSpec, more: dict[str, int], said: str
+) -> None:
+    job = _running(search)
+    jobs.finish(job, "paused")
+    with pytest.raises(InputError, match=said):
+        jobs.resume(job.id, **more)
+    assert (jobs.get(job.id).status, jobs.get(job.id).spec) == ("paused", search)
+
+
+def test_a_queued_search_is_paused_at_once_and_its_first_attempt_is_still_to_come(search: NASSpec) -> None:
+    job_id = jobs.submit(search)
+    assert jobs.request_pause(job_id) == "paused"
+    assert jobs.claim("w") is None
+    jobs.resume(job_id)
+    job = jobs.claim("w")
+    assert job is not None
+    assert job.attempt == 1
+
+
+def test_only_what_keeps_a_checkpoint_and_moves_can_pause(spec: AutoMLSpec, search: NASSpec) -> None:
+    with pytest.raises(InputError, match="of kind 'automl', which cannot pause"):
+        jobs.request_pause(jobs.submit(spec, priority=-5))
+    job = _running(search)
+    with pytest.raises(InputError, match=f"Job {job.id} is running; only a paused job can be resumed"):
+        jobs.resume(job.id)
+    jobs.finish(job, "succeeded")
+    with pytest.raises(InputError, match=f"Job {job.id} is succeeded; only a job that waits or runs can pause"):
+        jobs.request_pause(job.id)
+
+
+def test_a_paused_job_can_be_cancelled_and_so_can_one_that_is_about_to_pause(search: NASSpec) -> None:
+    paused = _running(search)
+    jobs.finish(paused, "paused")
+    assert jobs.request_cancel(paused.id) == "cancelled"
+    pausing = _running(search)
+    jobs.request_pause(pausing.id)
+    jobs.request_cancel(pausing.id)
+    assert jobs.finish(pausing, "paused")
+    assert jobs.get(pausing.id).status == "cancelled"
+    assert jobs.history(pausing.id).status.iloc[-1] == "cancelled"
+
+
+def test_a_search_that_dies_while_it_pauses_is_paused_and_one_that_ends_has_succeeded(search: NASSpec) -> None:
+    dies, ends = _running(search), _running(search)
+    jobs.request_pause(dies.id)
+    jobs.request_pause(ends.id)
+    assert jobs.requeue(dies, "killed") == "paused"
+    jobs.resume(dies.id)
+    assert jobs.get(dies.id).attempt == 2
+    jobs.finish(ends, "succeeded")
+    assert jobs.get(ends.id).status == "succeeded"
+
+
+def test_more_time_for_an_ended_search_is_a_new_job_that_continues_it(search: NASSpec) -> None:
+    old = _running(search)
+    results.record(old, [Metric("valid_error", 0.5, 1, "a")])
+    jobs.finish(old, "cancelled")
+    new = jobs.extend(old.id, more_s=30, user="ada")
+    assert jobs.get(new).spec == search.model_copy(update={"budget_s": 30, "continues": old.id})
+    assert jobs.overview(job_id=new).continues[0] == old.id
+    assert jobs.continuations(old.id) == [new]
+    assert jobs.continuations(new) == []
+    assert jobs.get(old.id).status == "cancelled"
+    assert jobs.history(new).reason[0] == f"continues job {old.id}"
+
+
+def test_what_cannot_be_continued_is_refused_with_the_reason(spec: AutoMLSpec, search: NASSpec) -> None:
+    job = _running(search)
+    with pytest.raises(InputError, match=f"job {job.id} is running; wait until it has ended"):
+        jobs.extend(job.id)
+    jobs.finish(job, "paused")
+    with pytest.raises(InputError, match=f"job {job.id} is paused; resume it"):
+        jobs.extend(job.id)
+    jobs.request_cancel(job.id)
+    with pytest.raises(InputError, match=f"job {job.id} has trained nothing to go on from"):
+        jobs.extend(job.id)
+    with pytest.raises(InputError, match="of kind 'automl', which keeps no checkpoint"):
+        jobs.extend(jobs.submit(spec))
+    other = datasets.add_sample("diabetes")
+    with pytest.raises(InputError, match=f"job {job.id} searched another dataset"):
+        jobs.submit(NASSpec(dataset_id=other.id, continues=job.id))
+    with pytest.raises(InputError, match="no job 99"):
+        jobs.submit(search.model_copy(update={"continues": 99}))
+
+
+def test_the_overview_has_the_paused_between_the_queue_and_the_ended(search: NASSpec) -> None:
+    ended, paused = _running(search), _running(search)
+    queued = jobs.submit(search)
+    jobs.finish(ended, "succeeded")
+    jobs.finish(paused, "paused")
+    assert list(jobs.overview().id) == [queued, paused.id, ended.id]
+    assert list(jobs.overview(statuses=["paused"]).id) == [paused.id]
+    assert jobs.counts() == {"queued": 1, "paused": 1, "succeeded": 1}

@@ -4,18 +4,21 @@ import csv
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from core import artifacts, datasets, jobs, results, specs
 from core.datasets import Dataset
 from core.errors import InputError
-from core.events import Event, Metric
+from core.events import Event, Metric, TrialDone
 from core.specs import NASSpec
 from runner import worker
 from runner.executors import EXECUTORS
@@ -68,7 +71,7 @@ def test_a_search_on_images_ends_in_trials_with_their_files(home: Path, tmp_path
 
     dataset = datasets.add_sample("digits_images")
     job_id = _run(
-        NASSpec(dataset_id=dataset.id, budget_s=90, max_candidates=4, finalists=1, epochs=6, metric="accuracy")
+        NASSpec(dataset_id=dataset.id, budget_s=90, max_candidates=8, finalists=1, epochs=12, metric="accuracy")
     )
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 1, None)
@@ -81,7 +84,7 @@ def test_a_search_on_images_ends_in_trials_with_their_files(home: Path, tmp_path
     assert len(best.details["curve"]["x"]) == best.params["epochs"]
     curve = results.curve(job_id, "best_valid")
     assert curve.value.is_monotonic_increasing
-    assert curve.step.iloc[-1] == 4
+    assert curve.step.iloc[-1] == 8
     pixels, codes = datasets.load_images(dataset, "test")
     (tmp_path / "images").mkdir()
     for number, image in enumerate(pixels[:20]):
@@ -173,22 +176,54 @@ def test_a_missing_number_gets_a_flag_and_an_unseen_category_its_own_code(datase
 
 
 @pytest.mark.slow
-def test_a_job_goes_on_from_what_its_last_attempt_had_saved(home: Path, tmp_path: Path) -> None:
-    dataset = datasets.add_sample("iris")
-    spec = NASSpec(dataset_id=dataset.id, cpus=1, budget_s=600, max_candidates=8, finalists=1, epochs=1)
-    said = []
-    for attempt in (1, 2):
-        directory = tmp_path / f"7-{attempt}"
-        directory.mkdir()
-        context = Context(7, attempt, dataset, directory, 1, 0, lambda: False)
-        for event in run(spec, context):
-            said.append(getattr(event, "text", ""))
-            if attempt == 1 and isinstance(event, Metric) and event.name == "best_valid":
-                saved = directory / trace.CHECKPOINT
-                if saved.exists():  # after the second generation: the first one's checkpoint stands
-                    break
-    assert "The search goes on from its checkpoint of 4 candidates." in said
-    assert not (tmp_path / "7-2" / trace.CHECKPOINT).exists()
+def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(home: Path, tmp_path: Path) -> None:
+    dataset = datasets.add_sample("digits_images")
+    spec = NASSpec(
+        dataset_id=dataset.id, cpus=1, budget_s=3600, max_candidates=4, finalists=1, epochs=1, strategy="random"
+    )
+    job_id = jobs.submit(spec)
+    thread = threading.Thread(target=worker.serve, args=(EXECUTORS,), kwargs={"drain": True})
+    thread.start()
+    saved = home / "jobs" / f"{job_id}-1" / trace.CHECKPOINT
+    while not (saved.exists() and (climb := trace.load(saved).climb) and climb.rungs):
+        assert thread.is_alive()
+        time.sleep(0.05)
+    supervisor = psutil.Process(int(saved.with_name("alive.lock").read_text()))
+    [process] = [p for p in supervisor.children() if "runner.job" in p.cmdline()]
+    process.kill()
+    thread.join()
+    assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
+    assert "goes on from its checkpoint" in " ".join(results.messages(job_id).text)
+    reported = _uninterrupted(spec, dataset, trace.load(saved), tmp_path)
+    errors = {(e.candidate, e.step): e.value for e in reported if isinstance(e, Metric) and e.name == "valid_error"}
+    curves = {name: results.curve(job_id, "valid_error", candidate=name) for name in {name for name, _ in errors}}
+    assert {(name, row.step): row.value for name, found in curves.items() for row in found.itertuples()} == errors
+    (trial,), (other,) = _trials(job_id), [e for e in reported if isinstance(e, TrialDone)]
+    assert trial.candidate == other.candidate
+    assert list(trial.scores.test) == [score.test for score in other.scores]
+
+
+def _uninterrupted(spec: NASSpec, dataset: Dataset, state: trace.Trace, directory: Path) -> list[Event]:
+    """The same search with the same ways to train, which depend on timings, in one go."""
+    kept = {name: getattr(state, name) for name in ("size", "rows", "epoch_s", "plans", "identity")}
+    for attempt in ("9-1", "9-2"):
+        (directory / attempt).mkdir()
+    trace.save(trace.Trace(**kept), directory / "9-1" / trace.CHECKPOINT)
+    return list(run(spec, Context(9, 2, dataset, directory / "9-2", 1, 0, lambda: False)))
+
+
+@pytest.mark.slow
+def test_a_search_with_nothing_to_continue_and_one_of_another_dataset_say_so(home: Path) -> None:
+    iris, wine = datasets.add_sample("iris"), datasets.add_sample("wine")
+    lost = NASSpec(dataset_id=iris.id, continues=7)
+    with pytest.raises(InputError, match="continues: job 7 has left no checkpoint"):
+        list(run(lost, Context(8, 1, iris, home / "jobs" / "8-1", 1, 0, lambda: False)))
+    saved = home / "jobs" / "7-1" / trace.CHECKPOINT
+    saved.parent.mkdir(parents=True)
+    trace.save(trace.Trace(identity={"dataset": wine.fingerprint}), saved)
+    (home / "jobs" / "8-1").mkdir()
+    with pytest.raises(InputError, match="another dataset"):
+        list(run(lost, Context(8, 1, iris, home / "jobs" / "8-1", 1, 0, lambda: False)))
 
 
 # The engine, on plain tensors.
@@ -210,40 +245,6 @@ def _search(data: Data, settings: Settings, checkpoint: Path, **more: Any) -> tu
 
     judge = Judge(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
     return list(search(data, settings, judge, report, checkpoint, **more)), finalists
-
-
-def _evaluated(events: list[Event]) -> list[tuple[str, int, float]]:
-    found = [e for e in events if isinstance(e, Metric) and e.name == "valid_error"]
-    return [(str(e.candidate), e.step, round(e.value, 6)) for e in found]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", specs.NAS_STRATEGIES)
-def test_a_search_that_goes_on_from_a_checkpoint_proposes_what_an_uninterrupted_one_does(
-    strategy: str, tmp_path: Path
-) -> None:
-    torch.set_num_threads(1)
-    settings = Settings(strategy, 3, 1e4, 12, 1, 2)
-    through, _ = _search(_problem(), settings, tmp_path / "a.pt")
-    first, saved = tmp_path / "b.pt", tmp_path / "c.pt"
-
-    class Killed(Exception):
-        """The end of the process, as far as the search can tell."""
-
-    def killed() -> bool:
-        if first.exists() and len(trace.load(first).entries) == 8:
-            raise Killed
-        return False
-
-    with pytest.raises(Killed):
-        _search(_problem(), settings, first, cancelled=killed)
-    after, _ = _search(_problem(), settings, saved, previous=first)
-    assert sorted(_evaluated(after)) == sorted(_evaluated(through))
-    assert [e for e in after if isinstance(e, Metric) and e.name == "best_valid"] == [
-        e for e in through if isinstance(e, Metric) and e.name == "best_valid"
-    ]
-    names = [name for name, step, _ in _evaluated(after) if step == min(s for _, s, _ in _evaluated(after))]
-    assert len(names) == len(set(names)) == 12
 
 
 @pytest.mark.slow
@@ -292,10 +293,10 @@ def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
 
 def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    image = ImageSpace((3, 9, 7), 4, positions=(4, 4))
     options = tuple(range(len(OPERATIONS)))
     pixels = torch.randint(0, 256, (5, 3, 9, 7), generator=generator, dtype=torch.uint8)
     for activation in range(1, 3):
+        image = ImageSpace((3, 9, 7), 4, positions=(4, 4), stride=activation)
         yield f"cnn{activation}", image, (0, *options, activation, 0, 0, 1, 0), Pixels(3), pixels
     table = TableSpace(5, (4, 2), 3)
     x = torch.rand(5, 4, generator=generator, dtype=torch.float64) * 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import signal
 import subprocess
 import sys
 import zipfile
@@ -14,14 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from core import bundles, datasets, db, jobs, results, specs
 from core.events import Metric
-from pages import candidates, networks, shared
-from tests.filled import ARCHITECTURE, ODD, Filled
+from pages import candidates, forms, networks, policy, shared
+from tests import browser
+from tests.filled import ARCHITECTURE, ODD, OPTIONS, Filled
 from tests.test_browser import page, site
 from tests.test_pages import filled, fine, fresh, opened, prepared, shown
 
@@ -60,6 +63,9 @@ def test_the_search_form_submits_what_was_given(filled: Filled) -> None:
     at.number_input(key="finalists_nas").set_value(2)
     at.number_input(key="epochs_nas").set_value(12)
     at.number_input(key="max_parameters_nas").set_value(50_000)
+    at.number_input(key="max_latency_ms_nas").set_value(2.5)
+    at.number_input(key="max_candidate_epochs_nas").set_value(900)
+    at.selectbox(key=f"continues_nas_{filled.images}").set_value(filled.searched)
     at.selectbox(key=f"metric_nas_{filled.images}").set_value("accuracy")
     at.number_input(key="cpus_nas").set_value(1)
     at.number_input(key="seed_nas").set_value(42)
@@ -72,7 +78,8 @@ def test_the_search_form_submits_what_was_given(filled: Filled) -> None:
     assert (row["kind"], row["priority"]) == ("nas", -3)
     assert jobs.get(int(row["id"])).spec == specs.NASSpec(
         dataset_id=filled.images, budget_s=300, max_candidates=200, strategy="evolution", finalists=2, epochs=12,
-        max_parameters=50_000, metric="accuracy", cpus=1, seed=42, note=ODD,
+        max_parameters=50_000, max_latency_s=0.0025, max_candidate_epochs=900, continues=filled.searched,
+        metric="accuracy", cpus=1, seed=42, note=ODD,
     )  # fmt: skip
 
 
@@ -94,6 +101,33 @@ def test_a_wish_that_cannot_be_is_told_and_not_queued(filled: Filled) -> None:
     assert not at.exception
     assert "9 are more than max_candidates, 4" in shown(at.error[0].value)
     assert sum(jobs.counts().values()) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("budget_s_nas", 5, "Time budget, seconds: input should be greater than or equal to 10 (given: 5)"),
+        ("max_latency_ms_nas", -1.0, "Longest prediction of a row, seconds: input should be greater than 0"),
+        ("max_candidate_epochs_nas", 0, "Most candidate-epochs: input should be greater than or equal to 1"),
+        ("cpus_nas", 1_000, "CPU threads: input should be less than or equal to 256 (given: 1000)"),
+        ("seed_nas", -1, "Seed: input should be greater than or equal to 0"),
+        ("priority_nas", 500, "Priority: 500 is out of range"),
+    ],
+)
+def test_a_number_out_of_range_is_told_with_its_name_and_not_queued(
+    filled: Filled, key: str, value: float, said: str
+) -> None:
+    before = sum(jobs.counts().values())
+    at = fine(opened("new_job", dataset="digits_images"))
+    at.number_input(key=key).set_value(value)
+    at.button(key="submit").click().run()
+    assert not at.exception
+    assert said in shown(at.error[0].value)
+    assert sum(jobs.counts().values()) == before
+
+
+def test_every_strategy_has_a_name_in_the_form(filled: Filled) -> None:
+    assert set(forms.STRATEGIES) == set(specs.NAS_STRATEGIES)
 
 
 def test_the_dataset_preselects_the_engine(filled: Filled) -> None:
@@ -185,12 +219,12 @@ def test_candidates_are_read_with_their_last_rung(running: jobs.Job) -> None:
     assert frame["flops"].isna().tolist() == [False, False, True, True]
 
 
-def test_only_the_current_attempt_counts(running: jobs.Job) -> None:
+def test_an_attempt_is_shown_until_the_next_one_reports(running: jobs.Job) -> None:
     results.record(running, [Metric("valid_error", 0.1, 2, "lost")])
     jobs.requeue(running, "the runner was gone")
     job = jobs.claim("another runner")
     assert job is not None
-    assert results.candidates(job.id).empty
+    assert list(results.candidates(job.id)["candidate"]) == ["lost"]
     results.record(job, [Metric("valid_error", 0.2, 1, "found")])
     assert list(results.candidates(job.id)["candidate"]) == ["found"]
 
@@ -237,6 +271,133 @@ def test_a_search_that_has_hardly_begun_is_drawn_as_far_as_it_is(running: jobs.J
     results.record(running, reported)
     at = fine(opened("job", job=str(running.id), tab="Candidates"))
     assert len(at.dataframe[0].value) == 1
+
+
+def test_a_candidate_leads_to_its_trial(filled: Filled) -> None:
+    at = fine(opened("job", job=str(filled.searched), tab="Candidates"))
+    frame = at.dataframe[0].value.set_index("candidate")
+    trials = results.trials_of(filled.searched).set_index("candidate")["trial_id"]
+    assert dict(frame["trial"].dropna()) == {name: f"Trial {trial_id}" for name, trial_id in trials.items()}
+    assert frame["latency"].iloc[0] == pytest.approx(frame["n_parameters"].iloc[0] * 2e-4)
+    assert any("The lowest error so far is" in caption.value for caption in at.caption)
+
+
+def test_any_two_candidates_are_drawn_side_by_side_and_the_link_keeps_them(filled: Filled) -> None:
+    names = results.candidates(filled.searched)["candidate"]
+    at = fine(opened("job", job=str(filled.searched), tab="Networks"))
+    assert at.selectbox(key="network").value == names[0]
+    assert len(at.get("plotly_chart")) == 1
+    at.selectbox(key="beside").set_value(names[47]).run()
+    fine(at)
+    assert len(at.get("plotly_chart")) == 2
+    facts = at.dataframe[0].value.set_index("")
+    assert list(facts.columns) == ["Candidate", "Beside it"]
+    assert list(facts.loc["Trained for, epochs"]) == ["9", "1"]
+    texts = [note.get("text", "") for note in figure(at, "network_1")["layout"]["annotations"]]
+    assert sum("<b>" in text for text in texts) == len(results.architecture(filled.searched, names[47]))
+    linked = fine(opened("job", job=str(filled.searched), tab="Networks", network=names[5], beside=names[7]))
+    assert [box.value for box in linked.selectbox] == [names[5], names[7]]
+    wrong = opened("job", job=str(filled.searched), tab="Networks", network="*no*")
+    assert not wrong.exception
+    assert "asks for network *no*" in shown(wrong.warning[0].value)
+
+
+def test_the_policy_of_a_strategy_that_has_one_is_drawn_by_decision(filled: Filled) -> None:
+    at = fine(opened("job", job=str(filled.paused), tab="Policy"))
+    assert len(at.get("plotly_chart")) == len(OPTIONS)
+    body = figure(at, "policy_width")["data"][0]
+    assert body["y"] == list(OPTIONS["width"])
+    assert body["x"] == ["8", "16", "24", "32", "40", "48"]
+    assert "Policy" not in [tab.label for tab in opened("job", job=str(filled.searched)).tabs]
+
+
+def test_the_policy_of_a_gradient_search_is_drawn_by_the_steps_of_its_supernet(dataset: datasets.Dataset) -> None:
+    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, strategy="gradient"))
+    job = jobs.claim("a runner")
+    assert job is not None
+    told = [Metric("supernet_policy", (n + 1) / 4, 50 * n, f"residual = {o}") for n in (0, 1, 2) for o in ("no", "yes")]
+    results.record(job, [*told, Metric("policy", 0.9, 8, "residual = no")])
+    at = fine(opened("job", job=str(job_id), tab="Policy"))
+    assert figure(at, "policy_residual")["data"][0]["x"] == ["0", "50", "100"]
+    assert figure(at, "policy_residual")["layout"]["xaxis"]["title"]["text"] == "Steps of the supernet"
+
+
+def test_a_long_policy_keeps_its_first_and_its_last_step() -> None:
+    frame = pd.DataFrame({"decision": "d", "option": "o", "step": range(500), "probability": 0.5})
+    steps = list(policy.grid(frame).columns)
+    assert len(steps) == policy.STEPS
+    assert (steps[0], steps[-1]) == (0, 499)
+
+
+# Pause, resume, more time
+
+
+def test_a_running_search_is_asked_to_pause_and_says_so(running: jobs.Job) -> None:
+    at = fine(opened("job", job=str(running.id)))
+    at.button(key="pause").click().run()
+    fine(at)
+    assert jobs.pause_requests() == {running.id}
+    assert at.button(key="pause").disabled
+    assert "will pause" in at.toast[0].value
+    jobs.finish(running, "paused")
+    st.cache_data.clear()
+    at.run()
+    fine(at)
+    assert [button.key for button in at.button] == ["resume", "cancel", "clone"]
+
+
+def test_a_paused_search_is_resumed(filled: Filled) -> None:
+    at = fine(opened("job", job=str(filled.paused)))
+    at.button(key="resume").click().run()
+    fine(at)
+    assert jobs.get(filled.paused).status == "queued"
+    assert len(results.candidates(filled.paused)) == 48
+    assert at.button(key="pause")
+
+
+def test_a_paused_search_is_resumed_with_a_larger_budget(filled: Filled) -> None:
+    at = fine(opened("job", job=str(filled.paused), more="1"))
+    at.number_input(key=f"more_s_{filled.paused}").set_value(100_000)
+    at.button(key="go_on").click().run()
+    assert not at.exception
+    assert "less than or equal to 86400 (given: 100120)" in shown(at.error[0].value)
+    assert jobs.get(filled.paused).status == "paused"
+    at.number_input(key=f"more_s_{filled.paused}").set_value(60)
+    at.button(key="go_on").click().run()
+    fine(at)
+    spec = jobs.get(filled.paused).spec
+    assert isinstance(spec, specs.NASSpec)
+    assert (jobs.get(filled.paused).status, spec.budget_s, spec.max_candidates) == ("queued", 180, 64)
+
+
+def test_more_time_for_an_ended_search_makes_a_job_and_both_link_to_each_other(filled: Filled) -> None:
+    at = fine(opened("job", job=str(filled.searched), more="1"))
+    at.number_input(key=f"more_candidates_{filled.searched}").set_value(32)
+    at.button(key="go_on").click().run()
+    fine(at)
+    new = filled.queued + 1
+    assert at.title[0].value == f"Job {new}"
+    spec = jobs.get(new).spec
+    assert isinstance(spec, specs.NASSpec)
+    assert (spec.continues, spec.max_candidates, spec.budget_s) == (filled.searched, 32, 120)
+    assert f"Continues job {filled.searched}" in [link.proto.label for link in at.page_link]
+    back = fine(opened("job", job=str(filled.searched)))
+    assert f"Continued by job {new}" in [link.proto.label for link in back.page_link]
+
+
+def test_a_job_of_automl_offers_no_pause(filled: Filled) -> None:
+    assert "pause" not in [button.key for button in opened("job", job=str(filled.running)).button]
+    frame = fine(opened("jobs", jobs_dataset="breast_cancer")).dataframe[0].value
+    assert not [text for offered in frame["actions"] for text in offered if "Pause" in text or "More time" in text]
+
+
+def test_the_jobs_page_offers_what_fits_the_state(filled: Filled) -> None:
+    at = fine(opened("jobs", state="Paused"))
+    [offered] = at.dataframe[0].value["actions"]
+    assert [text.partition(": ")[2].partition(" job")[0] for text in offered] == [
+        "Resume", "More time for", "Cancel", "Clone and edit"
+    ]  # fmt: skip
+    assert {metric.label: metric.value for metric in opened("home").metric}["Paused jobs"] == "1"
 
 
 def test_only_a_search_has_candidates(filled: Filled) -> None:
@@ -336,7 +497,7 @@ def test_a_dataset_without_trials_offers_a_job(dataset: datasets.Dataset) -> Non
 def test_a_search_from_the_form_to_predictions_by_its_files(site: str, page: Page, tmp_path: Path) -> None:
     dataset = datasets.add_sample("digits_images")
     page.goto(f"{site}/new_job?dataset=digits_images")
-    for label, value in {"Time budget, seconds": "20", "Most candidates": "8", "Finalists": "1"}.items():
+    for label, value in {"Time budget, seconds": "45", "Most candidates": "8", "Finalists": "1"}.items():
         page.get_by_label(label, exact=True).fill(value)
         page.keyboard.press("Tab")
     page.get_by_role("button", name="Submit job").click()
@@ -362,3 +523,54 @@ def test_a_search_from_the_form_to_predictions_by_its_files(site: str, page: Pag
     subprocess.run(command, cwd=tmp_path / "model", check=True)
     found = pd.read_csv(tmp_path / "model" / "predictions.csv", dtype=str)
     assert (found[dataset.target].to_numpy() == rows[target].astype(str).to_numpy()).sum() >= 16
+
+
+_RUNNER = """
+import runner.__main__, runner.executors
+from tests import engines
+runner.executors.EXECUTORS["nas"] = engines.search
+raise SystemExit(runner.__main__.main())
+"""
+
+
+@pytest.mark.slow
+def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path, page: Page) -> None:
+    dataset = datasets.add_sample("digits_images")
+    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, max_candidates=2_000, finalists=1))
+    runner = subprocess.Popen([sys.executable, "-c", _RUNNER])
+    try:
+        with browser.dashboard() as (_, address):
+            page.goto(f"{address}/job?job={job_id}&tab=Candidates")
+            main = page.get_by_role("main")
+            expect(page.get_by_role("heading", name="Survivors of each rung")).to_be_visible(timeout=60_000)
+            page.get_by_role("button", name="Pause").click()
+            expect(main.get_by_text("Paused", exact=True).first).to_be_visible()
+            reached = len(results.candidates(job_id))
+            assert 0 < reached < 2_000
+            page.get_by_role("button", name="Resume").click()
+            expect(main.get_by_text("Running", exact=True).first).to_be_visible()
+            page.get_by_role("button", name="Pause").click()
+            expect(main.get_by_text("Paused", exact=True).first).to_be_visible()
+            page.get_by_role("button", name="More time").click()
+            page.get_by_label("Candidates more").fill("5")
+            page.keyboard.press("Tab")
+            page.get_by_role("button", name="Go on").click()
+            expect(main.get_by_text("Running", exact=True).first).to_be_visible()
+            spec = jobs.get(job_id).spec
+            assert isinstance(spec, specs.NASSpec)
+            assert spec.max_candidates == 2_005
+            page.get_by_role("button", name="Cancel").click()
+            expect(main.get_by_text("Cancelled", exact=True).first).to_be_visible()
+            page.get_by_role("button", name="More time").click()
+            page.get_by_label("Candidates more").fill("8")
+            page.keyboard.press("Tab")
+            page.get_by_role("button", name="Go on").click()
+            expect(page.get_by_role("heading", name=f"Job {job_id + 1}")).to_be_visible()
+            expect(main.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=60_000)
+            page.get_by_role("link", name=f"Continues job {job_id}").click()
+            expect(page.get_by_role("link", name=f"Continued by job {job_id + 1}")).to_be_visible()
+    finally:
+        runner.send_signal(signal.SIGINT)
+        runner.wait(timeout=60)
+    assert jobs.get(job_id).attempt == 3
+    assert len(results.candidates(job_id + 1)) == 8

@@ -14,6 +14,7 @@ from runner.nas.spaces import ImageSpace, TableSpace, TextSpace
 from runner.nas.training import train
 
 IMAGES = ImageSpace((1, 8, 8), 5, positions=(3, 2), widths=(4,), flips=True)
+HALVED = ImageSpace((3, 9, 7), 5, positions=(2, 1), widths=(4,), stride=2)
 TABLES = TableSpace(4, (3, 5), 3, widths=(8,))
 NUMBERS = TableSpace(6, (), 1, widths=(8,))
 
@@ -61,7 +62,7 @@ def furthest(first, second):
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
-@pytest.mark.parametrize("space", [IMAGES, TABLES, NUMBERS], ids=["images", "tables", "numbers"])
+@pytest.mark.parametrize("space", [IMAGES, HALVED, TABLES, NUMBERS], ids=["images", "halved", "tables", "numbers"])
 def test_training_at_once_equals_training_one_by_one_also_after_dropping_some(space):
     x, y = data(space)
     genotypes = sample(space, 24)

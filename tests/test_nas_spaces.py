@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from runner.nas.drawing import layers
+from runner.nas.ladder import batch_choices
 from runner.nas.networks import build
 from runner.nas.spaces import OPERATIONS, ImageSpace, TableSpace, TextSpace
 
 SPACES = {
-    "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True),
+    "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True, batches=(16, 32)),
+    "image at half the side": ImageSpace((3, 9, 7), 10, positions=(2, 1), widths=(4, 8), stride=2),
     "table": TableSpace(5, (3, 7), 1, widths=(8, 16)),
+    "table of batches": TableSpace(5, (3, 7), 1, widths=(8, 16), batches=(16, 32, 64)),
     "text": TextSpace(50, 11, 6),
 }
 
@@ -70,6 +74,14 @@ def test_a_single_layer_is_the_same_with_and_without_residuals():
     assert space.canonical((0, 1, 1, 0, 0, 0, 0)) != space.canonical((0, 1, 0, 0, 0, 0, 0))
 
 
+def test_the_rows_of_a_step_are_part_of_the_name_where_they_are_searched():
+    space = SPACES["table of batches"]
+    names = [space.canonical((0, 0, 0, 0, 0, 0, 0, option)) for option in range(3)]
+    assert [name.rsplit(",", 1)[1] for name in names] == ["batch=16", "batch=32", "batch=64"]
+    assert "batch" not in SPACES["table"].canonical((0,) * 7)
+    assert [batch_choices(rows) for rows in (90, 1_200, 5_000)] == [(16, 32), (16, 32, 64), (32, 64, 128)]
+
+
 def test_a_genotype_that_does_not_fit_is_refused_with_its_value():
     with pytest.raises(ValueError, match=r"\(9, 0, 0, 0, 0, 0, 0\)"):
         SPACES["table"].decode((9, 0, 0, 0, 0, 0, 0))
@@ -92,3 +104,13 @@ def test_padding_before_the_mean_changes_nothing_for_blocks_that_see_no_further(
         module = build(space, (0, block, 0, 1, 0, 0, 0), seed=1).eval()
         codes = torch.tensor([[4, 9, 2, 7, 0, 0, 0, 0, 0, 0, 0]])
         assert torch.allclose(module(codes), module(codes[:, :6]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "least", "kept"), [(8, 14, 8), (27, 14, 27), (28, 14, 14), (32, 14, 16), (33, 14, 17), (224, 14, 56),
+                                (32, 28, 32), (64, 28, 32)]
+)  # fmt: skip
+def test_the_stem_makes_large_images_smaller_but_not_too_small(side, least, kept):
+    space = ImageSpace.fitting((3, side, side), 10, least_side=least)
+    assert space.sides == (kept, kept)
+    assert layers(space, space.decode((0,) * len(space.choices)))[1]["out"] == f"{kept}x{kept}x{space.widths[0]}"

@@ -29,6 +29,10 @@ class Chain:
     def canonical(self, genotype: tuple[int, ...]) -> str:
         return "-".join(map(str, [*sorted(genotype[:2]), *genotype[2:]]))
 
+    @property
+    def decisions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((f"decision {place}", tuple(map(str, range(n)))) for place, n in enumerate(self.choices))
+
     def size(self, genotype: tuple[int, ...]) -> float:
         return float(1 + sum(genotype)) if self.known else math.nan
 
@@ -170,7 +174,7 @@ def test_the_entropy_bonus_keeps_the_policy_open() -> None:
     for entropy in (0.0, 5.0):
         strategy = make("reinforce", Chain(), 0, entropy=entropy)
         drive(strategy, additive, [4] * 30)
-        spreads.append(sum(-(p * np.log(p)).sum() for p in strategy.policy()))
+        spreads.append(sum(-p * math.log(p) for options in strategy.policy().values() for p in options.values()))
     assert spreads[0] < spreads[1]
 
 
@@ -185,9 +189,9 @@ def test_the_controller_learns_an_additive_reward_and_not_a_shuffled_one(seed: i
     learned, lost = Reinforce(space, seed), Reinforce(space, seed)
     drive(learned, lambda candidate: float(sum(option != 2 for option in candidate.genotype)), [4] * 60)
     drive(lost, random, [4] * 60)
-    right = np.mean([p[2] for p in learned.policy()])
+    right = np.mean([options["2"] for options in learned.policy().values()])
     assert right > 0.6
-    assert np.mean([p.max() for p in lost.policy()]) < right - 0.1
+    assert np.mean([max(options.values()) for options in lost.policy().values()]) < right - 0.1
 
 
 def test_the_policy_is_probabilities_and_looking_at_it_changes_nothing() -> None:
@@ -196,8 +200,9 @@ def test_the_policy_is_probabilities_and_looking_at_it_changes_nothing() -> None
     for _ in range(8):
         names += drive(watched, additive, [4])
         policy = watched.policy()
-        assert [len(p) for p in policy] == list(Chain().choices)
-        assert all(abs(p.sum() - 1) < 1e-5 and (p >= 0).all() for p in policy)
+        assert [(name, tuple(options)) for name, options in policy.items()] == list(Chain().decisions)
+        assert all(sum(options.values()) == pytest.approx(1, abs=1e-5) for options in policy.values())
+        assert all(p >= 0 for options in policy.values() for p in options.values())
     assert names == drive(other, additive, [4] * 8)
 
 

@@ -410,6 +410,18 @@ def test_a_target_that_cannot_be_learnt_blocks_the_button_with_the_reason(home: 
     assert at.button(key="register").disabled
 
 
+def test_a_file_with_a_split_of_its_own_keeps_it_unless_told_otherwise(home: Path) -> None:
+    rows = "".join(f"{i % 9},{'ab'[i % 2]},{'test' if i >= 80 else 'train'}\n" for i in range(100))
+    at = fine(upload(opened("add_dataset"), "own.csv", f"x,c,part\n{rows}".encode()))
+    file = next(iter(home.joinpath("uploads").iterdir())).name
+    at.selectbox(key=f"target_{file}_utf-8").set_value("c").run()
+    [split] = [box for box in at.selectbox if box.label == "Split"]
+    assert split.options == ["As in column part", "Made here: 60% train, 20% valid, 20% test"]
+    at.button(key="register").click().run()
+    fine(at)
+    assert len(datasets.load(datasets.get("own"), "test")) == 20
+
+
 def test_rare_classes_can_be_left_out(home: Path) -> None:
     rows = "".join(f"{i % 9},{'rare' if i == 0 else 'ab'[i % 2]}\n" for i in range(100))
     at = upload(opened("add_dataset"), "rare.csv", f"x,c\n{rows}".encode())

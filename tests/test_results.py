@@ -8,7 +8,7 @@ import pytest
 from core import artifacts, jobs, results
 from core.datasets import Dataset
 from core.errors import InputError
-from core.events import Artifact, Environment, Message, Metric, Progress
+from core.events import Architecture, Artifact, Environment, Message, Metric, Progress
 from core.jobs import Job
 from core.specs import AutoMLSpec
 from tests.engines import trial
@@ -163,3 +163,54 @@ def test_the_last_results_name_the_best_trial_of_each_job(job: Job, dataset: Dat
     jobs.finish(job, "succeeded")
     last = results.recent_results().iloc[0]
     assert (last.job_id, last.dataset, last.algorithm, last.test) == (job.id, dataset.name, "GLM", 0.8)
+
+
+def test_the_drawing_of_a_candidate_is_read_back_and_outlives_its_attempt(job: Job) -> None:
+    layers = [{"name": "Head", "detail": "linear", "out": "2"}]
+    results.record(job, [Architecture("a", layers), Architecture("b", [])])
+    assert results.architecture(job.id, "a") == layers
+    assert results.architecture(job.id, "c") == []
+    jobs.requeue(job, "killed")
+    again = jobs.claim("w")
+    assert again is not None
+    results.record(again, [Architecture("a", [*layers, {"name": "New"}])])
+    assert results.architecture(job.id, "a")[-1] == {"name": "New"}
+    assert results.architecture(job.id, "b") == []
+
+
+def test_a_policy_is_read_in_the_order_in_which_it_was_told(job: Job) -> None:
+    told = [("width", "16", 0.25), ("width", "8", 0.75), ("a = b", "c", 1.0)]
+    results.record(job, [Metric("policy", value, 8, f"{name} = {option}") for name, option, value in told])
+    results.record(job, [Metric("policy", 0.5, 16, "width = 16"), Metric("policy", 0.5, 16, "no option")])
+    frame = results.policy(job.id)
+    assert list(frame.itertuples(index=False, name=None)) == [
+        ("width", "16", 8, 0.25), ("width", "8", 8, 0.75), ("a", "b = c", 8, 1.0), ("width", "16", 16, 0.5)
+    ]  # fmt: skip
+    assert results.candidates(job.id).empty
+
+
+def test_what_an_attempt_has_shown_stays_until_the_next_one_has_something_to_show(job: Job) -> None:
+    results.record(job, [Metric("best_valid", 0.5, 1), Metric("valid_error", 0.5, 1, "a"), trial("a")])
+    jobs.requeue(job, "the runner was stopped")
+    again = jobs.claim("w")
+    assert again is not None
+    results.record(again, [Environment({}), Message("starting"), Progress(0.0, "reading")])
+    assert list(results.trials_of(job.id).candidate) == ["a"]
+    assert len(results.leaderboard(job.dataset_id)) == 1
+    assert list(results.curve(job.id, "best_valid").value) == [0.5]
+    assert list(results.candidates(job.id).candidate) == ["a"]
+    assert jobs.overview(job_id=job.id).n_trials[0] == 1
+    results.record(again, [Metric("best_valid", 0.75, 1)])
+    assert list(results.curve(job.id, "best_valid").value) == [0.75]
+    assert len(results.trials_of(job.id)) == 0
+
+
+def test_a_candidate_knows_its_trial_even_by_the_beginning_of_a_long_name(job: Job) -> None:
+    results.record(
+        job, [Metric("valid_error", n / 10, 1, name) for n, name in enumerate(("a", "a b", "long, and more", "none"))]
+    )
+    results.record(job, [trial("a"), trial("a b"), trial("long")])
+    ids = dict(zip(results.trials_of(job.id).candidate, results.trials_of(job.id).trial_id, strict=True))
+    frame = results.candidates(job.id).set_index("candidate").trial_id
+    assert (frame["a"], frame["a b"], frame["long, and more"]) == (ids["a"], ids["a b"], ids["long"])
+    assert np.isnan(frame["none"])

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import artifacts, jobs, results, runners
+from core import artifacts, housekeeping, jobs, results, runners
 from core.events import to_json
-from core.specs import AutoMLSpec
+from core.specs import AutoMLSpec, NASSpec
 from runner import launch, worker
 from runner.launch import Executor
 from tests import engines
@@ -33,7 +33,8 @@ def _until(condition: Callable[[], object], seconds: float = 20) -> None:
 def _serving(executor: Executor) -> Iterator[None]:
     """A runner's loop in a thread."""
     stop = threading.Event()
-    thread = threading.Thread(target=worker.serve, args=({"automl": executor},), kwargs={"stopped": stop.is_set})
+    executors = {"automl": executor, "nas": executor}
+    thread = threading.Thread(target=worker.serve, args=(executors,), kwargs={"stopped": stop.is_set})
     thread.start()
     try:
         yield
@@ -169,7 +170,7 @@ def test_drain_runs_what_is_queued_and_returns(spec: AutoMLSpec) -> None:
 _RUNNER = """
 import runner.__main__, runner.executors
 from tests import engines
-runner.executors.EXECUTORS["automl"] = engines.wait_for_cancel
+runner.executors.EXECUTORS |= {"automl": engines.wait_for_cancel, "nas": engines.search}
 raise SystemExit(runner.__main__.main())
 """
 
@@ -334,3 +335,107 @@ def test_a_stop_that_comes_before_the_supervisor_listens_is_heard(spec: AutoMLSp
     launch.stop(job.directory)
     _until(lambda: not launch.is_alive(job.directory))
     assert launch.read_exit(job.directory).status == "stopped"
+
+
+@pytest.fixture
+def search(spec: AutoMLSpec) -> NASSpec:
+    return NASSpec(dataset_id=spec.dataset_id, max_candidates=60)
+
+
+def _steps(job_id: int) -> list[int]:
+    return [int(step) for step in results.curve(job_id, "best_valid").step]
+
+
+def test_a_paused_job_keeps_its_checkpoint_and_goes_on_from_it(search: NASSpec) -> None:
+    job_id = jobs.submit(search)
+    with _serving(engines.search):
+        _until(lambda: len(_steps(job_id)) > 3)
+        jobs.request_pause(job_id)
+        _until(lambda: jobs.get(job_id).status == "paused")
+    paused = jobs.get(job_id)
+    reached = int((paused.directory / "count.txt").read_text())
+    assert 3 < reached < 60
+    assert _steps(job_id) == list(range(1, reached + 1))
+    housekeeping.sweep(now=time.time() + 10 * housekeeping.KEPT_S)
+    worker.serve({}, drain=True)  # another runner sweeps when it starts
+    jobs.resume(job_id, more_candidates=4)
+    assert _steps(job_id) == list(range(1, reached + 1))  # shown until the next attempt reports
+    worker.serve({"nas": engines.search}, drain=True)
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+    assert _steps(job_id) == list(range(reached + 1, 65))
+    assert list(results.trials_of(job_id).candidate) == ["cnn(64)"]
+
+
+def test_a_runner_that_is_killed_while_its_job_pauses_loses_nothing(home: Path, search: NASSpec) -> None:
+    job_id = jobs.submit(search.model_copy(update={"max_candidates": 5_000}))
+    first = subprocess.Popen([sys.executable, "-c", _RUNNER])
+    try:
+        _until(lambda: _started(job_id))
+    finally:
+        first.kill()
+        first.wait()
+    directory = jobs.get(job_id).directory
+    assert jobs.request_pause(job_id) == "running"
+    launch.request_pause(directory)  # as the runner had, at its last breath
+    _until(lambda: not launch.is_alive(directory))
+    assert jobs.get(job_id).status == "running"
+    second = subprocess.Popen([sys.executable, "-c", _RUNNER])
+    try:
+        _until(lambda: jobs.get(job_id).status == "paused")
+        reached = int((directory / "count.txt").read_text())
+        assert _steps(job_id) == list(range(1, reached + 1))  # none missing, none twice
+        jobs.resume(job_id)
+        _until(lambda: jobs.get(job_id).attempt == 2 and _steps(job_id)[:1] == [reached + 1])
+        jobs.request_cancel(job_id)
+        _until(lambda: jobs.get(job_id).status == "cancelled")
+    finally:
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(timeout=20) == 0
+
+
+def test_a_job_that_is_killed_while_it_should_pause_is_paused_and_goes_on(search: NASSpec) -> None:
+    job_id = jobs.submit(search)
+    with _serving(engines.ignore_pause):
+        _until(lambda: _started(job_id))
+        jobs.request_pause(job_id)
+        supervisor = psutil.Process(int((jobs.get(job_id).directory / "alive.lock").read_text()))
+        for process in supervisor.children():
+            os.kill(process.pid, signal.SIGKILL)
+        _until(lambda: jobs.get(job_id).status == "paused")
+    jobs.resume(job_id)
+    worker.serve({"nas": engines.search}, drain=True)
+    assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
+
+
+def test_a_pause_that_a_job_does_not_hear_is_a_warning_and_the_job_succeeds(
+    search: NASSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "PAUSE_S", 0.5)
+    job_id = jobs.submit(search)
+    with _serving(engines.ignore_pause):
+        _until(lambda: _started(job_id))
+        jobs.request_pause(job_id)
+        _until(lambda: jobs.get(job_id).status == "succeeded")
+    told = [text for text in results.messages(job_id).text if "has not paused within 0.5 s" in text]
+    assert len(told) == 1
+    assert len(_steps(job_id)) == 200
+
+
+def test_a_wish_for_an_attempt_that_never_started_does_not_break_the_runner(search: NASSpec) -> None:
+    ids = [jobs.submit(search), jobs.submit(search)]
+    for job_id, wish in zip(ids, (jobs.request_pause, jobs.request_cancel), strict=True):
+        assert jobs.claim("a runner that is killed now") is not None
+        wish(job_id)
+    worker.serve({"nas": engines.search}, drain=True)
+    assert [jobs.get(job_id).status for job_id in ids] == ["paused", "cancelled"]
+
+
+def test_a_job_that_continues_another_finds_what_that_left(search: NASSpec) -> None:
+    old = jobs.submit(search)
+    worker.serve({"nas": engines.search}, drain=True)
+    new = jobs.extend(old, more_candidates=5)
+    worker.serve({"nas": engines.search}, drain=True)
+    assert jobs.get(new).status == "succeeded"
+    assert _steps(new) == [61, 62, 63, 64, 65]
+    assert len(_steps(old)) == 60

@@ -2,101 +2,100 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from runner.nas.spaces import (
+    CATEGORY_WIDTH,
+    CONVOLUTIONS,
+    AnySpace,
+    Design,
+    ImageDesign,
+    ImageSpace,
+    Recipe,
+    TableDesign,
+    TableSpace,
+    TextDesign,
+    TextSpace,
+)
 
-from runner.nas.networks import Attention, Perceptron, Reader
-from runner.nas.spaces import AnySpace, ImageSpace
+Layer = dict[str, str]
 
-_NAMES = {"Conv2d": "convolution", "MaxPool2d": "max pooling", "AvgPool2d": "average pooling", "Conv1d": "convolution"}
+_ACTIVATIONS = {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU"}
+_POOLS = {"max3": "3x3 max pooling", "avg3": "3x3 average pooling"}
 
 
-def layers(space: AnySpace, network: nn.Module) -> list[dict[str, str]]:
+def layers(space: AnySpace, design: Design) -> list[Layer]:
     """The layers in order, each with `name`, `detail` and the shape that comes `out` for one row."""
-    if isinstance(network, Perceptron):
-        return _perceptron(network)
-    if isinstance(network, Reader):
-        return _reader(network, space)
+    if isinstance(space, TableSpace) and isinstance(design, TableDesign):
+        return _perceptron(space, design)
+    if isinstance(space, TextSpace) and isinstance(design, TextDesign):
+        return _reader(space, design)
     assert isinstance(space, ImageSpace)
-    found = [{"name": "Image", "detail": "standardised by channel", "out": _by(space.shape)}]
-    x = torch.zeros(1, *space.shape)
-    with torch.no_grad():
-        for name, child in network.named_children():
-            x = child(x)
-            found.append({"name": _title(name), "detail": _detail(child), "out": _by(tuple(x.shape[1:]))})
-    return found
+    assert isinstance(design, ImageDesign)
+    return _chain(space, design)
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, (*shape[1:], shape[0])))
+def _chain(space: ImageSpace, design: ImageDesign) -> list[Layer]:
+    channels, height, breadth = space.shape
+    after, width = f"batch norm, {_ACTIVATIONS[design.activation]}", design.width
+    found = [_layer("Image", "standardised by channel", f"{height}x{breadth}x{channels}")]
+    height, breadth = space.sides
+    stride = f", stride {space.stride}" if space.stride > 1 else ""
+    found.append(_layer("Stem", f"3x3 convolution{stride}, {after}", f"{height}x{breadth}x{width}"))
+    for index, stage in enumerate(design.stages):
+        if index:
+            height, breadth, width = (height + 1) // 2, (breadth + 1) // 2, 2 * width
+            found.append(_layer("Half the side", f"3x3 convolution, stride 2, {after}", f"{height}x{breadth}x{width}"))
+        for place, name in enumerate(stage):
+            detail = f"{_convolution(name)}, {after}" if name in CONVOLUTIONS else _POOLS[name]
+            found.append(_layer(f"Stage {index + 1}, layer {place + 1}", detail, f"{height}x{breadth}x{width}"))
+    head = _joined("mean over the image", _dropout(design.recipe), "linear")
+    return [*found, _layer("Head", head, str(space.outputs))]
 
 
-def _title(name: str) -> str:
-    if name.startswith("stage"):
-        stage, place = name.removeprefix("stage").split("_")
-        return f"Stage {int(stage) + 1}, layer {int(place) + 1}"
-    return {"stem": "Stem", "head": "Head"}.get(name, "Half the side")
+def _convolution(name: str) -> str:
+    side = f"{name[-1]}x{name[-1]}"
+    if name.startswith("separable"):
+        return f"depthwise {side} convolution, 1x1 convolution"
+    return f"{side} convolution{', dilated by 2' if name.startswith('dilated') else ''}"
 
 
-def _detail(child: nn.Module) -> str:
-    """What a block of an image network is made of, e.g. "3x3 convolution, stride 2, ReLU"."""
-    parts = []
-    for layer in child.modules():
-        if isinstance(layer, nn.Conv2d):
-            deep = "depthwise " if layer.groups > 1 else ""
-            spread = f", dilated by {layer.dilation[0]}" if layer.dilation[0] > 1 else ""
-            stride = f", stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
-            parts.append(f"{deep}{layer.kernel_size[0]}x{layer.kernel_size[1]} convolution{spread}{stride}")
-        elif isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
-            parts.append(f"{layer.kernel_size}x{layer.kernel_size} {_NAMES[type(layer).__name__]}")
-        elif isinstance(layer, nn.AdaptiveAvgPool2d):
-            parts.append("mean over the image")
-        elif isinstance(layer, nn.BatchNorm2d):
-            parts.append("batch norm")
-        elif not list(layer.children()) and not isinstance(layer, nn.Flatten):
-            parts.append(_single(layer))
+def _perceptron(space: TableSpace, design: TableDesign) -> list[Layer]:
+    columns, width = f"{space.numeric} numbers", str(design.width)
+    if space.categories:
+        columns += f", {len(space.categories)} categories as {CATEGORY_WIDTH} numbers each"
+    found = [_layer("Columns", columns, str(space.inputs))]
+    for index in range(design.depth):
+        added = "added to its input" if design.residual and index else ""
+        detail = _joined("linear", "layer norm", _ACTIVATIONS[design.activation], _dropout(design.recipe), added)
+        found.append(_layer(f"Layer {index + 1}", detail, width))
+    return [*found, _layer("Head", "linear", str(space.outputs))]
+
+
+def _reader(space: TextSpace, design: TextDesign) -> list[Layer]:
+    out = f"{space.length}x{design.width}"
+    words = f"{space.vocabulary:,} words as {design.embedding} numbers each"
+    found = [_layer("Words", words, f"{space.length}x{design.embedding}")]
+    if design.block == "transformer":
+        found.append(_layer("Places", "linear, plus a place's own numbers", out))
+    found += [_layer(f"Block {index + 1}", _block(design.block), out) for index in range(design.depth)]
+    found.append(_layer("Mean", _joined("mean over the words", _dropout(design.recipe)), str(design.width)))
+    return [*found, _layer("Head", "linear", str(space.outputs))]
+
+
+def _block(block: str) -> str:
+    if block == "transformer":
+        return "self-attention of four heads, then two linear layers"
+    if block.startswith("conv"):
+        return f"convolution over {block[-1]} words, ReLU"
+    return f"{block.upper()} in both directions"
+
+
+def _layer(name: str, detail: str, out: str) -> Layer:
+    return {"name": name, "detail": detail, "out": out}
+
+
+def _dropout(recipe: Recipe) -> str:
+    return f"dropout {recipe.dropout:g}" if recipe.dropout else ""
+
+
+def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
-
-
-def _single(layer: nn.Module) -> str:
-    if isinstance(layer, nn.Dropout):
-        return f"dropout {layer.p:g}" if layer.p else ""
-    return "linear" if isinstance(layer, nn.Linear) else type(layer).__name__
-
-
-def _perceptron(network: Perceptron) -> list[dict[str, str]]:
-    embed = network.embed
-    columns = f"{network.numeric} numbers"
-    if embed is not None:
-        columns += f", {len(network.starts)} categories as {embed.embedding_dim} numbers each"
-    inputs = network.numeric + (embed.embedding_dim * len(network.starts) if embed is not None else 0)
-    found = [{"name": "Columns", "detail": columns, "out": str(inputs)}]
-    for index, layer in enumerate(network.layers):
-        _, _, activation, dropout = layer.children()
-        parts = ["linear", "layer norm", type(activation).__name__, _single(dropout)]
-        parts += ["added to its input"] if network.residual and index else []
-        detail = ", ".join(filter(None, parts))
-        found.append({"name": f"Layer {index + 1}", "detail": detail, "out": str(network.head.in_features)})
-    return [*found, {"name": "Head", "detail": "linear", "out": str(network.head.out_features)}]
-
-
-def _reader(network: Reader, space: AnySpace) -> list[dict[str, str]]:
-    length = f"{getattr(space, 'length', '')}"
-    embed, width = network.embed, network.head.in_features
-    detail = f"{embed.num_embeddings:,} words as {embed.embedding_dim} numbers each"
-    found = [{"name": "Words", "detail": detail, "out": f"{length}x{embed.embedding_dim}"}]
-    if network.block == "transformer":
-        found.append({"name": "Places", "detail": "linear, plus a place's own numbers", "out": f"{length}x{width}"})
-    for index, block in enumerate(network.blocks):
-        found.append({"name": f"Block {index + 1}", "detail": _block(block), "out": f"{length}x{width}"})
-    detail = ", ".join(filter(None, ["mean over the words", _single(network.dropout)]))
-    found.append({"name": "Mean", "detail": detail, "out": str(width)})
-    return [*found, {"name": "Head", "detail": "linear", "out": str(network.head.out_features)}]
-
-
-def _block(block: nn.Module) -> str:
-    if isinstance(block, Attention):
-        return f"self-attention of {block.heads} heads, then two linear layers"
-    if isinstance(block, nn.Conv1d):
-        return f"convolution over {block.kernel_size[0]} words, ReLU"
-    return f"{type(block).__name__} in both directions"

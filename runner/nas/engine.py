@@ -3,238 +3,222 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor
-
-from core.events import Event, Message, Metric, Progress
+from core.events import Architecture, Event, Message, Metric, Progress
 from runner.nas import trace as traces
-from runner.nas.finals import Finalist, finish
-from runner.nas.ladder import KEPT, RUNGS, Course, Pair, batch_size, batches, climb, rungs
-from runner.nas.limits import random_genotype, restricted
-from runner.nas.planner import Plan, buckets, plan
-from runner.nas.spaces import AnySpace
-from runner.nas.strategies import Candidate, Strategy, make
-from runner.nas.trace import Entry, Trace
+from runner.nas.drawing import layers
+from runner.nas.finals import Finalist, as_saved, finish, restored
+from runner.nas.ladder import Ascent, batch_size, rungs
+from runner.nas.limits import Latencies, restricted
+from runner.nas.planner import Plan
+from runner.nas.sizing import prepare
+from runner.nas.spaces import Policy
+from runner.nas.strategies import Candidate, make
+from runner.nas.study import SEARCH_SHARE, VALID_ROWS, Data, Judge, Run, Settings
+from runner.nas.trace import Climb, Entry, Trace
 
-SEARCH_SHARE = 0.65  # of the budget; the rest trains the finalists
-_PLANNING_SHARE, _MOST_PLANNING_S = 0.04, 10.0  # of the budget; for candidates of one width
-_ENOUGH = 24  # candidates that a search should see; for fewer, its epochs are made shorter
-_FEWEST_ROWS = 512  # of such an epoch
-_GENERATIONS = 4  # at the least, so that a strategy can learn
-_ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are too large
+__all__ = ["Data", "Judge", "NothingTrained", "OtherSearch", "Settings", "search"]
+
+PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
+_ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
+_REPORT_S, _REPORT_SHARE = 4.0, 0.1  # what reporting the first finalist is thought to take, and of the budget at most
+
+Report = Callable[[Finalist], Iterator[Event]]
 
 
 class NothingTrained(RuntimeError):
     """Not one candidate could be trained, told in a sentence for the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What was asked; `epochs` of a finalist are chosen by the time where None. Times in seconds."""
-
-    strategy: str = "gp"
-    seed: int = 1
-    budget_s: float = 120.0
-    max_candidates: int = 64
-    finalists: int = 3
-    epochs: int | None = None
-    max_parameters: int | None = None
-    device: str = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Inputs as the networks take them, and targets: integer codes, or standardised numbers."""
-
-    space: AnySpace
-    train: Pair
-    valid: Pair
-    test: Pair
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The job's metric: `error` of outputs on the valid rows (lower is better), and that error as people know it.
-
-    `unit` is what an error of one in the networks' own scale is in the target's unit.
-    """
-
-    error: Callable[[Tensor], float]
-    value: Callable[[float], float]
-    unit: float = 1.0
-
-
-@dataclass(slots=True)
-class _Run:
-    data: Data
-    settings: Settings
-    judge: Judge
-    cancelled: Callable[[], bool]
-    strategy: Strategy
-    trace: Trace
-    start: float
-    plans: dict[int, Plan] = field(default_factory=dict)
-    n_tries: int = 0  # candidates of this process that reached a rung
-
-    @property
-    def spent_s(self) -> float:
-        return time.monotonic() - self.start
-
-    def search_over(self) -> bool:
-        """Whether the time of the search is up; not before one candidate has been looked at."""
-        return self.cancelled() or (self.n_tries > 0 and self.spent_s > SEARCH_SHARE * self.settings.budget_s)
+class OtherSearch(ValueError):
+    """A search that cannot be gone on with, told in a sentence for the user."""
 
 
 def search(
     data: Data,
     settings: Settings,
     judge: Judge,
-    report: Callable[[Finalist], Iterator[Event]],
+    report: Report,
     checkpoint: Path,
     previous: Path | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    *,
+    paused: Callable[[], bool] = lambda: False,
+    continued: Path | None = None,
+    identity: Mapping[str, str] | None = None,
+    began: float | None = None,
 ) -> Iterator[Event]:
     """Search, then train the finalists and yield what `report` makes of each.
 
-    The checkpoint is written after each generation; `previous` is one to go on from. Raises LimitError for a
-    limit that no architecture meets, and NothingTrained where no candidate could be trained.
+    The checkpoint is written after each rung and each finalist, and stays. `previous` is the one that an earlier
+    attempt left, `continued` that of another job, whose candidates this search starts with; `identity` holds what the
+    two must have in common. The budget counts from `began` on the monotonic clock. Raises LimitError for limits that
+    no architecture meets, OtherSearch for a job that cannot be continued, and NothingTrained where no candidate could
+    be trained.
     """
+    began = time.monotonic() if began is None else began
     space = restricted(data.space, settings.max_parameters, settings.seed)
     near = {name: tuple(part.to(settings.device) for part in getattr(data, name)) for name in ("train", "valid")}
     data = Data(space, near["train"], near["valid"], data.test)
-    state = traces.load(previous) if previous else Trace()
+    mine = {**(identity or {}), "space": repr(space), "strategy": settings.strategy, "device": settings.device}
+    state = Trace(identity=mine)
+    if previous or continued:
+        state = traces.load(previous) if previous else _taken_over(traces.load(continued or checkpoint), mine)
+        began -= state.spent_s
+    latencies = Latencies(space, data.train[0], settings.device)
     strategy = make(settings.strategy, space, settings.seed)
-    run = _Run(data, settings, judge, cancelled, strategy, state, time.monotonic() - state.spent_s)
-    if previous:
-        strategy.load_state(state.strategy)
-        run.n_tries = len(state.evaluated)
-        traces.save(state, checkpoint)
-        yield Message(f"The search goes on from its checkpoint of {len(state.evaluated)} candidates.")
-        yield from _replayed(run)
-    if not state.finished:
-        yield from _generations(run, checkpoint)
-    if not cancelled():
+    run = Run(data, settings, judge, cancelled, paused, strategy, latencies, state, checkpoint, began)
+    if previous or continued:
+        yield from _resumed(run, mine["strategy"])
+    elif settings.max_latency_s is not None:
+        latencies.check(settings.max_latency_s, settings.seed)
+    yield from _learned(run)
+    yield from _generations(run)
+    if not run.stopping():
         yield from _finals(run, report)
+    if paused() and not cancelled() and state.size:
+        yield from _pause(run)
 
 
-def _replayed(run: _Run) -> Iterator[Event]:
-    """What the attempt before this one had reported of the candidates in the checkpoint."""
-    for entry in run.trace.evaluated:
-        yield from _proposed(entry)
-        for epochs, _, error in entry.rungs:
-            yield Metric("valid_error", error * run.judge.unit, epochs, entry.name)
-    for count, error in run.trace.bests:
+def _taken_over(state: Trace, mine: dict[str, str]) -> Trace:
+    """What another job left as the start of this one, whose clock and counts begin anew."""
+    for key, value in mine.items():
+        if key not in ("strategy", "device") and (theirs := state.identity.get(key)) != value:
+            named = f" ({theirs}, not {value})" if key == "metric" else ""
+            raise OtherSearch(
+                f"continues: the other search had another {key}{named}. "
+                f"Choose the same {key} and the same limits, or start a new search."
+            )
+    if state.identity["device"] != mine["device"]:
+        state.plans, state.size = {}, 0
+        if state.climb:  # its parts are of ways to train that the other device chose
+            state.climb = Climb([traces.Entry(e.name, e.genotype, e.size, e.flops) for e in state.climb.entries])
+    for saved in state.finals:
+        saved["own"] = False
+    state.carried, state.spent_s = len(state.evaluated), 0.0
+    return state
+
+
+def _resumed(run: Run, strategy: str) -> Iterator[Event]:
+    """Put the strategy where it was, and report again what the checkpoint holds."""
+    state = run.trace
+    if state.identity["strategy"] == strategy and state.strategy:
+        run.strategy.load_state(state.strategy)
+    else:
+        for entry in state.evaluated:
+            run.strategy.tell(Candidate(entry.genotype, entry.name), entry.told or math.nan)
+    state.identity["strategy"], state.identity["device"] = strategy, run.settings.device
+    run.n_tries = state.n_own
+    run.save()
+    for entry in state.evaluated:
+        yield from _known(run, entry)
+    for count, error in state.bests:
         yield Metric("best_valid", run.judge.value(error), count)
+    for count, policy in state.policies:
+        yield from _policy(policy, count)
+    yield Message(f"The search goes on from its checkpoint of {len(state.evaluated)} candidates.")
 
 
-def _proposed(entry: Entry) -> Iterator[Event]:
+def _learned(run: Run) -> Iterator[Event]:
+    """What the strategy learns before the first candidate; a search that goes on from here does not learn it again."""
+    budget_s = PREPARING_SHARE * SEARCH_SHARE * run.settings.budget_s
+    yield from run.strategy.prepare(run.data.train, run.settings.device, budget_s, run.stopping)
+    if not run.trace.policies and not run.stopping() and run.strategy.policy():
+        yield from _noted(run)
+        run.save()
+
+
+def _noted(run: Run) -> Iterator[Event]:
+    """Keep and report the policy of this moment."""
+    if policy := run.strategy.policy():
+        run.trace.policies.append((len(run.trace.evaluated), policy))
+        yield from _policy(policy, len(run.trace.evaluated))
+
+
+def _policy(policy: Policy, count: int) -> Iterator[Event]:
+    for decision, options in policy.items():
+        for option, probability in options.items():
+            yield Metric("policy", probability, count, f"{decision} = {option}")
+
+
+def _known(run: Run, entry: Entry) -> Iterator[Event]:
+    """What can be said of a candidate: before its training, and of each rung that it has reached."""
+    yield Architecture(entry.name, layers(run.data.space, run.data.space.decode(entry.genotype)))
     yield Metric("n_parameters", entry.size, 0, entry.name)
     yield Metric("flops", entry.flops, 0, entry.name)
+    if entry.latency_s is not None:
+        yield Metric("latency_s", entry.latency_s, 0, entry.name)
+    for epochs, _, error in entry.rungs:
+        yield Metric("valid_error", error * run.judge.unit, epochs, entry.name)
 
 
-def _generations(run: _Run, checkpoint: Path) -> Iterator[Event]:
-    state, settings = run.trace, run.settings
-    yield Progress(0.0, "Timing the ways to train", settings.budget_s)
-    yield from _prepare(run)
-    while not run.search_over():
-        wanted = min(state.size, settings.max_candidates - len(state.evaluated))
-        entries = _ask(run, wanted)
-        if not entries:
-            break
-        yield from _generation(run, entries)
-        if run.cancelled():
-            return
-        state.strategy, state.spent_s = run.strategy.state(), run.spent_s
-        traces.save(state, checkpoint)
-    state.finished, state.spent_s = True, run.spent_s
-    traces.save(state, checkpoint)
+def _generations(run: Run) -> Iterator[Event]:
+    state = run.trace
+    if not state.size:
+        yield Progress(0.0, "Timing the ways to train", run.settings.budget_s)
+        if run.sampled is not None:
+            yield Message(f"In the search candidates are judged on {VALID_ROWS:,} of the valid rows, finalists on all.")
+        yield from prepare(run)
+    while not run.stopping() and state.size:
+        if state.climb is None:
+            wanted, _ = run.generation()
+            if run.search_over() or not (entries := _ask(run, wanted)):
+                break
+            state.climb = Climb(entries)
+            run.save()
+        yield from _generation(run, state.climb)
+        if not run.stopping():
+            yield from _noted(run)
+            run.save()
 
 
-def _prepare(run: _Run) -> Iterator[Event]:
-    """Time the ways to train, and choose the size of a generation and how long its epochs are."""
-    state, settings, (x, y) = run.trace, run.settings, run.data.train
-    rng = np.random.default_rng(settings.seed)
-    most = 32 if settings.device == "cpu" else 256
-    size = max(4, min(most, settings.max_candidates // _GENERATIONS))
-    probes = {run.data.space.canonical(g): g for g in (random_genotype(run.data.space, rng) for _ in range(2 * size))}
-    genotypes = list(probes.values())
-    sample, target = batches(x, y, batch_size(len(x)), len(x), settings.seed, 0)[0]
-    groups = buckets(run.data.space, genotypes)
-    seconds = []
-    for group in groups:
-        members = [genotypes[index] for index in group]
-        budget_s = min(_MOST_PLANNING_S, _PLANNING_SHARE * settings.budget_s / len(groups))
-        made = plan(run.data.space, members, sample, target, budget_s=budget_s, device=settings.device)
-        run.plans[run.data.space.bucket(members[0])] = made
-        seconds += [made.timings[0][2] / made.speedup] * len(members)
-        way = f"{made.size} at once" if made.size > 1 else "one by one"
-        yield Message(f"Candidates of width {run.data.space.bucket(members[0])} train {way}: {made.speedup:.1f}x.")
-    if state.size:
-        return
-    step_s = statistics.fmean(seconds)
-    yield from _sized(run, size, step_s)
-
-
-def _sized(run: _Run, size: int, step_s: float) -> Iterator[Event]:
-    state, n_rows = run.trace, len(run.data.train[0])
-    ladder = rungs(n_rows, batch_size(n_rows))
-    climb_epochs = sum((high - low) / KEPT**rung for rung, (low, high) in enumerate(pairwise((0, *ladder))))
-    epoch_s = step_s * math.ceil(n_rows / batch_size(n_rows)) * 1.3  # with looking at the valid rows
-    left_s = SEARCH_SHARE * run.settings.budget_s - run.spent_s
-    affordable = max(left_s, 0.0) / (climb_epochs * epoch_s)
-    part = min(1.0, affordable / min(_ENOUGH, run.settings.max_candidates))
-    state.rows = min(n_rows, max(_FEWEST_ROWS, int(part * n_rows)))
-    state.epoch_s = epoch_s * state.rows / n_rows
-    affordable = max(left_s, 0.0) / (climb_epochs * state.epoch_s)
-    state.size = max(4, min(size, int(affordable / _GENERATIONS)))
-    if state.rows < n_rows:
-        yield Message(f"In the search an epoch is {state.rows:,} of the {n_rows:,} train rows, as the budget allows.")
-    if affordable < 1:
-        yield Message(
-            f"The budget of {run.settings.budget_s:g} s is too small for one candidate, which takes about "
-            f"{climb_epochs * state.epoch_s:.0f} s: what can be trained is. Give it more time.",
-            "warning",
-        )
-
-
-def _ask(run: _Run, wanted: int) -> list[Entry]:
-    """New candidates within the limit; the strategy hears of those above it as failed."""
-    space, limit = run.data.space, run.settings.max_parameters or math.inf
+def _ask(run: Run, wanted: int) -> list[Entry]:
+    """New candidates within the limits; the strategy hears of those beyond them as failed."""
     found: list[Entry] = []
     for _ in range(_ROUNDS):
-        if len(found) >= wanted:
+        if len(found) >= wanted or run.search_over():
             break
         for candidate in run.strategy.ask(wanted - len(found)):
-            size = space.size(candidate.genotype)
-            if size > limit:
-                run.strategy.tell(candidate, math.nan)
+            entry = run.entry(candidate.name, candidate.genotype)
+            if run.admits(entry.size, entry.latency_s):
+                found.append(entry)
             else:
-                found.append(Entry(candidate.name, candidate.genotype, size, space.flops(candidate.genotype)))
+                run.strategy.tell(candidate, math.nan)
     return found
 
 
-def _generation(run: _Run, entries: list[Entry]) -> Iterator[Event]:
+def _generation(run: Run, climb: Climb) -> Iterator[Event]:
     """Train and report one generation, and tell the strategy."""
-    state, known = run.trace, {entry.name for entry in run.trace.entries}
-    assert known.isdisjoint(entry.name for entry in entries)
-    for entry in entries:
-        yield from _proposed(entry)
-    for reached in climb(_course(run, state.rows, run.search_over), entries, _plans(run, entries)):
-        run.n_tries += len(reached)
-        for entry in reached:
-            epochs, _, error = entry.rungs[-1]
-            yield Metric("valid_error", error * run.judge.unit, epochs, entry.name)
-        yield _progress(run, entries)
-    if run.cancelled():
-        return
+    known = {entry.name for entry in run.trace.entries}
+    assert known.isdisjoint(entry.name for entry in climb.entries)
+    for entry in climb.entries:
+        yield from _known(run, entry)
+    _, ladder = run.generation()
+    ascent = Ascent(run.course(), climb, _plans(run, climb), ladder)
+    while not ascent.over:
+        for reached in ascent.rise():
+            run.n_tries += len(reached)
+            for entry in reached:
+                epochs, _, error = entry.rungs[-1]
+                yield Metric("valid_error", error * run.judge.unit, epochs, entry.name)
+            yield _progress(run, climb)
+        if run.stopping():
+            return
+        if not ascent.over:
+            ascent.save()
+            run.save()
+    ascent.settle()
+    yield from _told(run, climb)
+
+
+def _told(run: Run, climb: Climb) -> Iterator[Event]:
+    """Tell the strategy of a generation, and report the best so far."""
+    state, entries = run.trace, climb.entries
     state.entries += [entry for entry in entries if entry.rungs]
+    state.climb = None
     for entry in entries:
         if entry.told is not None:
             run.strategy.tell(Candidate(entry.genotype, entry.name), entry.told)
@@ -247,68 +231,104 @@ def _generation(run: _Run, entries: list[Entry]) -> Iterator[Event]:
         yield Metric("best_valid", run.judge.value(min(judged)), len(state.evaluated))
 
 
-def _course(run: _Run, rows: int, stopped: Callable[[], bool]) -> Course:
-    data, settings = run.data, run.settings
-    size = batch_size(len(data.train[0]))
-    return Course(
-        data.space, data.train, data.valid, rows, size, settings.seed, settings.device, stopped, run.judge.error
-    )
-
-
-def _plans(run: _Run, entries: list[Entry]) -> dict[int, Plan]:
-    """A plan for each bucket; one that no probe fell into trains one by one, which is never wrong."""
+def _plans(run: Run, climb: Climb) -> dict[traces.Group, Plan]:
+    """A plan for each group; one that no probe fell into trains one by one, which is never wrong."""
     alone = Plan(1, False, 1.0, (), 0.0)
-    found = {run.data.space.bucket(entry.genotype) for entry in entries}
-    return {bucket: run.plans.get(bucket, alone) for bucket in found}
+    found = run.course().groups([entry.genotype for entry in climb.entries])
+    return {group: run.trace.plans.get(group, alone) for group in found}
 
 
-def _progress(run: _Run, entries: list[Entry]) -> Progress:
-    settings, before = run.settings, len(run.trace.evaluated)
-    climbed = sum(len(entry.rungs) for entry in entries) / (len(entries) * len(RUNGS))
-    by_count = (before + climbed * len(entries)) / settings.max_candidates
+def _progress(run: Run, climb: Climb) -> Progress:
+    settings, state, entries = run.settings, run.trace, climb.entries
+    climbed = sum(len(entry.rungs) for entry in entries) / (len(entries) * len(run.ladder()))
+    by_count = (state.n_own + climbed * len(entries)) / settings.max_candidates
     by_time = run.spent_s / (SEARCH_SHARE * settings.budget_s)
-    fraction = SEARCH_SHARE * min(1.0, max(by_count, by_time))
-    stage = f"Searching: {before} candidates, {len(entries)} in training"
-    return Progress(fraction, stage, max(0.0, settings.budget_s - run.spent_s))
+    by_epochs = state.epochs(run.n_rows) / (settings.max_candidate_epochs or math.inf)
+    fraction = SEARCH_SHARE * min(1.0, max(by_count, by_time, by_epochs))
+    stage = f"Searching: {len(state.evaluated)} candidates, {len(entries)} in training"
+    return Progress(fraction, stage, max(0.0, run.left_s))
 
 
-def _finals(run: _Run, report: Callable[[Finalist], Iterator[Event]]) -> Iterator[Event]:
-    """Train the best candidates in full; raises NothingTrained where not one can be trained."""
-    settings, done = run.settings, 0
-    ranked = sorted((e for e in run.trace.evaluated if math.isfinite(e.told or 0.0)), key=lambda e: (e.told, e.name))
-    chosen = ranked[: settings.finalists]
-    for number, entry in enumerate(chosen):
-        left_s = settings.budget_s - run.spent_s
-        share_s = left_s / (len(chosen) - number)
-        if number and share_s < _least_s(run):
-            yield Message(f"The time is up: {len(chosen) - number} finalists are left untrained.", "warning")
+def _pause(run: Run) -> Iterator[Event]:
+    """Count the time since the last checkpoint, too; what was trained since then is trained again."""
+    saved = traces.load(run.checkpoint)
+    saved.spent_s = run.spent_s
+    traces.save(saved, run.checkpoint)
+    yield Message(f"The search is paused after {run.spent_s:.0f} s: it can go on from its checkpoint.")
+
+
+def _finals(run: Run, report: Report) -> Iterator[Event]:
+    """Report the finalists that are trained, and train the other best candidates in full.
+
+    Raises NothingTrained where not one can be trained.
+    """
+    settings, state = run.settings, run.trace
+    good = [e for e in state.evaluated if math.isfinite(e.told or 0.0) and run.admits(e.size, e.latency_s)]
+    chosen = sorted(good, key=lambda e: (e.told, e.name))[: settings.finalists]
+    names, known = {entry.name for entry in chosen}, {saved["name"] for saved in state.finals}
+    shown = [s for s in state.finals if s["weights"] is not None and (s["own"] or s["name"] in names)]
+    report_s = min(_REPORT_S, _REPORT_SHARE * settings.budget_s)
+    for saved in shown:
+        report_s = yield from _reported(report(restored(run.data.space, saved)))
+    missing = [entry for entry in chosen if entry.name not in known]
+    n_done = len(shown)
+    for number, entry in enumerate(missing):
+        if n_done and run.left_s / (len(missing) - number) - report_s < _least_s(run):
+            yield Message(f"The time is up: {len(missing) - number} finalists are left untrained.", "warning")
             break
-        fraction = SEARCH_SHARE + (1 - SEARCH_SHARE) * number / len(chosen)
-        yield Progress(fraction, f"Training finalist {number + 1} of {len(chosen)}", max(left_s, 0.0))
-        course = _course(run, len(run.data.train[0]), run.cancelled)
-        epochs = settings.epochs or _epochs(run, share_s)
-        finalist = finish(course, entry.name, entry.genotype, run.data.test[0], epochs=epochs, share_s=share_s)
-        if run.cancelled():
+        yield _final_progress(run, number, len(missing))
+        finalist = yield from _finalist(run, entry, run.left_s / (len(missing) - number) - report_s)
+        if run.stopping():
             return
-        if finalist is None:
-            yield Message(f"{entry.name} failed in its full training and is left out.", "warning")
-            continue
-        done += 1
-        yield from report(finalist)
-        if settings.epochs and len(finalist.curve) < epochs and finalist.fit_s >= 0.98 * share_s:
-            yield Message(f"{entry.name} was trained for {len(finalist.curve)} of {epochs} epochs: the time was up.")
-    if not done:
-        count = len(run.trace.evaluated)
-        raise NothingTrained(f"Of {count} candidates none could be trained: their losses are no numbers.")
+        if finalist is not None:
+            report_s, n_done = (yield from _reported(report(finalist))), n_done + 1
+    if not n_done:
+        _nothing(run)
     yield Progress(1.0, "Done", 0.0)
 
 
-def _least_s(run: _Run) -> float:
-    return run.trace.epoch_s * len(run.data.train[0]) / run.trace.rows
+def _final_progress(run: Run, number: int, count: int) -> Progress:
+    fraction = SEARCH_SHARE + (1 - SEARCH_SHARE) * number / count
+    return Progress(fraction, f"Training finalist {number + 1} of {count}", max(run.left_s, 0.0))
 
 
-def _epochs(run: _Run, share_s: float) -> int:
+def _finalist(run: Run, entry: Entry, share_s: float) -> Generator[Event, None, Finalist | None]:
+    """Train one finalist and write the checkpoint; None where it failed or the job was stopped."""
+    epochs, course = run.settings.epochs or _epochs(run, share_s), run.course(final=True)
+    finalist = finish(course, entry.name, entry.genotype, run.data.test[0], epochs=epochs, share_s=share_s)
+    if run.stopping():
+        return None
+    run.trace.finals.append(as_saved(entry.name, entry.genotype, finalist))
+    run.save()
+    if finalist is None:
+        yield Message(f"{entry.name} failed in its full training and is left out.", "warning")
+    elif run.settings.epochs and len(finalist.curve) < epochs and finalist.fit_s >= 0.9 * share_s:
+        yield Message(f"{entry.name} was trained for {len(finalist.curve)} of {epochs} epochs: the time was up.")
+    return finalist
+
+
+def _reported(events: Iterator[Event]) -> Generator[Event, None, float]:
+    """The events of one report; returns the seconds that it took."""
+    began = time.monotonic()
+    yield from events
+    return time.monotonic() - began
+
+
+def _nothing(run: Run) -> None:
+    """Say why not one candidate could be trained."""
+    count, limit_s = len(run.trace.evaluated), run.settings.max_latency_s
+    if not count and limit_s is not None:
+        raise run.latencies.error(limit_s)
+    if not count:
+        raise NothingTrained("Not one candidate could be trained: none is within the limits.")
+    raise NothingTrained(f"Of {count} candidates none could be trained: their losses are no numbers.")
+
+
+def _least_s(run: Run) -> float:
+    return run.trace.epoch_s * run.n_rows / run.trace.rows
+
+
+def _epochs(run: Run, share_s: float) -> int:
     """As many epochs as the time allows, within reason."""
-    n_rows = len(run.data.train[0])
-    most = (100 if n_rows < 12_000 else 40) * rungs(n_rows, batch_size(n_rows))[0]
+    most = (100 if run.n_rows < 12_000 else 40) * rungs(run.n_rows, batch_size(run.n_rows))[0]
     return max(3, min(most, int(share_s / _least_s(run))))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runner.nas.individuals import Individuals
 from runner.nas.ladder import Course, batches, outputs
-from runner.nas.spaces import Design, Genotype
+from runner.nas.networks import build
+from runner.nas.spaces import AnySpace, Design, Genotype
 
 _WARM_UP = 0.05  # of the training, in which the learning rate rises
 _PATIENCE = 0.35  # of the epochs without a better one, after which a finalist stops
 _LEAST_PATIENCE = 8  # epochs
+_BEHIND = 0.02  # of the training that the clock may be ahead, before it leads the learning rate
 _FIRST_SHARES = 2.0  # times its share that a finalist may take for its first epoch
+_SAVED = ("valid", "test", "curve", "best_epoch", "fit_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +44,32 @@ def finish(
 
     The learning rate falls along a half cosine, faster where time is short; the first epoch may take twice the time.
     """
-    began, best = time.monotonic(), (math.inf, math.inf)
+    began, best, judging_s = time.monotonic(), (math.inf, math.inf), 0.0
+    shares = (len(test) + len(course.valid[0])) / len(course.valid[0])  # of the judging that comes after an epoch
     curve: list[tuple[float, float]] = []
     part = Individuals(course.space, [genotype], seed=course.seed, device=course.device)
     module: nn.Module | None = None
     predicted, best_epoch = torch.zeros(0), 0
     for epoch in range(epochs):
-        pairs = batches(*course.train, course.batch, len(course.train[0]), course.seed, epoch)
+        pairs = batches(*course.train, course.batch_of(genotype), len(course.train[0]), course.seed, epoch)
         losses: list[Tensor] = []
         for index, (x, y) in enumerate(pairs):
-            spent = (time.monotonic() - began) / max(share_s, 1e-9)
+            spent = (time.monotonic() - began + shares * judging_s) / max(share_s, 1e-9)
             if course.stopped():
                 return None
             if spent >= 1 and (epoch or (losses and spent >= _FIRST_SHARES)):
                 break
             done = (epoch + index / len(pairs)) / epochs
-            losses.append(part.train([(x, y, _rate(max(done, min(spent, 0.99))))]))
+            losses.append(part.train([(x, y, _rate(min(spent, 0.99) if spent > done + _BEHIND else done))]))
         if not losses:
             break
+        judged_at = time.monotonic()
         valid_loss = float(part.evaluate(*course.valid)[0])
         if bool(part.failed.any()):
             break
         curve.append((float(torch.cat(losses).mean()), valid_loss))
         now = outputs(part, course.valid[0])[0]
-        judged = course.judge(now)
+        judged, judging_s = course.judge(now), time.monotonic() - judged_at
         # On few rows an error has many ties; where it is not defined, as the AUC of one class, the loss decides.
         error = 0.0 if math.isnan(judged) else judged, valid_loss
         if error < best and not math.isinf(judged):
@@ -75,6 +81,24 @@ def finish(
         return None
     design, fit_s = course.space.decode(genotype), time.monotonic() - began
     return Finalist(name, design, module, predicted, on_test, tuple(curve), best_epoch, fit_s)
+
+
+def as_saved(name: str, genotype: Genotype, finalist: Finalist | None) -> dict[str, Any]:
+    """A finalist for a checkpoint, whose `own` tells that this job trained it; without weights where it failed."""
+    saved: dict[str, Any] = {"name": name, "genotype": genotype, "own": True, "weights": None}
+    if finalist is None:
+        return saved
+    saved["weights"] = finalist.module.state_dict()
+    return saved | {key: getattr(finalist, key) for key in _SAVED}
+
+
+def restored(space: AnySpace, saved: dict[str, Any]) -> Finalist:
+    """The finalist that `as_saved` took down."""
+    genotype = tuple(saved["genotype"])
+    module = build(space, genotype, seed=0)
+    module.load_state_dict(saved["weights"])
+    kept = {key: saved[key] for key in _SAVED}
+    return Finalist(name=saved["name"], design=space.decode(genotype), module=module.eval(), **kept)
 
 
 @torch.no_grad()

@@ -132,14 +132,15 @@ def _module(space: AnySpace, design: ImageDesign | TableDesign | TextDesign) -> 
 
 def _chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
     width = design.width
-    layers = OrderedDict(stem=_convolution(nn.Conv2d(space.shape[0], width, 3, padding=1, bias=False), design))
+    stem = nn.Conv2d(space.shape[0], width, 3, stride=space.stride, padding=1, bias=False)
+    layers = OrderedDict(stem=convolution(stem, design))
     for index, stage in enumerate(design.stages):
         if index:
             half = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False)
-            layers[f"reduce{index}"] = _convolution(half, design)
+            layers[f"reduce{index}"] = convolution(half, design)
             width *= 2
         for place, name in enumerate(stage):
-            layers[f"stage{index}_{place}"] = _operation(name, width, design)
+            layers[f"stage{index}_{place}"] = operation(name, width, design)
     head = OrderedDict(
         pool=nn.AdaptiveAvgPool2d(1),
         flat=nn.Flatten(),
@@ -149,7 +150,8 @@ def _chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
     return nn.Sequential(OrderedDict(**layers, head=nn.Sequential(head)))
 
 
-def _operation(name: str, width: int, design: ImageDesign) -> nn.Module:
+def operation(name: str, width: int, design: ImageDesign) -> nn.Module:
+    """One searched operation that keeps its width, with norm and activation where it is a convolution."""
     if name == "max3":
         return nn.MaxPool2d(3, 1, 1)
     if name == "avg3":
@@ -158,12 +160,13 @@ def _operation(name: str, width: int, design: ImageDesign) -> nn.Module:
     pad = spread * (side - 1) // 2
     if not name.startswith("separable"):
         conv = nn.Conv2d(width, width, side, padding=pad, dilation=spread, bias=False)
-        return _convolution(conv, design)
+        return convolution(conv, design)
     deep = nn.Conv2d(width, width, side, padding=pad, groups=width, bias=False)
-    return _convolution(nn.Conv2d(width, width, 1, bias=False), design, deep)
+    return convolution(nn.Conv2d(width, width, 1, bias=False), design, deep)
 
 
-def _convolution(conv: nn.Conv2d, design: ImageDesign, deep: nn.Module | None = None) -> nn.Module:
+def convolution(conv: nn.Conv2d, design: ImageDesign, deep: nn.Module | None = None) -> nn.Module:
+    """A convolution (after a `deep` one where it is separable) with batch norm and activation."""
     # A bias before batch norm is dead weight, so the convolutions have none.
     parts: OrderedDict[str, nn.Module] = OrderedDict() if deep is None else OrderedDict(deep=deep)
     parts["conv"], parts["norm"] = conv, nn.BatchNorm2d(conv.out_channels)

@@ -24,7 +24,8 @@ Runs = tuple[tuple[str | None, int], ...]  # activation (or none) and number of 
 class Passage:
     """From one layer's chunks to the next layer's: `runs` of each chunk, and who goes where.
 
-    `picks` index the candidates after this layer, one tensor for each chunk of the next layer (none: all in order).
+    `picks` index the candidates after this layer, one tensor for each chunk of the next layer. The last layer has
+    none: there the pixels' mean [rows, candidates x width] of all in order comes out.
     `backs` index the candidates of the next layer's chunks laid side by side, one tensor for each run.
     """
 
@@ -68,23 +69,34 @@ class Pass(torch.autograd.Function):
             for (name, _), part in zip(runs, parts, strict=True):
                 before.append(part if name in (None, "relu") else _dense(part))
                 after.append(_activate(name, before[-1]))
-        ctx.plan = plan
+        ctx.plan, ctx.sides = plan, chunks[0].shape[2:]
         names = [name for runs in plan.runs for name, _ in runs]
         ctx.save_for_backward(*(x if name else None for name, x in zip(names, before, strict=True)))
+        if not plan.picks:
+            return (torch.cat([part.mean((2, 3)) for part in after], 1),)
         joined = _cat(after)
-        return tuple(_select(joined, plan.width, pick) for pick in plan.picks) or (joined,)
+        return tuple(_select(joined, plan.width, pick) for pick in plan.picks)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        plan, together, saved = ctx.plan, _cat(grads), iter(ctx.saved_tensors)
-        outs = []
-        for runs, backs in zip(plan.runs, plan.backs, strict=True):
-            parts = [
-                _activate_back(name, _select(together, plan.width, back), next(saved))
-                for (name, _), back in zip(runs, backs, strict=True)
-            ]
-            outs.append(_cat(parts))
-        return None, *outs
+        plan, saved = ctx.plan, iter(ctx.saved_tensors)
+        names = [name for runs in plan.runs for name, _ in runs]
+        parts = _picked(plan, grads) if plan.picks else _spread(plan, grads[0], ctx.sides)
+        done = iter([_activate_back(name, part, next(saved)) for name, part in zip(names, parts, strict=True)])
+        return None, *(_cat([next(done) for _ in runs]) for runs in plan.runs)
+
+
+def _picked(plan: Passage, grads: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of each run, out of those of the next layer's chunks."""
+    together = _dense(_cat(grads))
+    return [_select(together, plan.width, back) for backs in plan.backs for back in backs]
+
+
+def _spread(plan: Passage, grad: Tensor, sides: tuple[int, int]) -> list[Tensor]:
+    """The gradient of each run, out of that of the pixels' mean."""
+    pixels = (grad / (sides[0] * sides[1]))[:, None, None].expand(-1, *sides, -1).contiguous().permute(0, 3, 1, 2)
+    parts = pixels.split([count * plan.width for runs in plan.runs for _, count in runs], 1)
+    return [_dense(part) for part in parts]
 
 
 class Mixed(torch.autograd.Function):

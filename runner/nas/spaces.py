@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 Genotype = tuple[int, ...]
+Decision = tuple[str, tuple[str, ...]]  # what is decided, and what its options are called
+Policy = dict[str, dict[str, float]]  # decision -> option -> probability
 
 CONVOLUTIONS = ("conv3", "conv5", "separable3", "separable5", "dilated3")
 OPERATIONS = (*CONVOLUTIONS, "max3", "avg3", "skip")
@@ -24,6 +27,9 @@ class Space(Protocol):
     @property
     def choices(self) -> tuple[int, ...]: ...
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]: ...
+
     def canonical(self, genotype: Genotype) -> str: ...
 
     def size(self, genotype: Genotype) -> float: ...
@@ -31,16 +37,18 @@ class Space(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a candidate is trained."""
+    """How a candidate is trained; `batch` rows a step, or as many as suit the data where it is 0."""
 
     lr: float
     weight_decay: float
     dropout: float
     augment: str = "none"
+    batch: int = 0
 
     def __str__(self) -> str:
         text = f"lr={self.lr:g},wd={self.weight_decay:g},drop={self.dropout:g}"
-        return text if self.augment == "none" else f"{text},aug={self.augment}"
+        text = text if self.augment == "none" else f"{text},aug={self.augment}"
+        return f"{text},batch={self.batch}" if self.batch else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +96,24 @@ class TextDesign:
 Design = ImageDesign | TableDesign | TextDesign
 
 
-def _recipe(options: list[int], augment: str = "none") -> Recipe:
-    learning_rate, decay, dropout = options
-    return Recipe(LEARNING_RATES[learning_rate], WEIGHT_DECAYS[decay], DROPOUTS[dropout], augment)
+def _recipe(options: Sequence[int], batches: tuple[int, ...], augments: tuple[str, ...] = ()) -> Recipe:
+    """The recipe of its options: the augmentation and the batch are there where there is a choice of them."""
+    learning_rate, decay, dropout, *rest = options
+    augment = augments[rest.pop(0)] if augments else "none"
+    batch = batches[rest.pop(0)] if batches else 0
+    return Recipe(LEARNING_RATES[learning_rate], WEIGHT_DECAYS[decay], DROPOUTS[dropout], augment, batch)
+
+
+def _recipe_choices(batches: tuple[int, ...], augments: int = 0) -> tuple[int, ...]:
+    common = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+    return common + ((augments,) if augments else ()) + ((len(batches),) if batches else ())
+
+
+def _recipe_decisions(batches: tuple[int, ...], augments: tuple[str, ...] = ()) -> tuple[Decision, ...]:
+    common = (("learning rate", LEARNING_RATES), ("weight decay", WEIGHT_DECAYS), ("dropout", DROPOUTS))
+    named = tuple((name, _names(values)) for name, values in common)
+    augmented = (("augmentation", augments),) if augments else ()
+    return named + augmented + ((("batch", _names(batches)),) if batches else ())
 
 
 @dataclass(frozen=True)
@@ -98,7 +121,8 @@ class ImageSpace:
     """Chains of convolutions and pools for images of `shape` (channels, height, width).
 
     `outputs` is the number of classes, or 1 for regression. `positions` holds the number of searched operations
-    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not).
+    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not). `batches` are the rows
+    of a step to choose from; none: that is not searched. `stride` is the stem's: how much smaller it makes the sides.
     """
 
     shape: tuple[int, int, int]
@@ -106,18 +130,32 @@ class ImageSpace:
     positions: tuple[int, ...] = (3, 3)
     widths: tuple[int, ...] = (8, 16, 32)
     flips: bool = False
+    batches: tuple[int, ...] = ()
+    stride: int = 1
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         operations = [len(OPERATIONS)] * sum(self.positions)
-        recipe = [len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS), 3 if self.flips else 2]
+        recipe = _recipe_choices(self.batches, 3 if self.flips else 2)
         object.__setattr__(self, "choices", (len(self.widths), *operations, len(ACTIVATIONS), *recipe))
 
     @classmethod
-    def fitting(cls, shape: tuple[int, int, int], outputs: int, flips: bool = False) -> ImageSpace:
-        """The default space for a shape: two stages for small images, three from a side of 20 pixels on."""
-        positions = (3, 3) if min(shape[1:]) < 20 else (2, 3, 3)
-        return cls(shape, outputs, positions=positions, flips=flips)
+    def fitting(
+        cls,
+        shape: tuple[int, int, int],
+        outputs: int,
+        flips: bool = False,
+        batches: tuple[int, ...] = (),
+        least_side: int = 14,
+    ) -> ImageSpace:
+        """The default space for a shape: two stages for small images, three from a side of 20 pixels on.
+
+        The stem makes sides half or a quarter as long where at least `least_side` pixels are left: a quarter of the
+        operations costs a few points of accuracy, and the time buys more than that in epochs and candidates.
+        """
+        side = min(shape[1:])
+        stride = next((n for n in (4, 2) if side >= n * least_side), 1)
+        return cls(shape, outputs, (3, 3) if side < 20 else (2, 3, 3), flips=flips, batches=batches, stride=stride)
 
     def decode(self, genotype: Genotype) -> ImageDesign:
         """The design of a genotype; skips vanish, since a chain is the same without them."""
@@ -128,9 +166,9 @@ class ImageSpace:
             chosen = (OPERATIONS[option] for option in rest[start : start + count])
             stages.append(tuple(name for name in chosen if name != "skip"))
             start += count
-        activation, *recipe, augment = rest[start:]
+        activation, *recipe = rest[start:]
         return ImageDesign(
-            self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, AUGMENTS[augment])
+            self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, self.batches, AUGMENTS)
         )
 
     def canonical(self, genotype: Genotype) -> str:
@@ -140,6 +178,11 @@ class ImageSpace:
     def bucket(self, genotype: Genotype) -> int:
         """Candidates of one bucket can be trained together: the stem's width."""
         return self.widths[genotype[0]]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and breadth after the stem."""
+        return -(-self.shape[1] // self.stride), -(-self.shape[2] // self.stride)
 
     def size(self, genotype: Genotype) -> float:
         """Exact number of trained parameters."""
@@ -155,7 +198,7 @@ class ImageSpace:
     def flops(self, genotype: Genotype) -> float:
         """Exact floating-point operations (two a multiply-add) of convolutions and the head, for one image."""
         design = self.decode(genotype)
-        _, height, breadth = self.shape
+        height, breadth = self.sides
         width, total = design.width, 9 * self.shape[0] * design.width * height * breadth
         for index, stage in enumerate(design.stages):
             if index:
@@ -165,12 +208,21 @@ class ImageSpace:
             total += sum(_kernel(name, width) for name in stage if name in CONVOLUTIONS) * height * breadth
         return 2.0 * (total + width * self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        places = [(stage, place) for stage, count in enumerate(self.positions, 1) for place in range(1, count + 1)]
+        operations = [(f"stage {stage}, operation {place}", OPERATIONS) for stage, place in places]
+        augments = AUGMENTS if self.flips else AUGMENTS[:2]
+        recipe = _recipe_decisions(self.batches, augments)
+        return (("width", _names(self.widths)), *operations, ("activation", ACTIVATIONS), *recipe)
+
 
 @dataclass(frozen=True)
 class TableSpace:
     """Perceptrons for tables: inputs are `numeric` standardised numbers, then one code for each categorical column.
 
-    `categories` holds the number of codes of each categorical column; `outputs` is as in ImageSpace.
+    `categories` holds the number of codes of each categorical column; `outputs`, `batches` are as in ImageSpace.
     """
 
     numeric: int
@@ -178,10 +230,11 @@ class TableSpace:
     outputs: int
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depths: tuple[int, ...] = (1, 2, 3, 4)
+    batches: tuple[int, ...] = ()
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        recipe = _recipe_choices(self.batches)
         object.__setattr__(self, "choices", (len(self.widths), len(self.depths), 2, len(ACTIVATIONS), *recipe))
 
     @property
@@ -195,8 +248,9 @@ class TableSpace:
         width, depth, residual, activation, *recipe = genotype
         layers = self.depths[depth]
         return TableDesign(
-            self.widths[width], layers, bool(residual) and layers > 1, ACTIVATIONS[activation], _recipe(recipe)
-        )
+            self.widths[width], layers, bool(residual) and layers > 1, ACTIVATIONS[activation],
+            _recipe(recipe, self.batches),
+        )  # fmt: skip
 
     def canonical(self, genotype: Genotype) -> str:
         """Architecture and recipe as one string; equal strings are the same candidate."""
@@ -219,10 +273,16 @@ class TableSpace:
         inner = (design.depth - 1) * design.width
         return 2.0 * design.width * (self.inputs + inner + self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        shape = (("width", _names(self.widths)), ("depth", _names(self.depths)), ("residual", ("no", "yes")))
+        return (*shape, ("activation", ACTIVATIONS), *_recipe_decisions(self.batches))
+
 
 @dataclass(frozen=True)
 class TextSpace:
-    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; `outputs` as in ImageSpace."""
+    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; the rest as in ImageSpace."""
 
     vocabulary: int
     length: int
@@ -230,10 +290,11 @@ class TextSpace:
     embeddings: tuple[int, ...] = (16, 32, 64, 128)
     widths: tuple[int, ...] = (32, 64, 128)
     depths: tuple[int, ...] = (1, 2)
+    batches: tuple[int, ...] = ()
     choices: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = (len(LEARNING_RATES), len(WEIGHT_DECAYS), len(DROPOUTS))
+        recipe = _recipe_choices(self.batches)
         shape = (len(self.embeddings), len(BLOCKS), len(self.widths), len(self.depths))
         object.__setattr__(self, "choices", (*shape, *recipe))
 
@@ -242,8 +303,9 @@ class TextSpace:
         _check(self.choices, genotype)
         embedding, block, width, depth, *recipe = genotype
         return TextDesign(
-            self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth], _recipe(recipe)
-        )
+            self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth],
+            _recipe(recipe, self.batches),
+        )  # fmt: skip
 
     def canonical(self, genotype: Genotype) -> str:
         """Architecture and recipe as one string; equal strings are the same candidate."""
@@ -269,6 +331,12 @@ class TextSpace:
             total += length * design.embedding * width
         return 2.0 * (total + width * self.outputs)
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Each decision's name and the names of its options, in the order of the genotype."""
+        shape = (("embedding", _names(self.embeddings)), ("block", BLOCKS), ("width", _names(self.widths)))
+        return (*shape, ("depth", _names(self.depths)), *_recipe_decisions(self.batches))
+
 
 AnySpace = ImageSpace | TableSpace | TextSpace
 
@@ -276,6 +344,10 @@ AnySpace = ImageSpace | TableSpace | TextSpace
 def canonical(design: Design) -> str:
     """Architecture and recipe of a design as one string."""
     return f"{design} {design.recipe}"
+
+
+def _names(values: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(f"{value:g}" for value in values)
 
 
 def _check(choices: tuple[int, ...], genotype: Genotype) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from runner.nas.convolutions import convolve
 from runner.nas.draws import Draws, augmented, drop
 from runner.nas.networks import category_starts
 from runner.nas.routes import Mixed, Pass, Passage, passage, runs_of
@@ -87,8 +88,7 @@ class ImageStack:
                 _operate(chunk, part, views, buffers, draws is not None)
                 for chunk, part in zip(layer.chunks, parts, strict=True)
             ]
-        x = Pass.apply(self.passages[-1], *done)[0]
-        pooled = x.mean((2, 3)).view(x.shape[0], len(self.designs), -1)
+        pooled = Pass.apply(self.passages[-1], *done)[0].view(len(x), len(self.designs), -1)
         hidden = pooled.index_select(1, self.last).transpose(0, 1)
         if draws is not None and self.drops:
             hidden = drop(hidden, draws.dropout[0], self.dropout.to(hidden.dtype))
@@ -98,8 +98,11 @@ class ImageStack:
         done = []
         for chunk in self.layers[0].chunks:
             source = x if draws is None else augmented(x, chunk.kind, draws)
+            _, inputs, height, width = source.shape
             source = source.contiguous(memory_format=torch.channels_last)
-            out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), padding=1)
+            # Said once more for images of one channel, whose layout could be either one.
+            source = source.as_strided(source.shape, (inputs * height * width, 1, inputs * width, inputs))
+            out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), stride=self.space.stride, padding=1)
             done.append(_normalise(chunk, out, views, buffers, draws is not None))
         return done
 
@@ -221,14 +224,11 @@ def _operate(chunk: Chunk, x: Tensor, views: Views, buffers: Views, training: bo
     count, weight = len(chunk.members), views[f"{chunk.key}.conv.weight"].flatten(0, 1)
     if chunk.kind.startswith("separable"):
         deep = views[f"{chunk.key}.deep.weight"].flatten(0, 1)
-        x = F.conv2d(x, deep, padding=deep.shape[-1] // 2, groups=len(deep))
-        x = F.conv2d(x, weight, groups=count)
+        x = convolve(convolve(x, deep, len(deep)), weight, count)
     elif chunk.kind == "reduce":
-        x = F.conv2d(x, weight, stride=2, padding=1, groups=count)
+        x = convolve(x, weight, count, stride=2)
     else:
-        spread = 2 if chunk.kind == "dilated3" else 1
-        pad = spread * (weight.shape[-1] // 2)
-        x = F.conv2d(x, weight, padding=pad, dilation=spread, groups=count)
+        x = convolve(x, weight, count, spread=2 if chunk.kind == "dilated3" else 1)
     return _normalise(chunk, x, views, buffers, training)
 
 

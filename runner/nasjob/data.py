@@ -18,12 +18,14 @@ from core.errors import InputError
 from core.scoring import Array
 from runner.automl import frames
 from runner.nas.fronts import Columns, Front, Pixels, Tokens
+from runner.nas.ladder import batch_choices
 from runner.nas.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 
 VOCABULARY = 20_000
 LONGEST = 200
 _KNOTS = 32  # of a number's rank
 _FIRST_WORD = 2  # 0 is padding, 1 an unknown word
+_LEAST_SIDE = {"cpu": 14, "cuda": 28}  # pixels that the stem leaves of larger images
 _WORD = re.compile(r"\w+")
 
 
@@ -53,10 +55,14 @@ class Prepared:
         return x, torch.from_numpy(((self.actual[split] - mean) / deviation).astype(np.float32))
 
 
-def prepare(dataset: Dataset) -> Prepared:
-    """The dataset's splits as tensors. Raises InputError where there is nothing to learn from."""
-    make = {"image": _images, "text": _texts, "table": _table}[dataset.modality]
-    return make(dataset)
+def prepare(dataset: Dataset, device: str = "cpu") -> Prepared:
+    """The dataset's splits as tensors (on the processor), and the space of networks that suit it and the device.
+
+    Raises InputError where there is nothing to learn from.
+    """
+    if dataset.modality == "image":
+        return _images(dataset, _LEAST_SIDE[device])
+    return (_texts if dataset.modality == "text" else _table)(dataset)
 
 
 def _scale(dataset: Dataset, actual: Array) -> tuple[float, float] | None:
@@ -69,7 +75,7 @@ def _outputs(dataset: Dataset) -> int:
     return len(dataset.labels) if dataset.task != "regression" else 1
 
 
-def _images(dataset: Dataset) -> Prepared:
+def _images(dataset: Dataset, least_side: int) -> Prepared:
     raw, actual = {}, {}
     for split in SPLITS:
         found, codes = datasets.load_images(dataset, split)
@@ -80,8 +86,11 @@ def _images(dataset: Dataset) -> Prepared:
     by_channel = raw["train"].transpose(0, 1).flatten(1).double()
     front.mean.copy_(by_channel.mean(1))
     front.std.copy_(by_channel.std(1).clamp_min(1.0))
+    batches = batch_choices(len(raw["train"]))
     # A mirrored photograph shows the same thing, a mirrored sign does not; photographs have colours.
-    space = ImageSpace.fitting((channels, height, width), _outputs(dataset), flips=channels == 3)
+    space = ImageSpace.fitting(
+        (channels, height, width), _outputs(dataset), flips=channels == 3, batches=batches, least_side=least_side
+    )
     return Prepared(space, front, raw, actual, None, {"shape": [height, width, channels]})
 
 
@@ -99,7 +108,8 @@ def _texts(dataset: Dataset) -> Prepared:
     length = int(np.clip(np.quantile([len(row) for row in tokens["train"]], 0.95), 1, LONGEST))
     codes = {word: code for code, word in enumerate(words, start=_FIRST_WORD)}
     raw = {split: _coded(tokens[split], codes, length) for split in SPLITS}
-    space = TextSpace(len(words) + _FIRST_WORD, length, _outputs(dataset))
+    batches = batch_choices(len(raw["train"]))
+    space = TextSpace(len(words) + _FIRST_WORD, length, _outputs(dataset), batches=batches)
     recipe = {"words": words, "length": length}
     return Prepared(space, Tokens(), raw, actual, _scale(dataset, actual["train"]), recipe, dataset.features)
 
@@ -143,8 +153,9 @@ def _table(dataset: Dataset) -> Prepared:
             front.low[place, : len(knots) - 1] = torch.from_numpy(knots[:-1])
             front.step[place, : len(knots) - 1] = torch.from_numpy(np.diff(knots))
     space = TableSpace(
-        2 * len(numeric) + len(flagged), tuple(1 + len(levels[c.key]) for c in categorical), _outputs(dataset)
-    )
+        2 * len(numeric) + len(flagged), tuple(1 + len(levels[c.key]) for c in categorical), _outputs(dataset),
+        batches=batch_choices(len(train)),
+    )  # fmt: skip
     raw = {split: _row_tensor(rows[split].features, [c.key for c in numeric], levels) for split in SPLITS}
     actual = {split: rows[split].actual for split in SPLITS}
     scale = _scale(dataset, actual["train"])

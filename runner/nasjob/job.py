@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from core.specs import NASSpec
 from runner.launch import Context
 from runner.nas import export
 from runner.nas.drawing import layers
-from runner.nas.engine import Data, Judge, NothingTrained, Settings, search
+from runner.nas.engine import Data, Judge, NothingTrained, OtherSearch, Settings, search
 from runner.nas.finals import Finalist
 from runner.nas.limits import LimitError
 from runner.nas.trace import CHECKPOINT
@@ -47,28 +48,38 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
 
     Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
     """
+    began = _began(context)
     metric = checked(context.dataset.task, spec.metric)
     device = _device(spec)
+    previous = _previous(context)
+    continued = None if previous else _continued(spec, context)
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     yield from _notes(context)
-    job = _Job(spec, context, prepare(context.dataset), metric)
+    job = _Job(spec, context, prepare(context.dataset, device), metric)
     data = Data(job.prepared.space, *(job.prepared.pair(split) for split in ("train", "valid", "test")))
     settings = Settings(
         spec.strategy, spec.seed, spec.budget_s, spec.max_candidates, spec.finalists, spec.epochs, spec.max_parameters,
-        device,
+        device, spec.max_latency_s, spec.max_candidate_epochs,
     )  # fmt: skip
     yield from handout(context.dataset, job.prepared, job.artifacts)
-    judge = _judge(job)
-    checkpoint, previous = context.directory / CHECKPOINT, _previous(context)
+    identity = {"dataset": context.dataset.fingerprint, "metric": metric}
     try:
-        yield from search(data, settings, judge, lambda f: _report(job, f), checkpoint, previous, context.cancelled)
-    except LimitError as error:
+        yield from search(
+            data, settings, _judge(job), lambda f: _report(job, f), context.directory / CHECKPOINT,
+            previous, context.cancelled,
+            paused=context.paused, continued=continued, identity=identity, began=began,
+        )  # fmt: skip
+    except (LimitError, OtherSearch) as error:
         raise InputError(str(error)) from error
     except NothingTrained as error:
         raise MetascoutError(str(error)) from error
-    if not context.cancelled():
-        checkpoint.unlink(missing_ok=True)
+
+
+def _began(context: Context) -> float:
+    """When the attempt was started, on the monotonic clock: the budget counts the start of the process, too."""
+    order = context.directory / "job.json"
+    return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
 
 
 def _device(spec: NASSpec) -> str:
@@ -86,20 +97,37 @@ def _notes(context: Context) -> Iterator[Event]:
 
 def _previous(context: Context) -> Path | None:
     """The checkpoint that the last attempt of this job left, if it came that far."""
-    for attempt in range(context.attempt - 1, 0, -1):
-        path = context.directory.with_name(f"{context.job_id}-{attempt}") / CHECKPOINT
-        if path.exists():
-            return path
-    return None
+    return _left(context, context.job_id, before=context.attempt)
+
+
+def _continued(spec: NASSpec, context: Context) -> Path | None:
+    """The checkpoint of the job to go on with; raises InputError where it has left none."""
+    if spec.continues is None:
+        return None
+    found = _left(context, spec.continues)
+    if found is None:
+        raise InputError(
+            f"continues: job {spec.continues} has left no checkpoint of a search. Choose a job that has searched, "
+            "or start a new search."
+        )
+    return found
+
+
+def _left(context: Context, job_id: int, before: float = math.inf) -> Path | None:
+    """The checkpoint of the last attempt of a job (before another) that has one."""
+    paths = context.directory.parent.glob(f"{job_id}-*/{CHECKPOINT}")
+    numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
+    return max(((n, path) for n, path in numbered.items() if n < before), default=(0, None))[1]
 
 
 def _judge(job: _Job) -> Judge:
     """The job's metric on the valid rows; predictions that are no numbers are the worst there is."""
     dataset, kind = job.context.dataset, METRICS[job.metric]
-    actual, once = job.prepared.actual["valid"], np.ones((1, len(job.prepared.actual["valid"])), np.uint8)
 
-    def error(outputs: Tensor) -> float:
-        predicted = _readable(job, outputs)
+    def error(outputs: Tensor, rows: Tensor | None = None) -> float:
+        predicted, actual = _readable(job, outputs), job.prepared.actual["valid"]
+        actual = actual if rows is None else actual[rows.numpy()]
+        once = np.ones((1, len(actual)), np.uint8)
         if not np.isfinite(predicted).all():
             return float("inf")
         found = values(dataset.task, len(dataset.labels), (actual, predicted), once)[job.metric]
@@ -139,7 +167,7 @@ def _trial(job: _Job, finalist: Finalist, name: str, model: nn.Module, size: int
     scores = score(
         dataset.task, dataset.labels, (actual["valid"], on_valid), (actual["test"], on_test), seed=job.spec.seed
     )
-    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(space, finalist.module)}
+    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(space, finalist.design)}
     if dataset.task == "regression":
         details["residuals"] = residuals(actual["test"], on_test)
     elif len(dataset.labels) <= _DRAWN_CLASSES:
@@ -179,6 +207,8 @@ def _params(finalist: Finalist) -> dict[str, Any]:
     params |= {"learning_rate": recipe.lr, "weight_decay": recipe.weight_decay, "dropout": recipe.dropout}
     if recipe.augment != "none" or "stages" in params:
         params["augmentation"] = recipe.augment
+    if recipe.batch:
+        params["batch_rows"] = recipe.batch
     return params | {"epochs": len(finalist.curve), "best_epoch": finalist.best_epoch}
 
 

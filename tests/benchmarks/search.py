@@ -31,6 +31,7 @@ BUDGET = 150
 _BATCHES = {"reinforce": 4}  # every other strategy is asked for ten at a time, Optuna for one
 _BATCH = 10
 _TPE, _TPE_SEEDS = "optuna-tpe", 40
+_NAMES = (*(name for name in strategies.STRATEGIES if name != "gradient"), _TPE)  # a table has no supernet
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Table:
     def canonical(self, genotype: tuple[int, ...]) -> str:
         """The architecture's canonical string."""
         return self.names[self.row(genotype)]
+
+    @property
+    def decisions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The decisions by their numbers."""
+        return tuple((f"decision {place}", tuple(map(str, range(n)))) for place, n in enumerate(self.choices))
 
     def size(self, genotype: tuple[int, ...]) -> float:
         """Number of parameters."""
@@ -147,7 +153,7 @@ def summary(table: Table, runs: list[Run]) -> str:
 
 def figures(
     tables: tuple[str, ...] = REPORTING,
-    names: tuple[str, ...] = (*strategies.STRATEGIES, _TPE),
+    names: tuple[str, ...] = _NAMES,
     seeds: int = 200,
     first: int = 10_000,
     **options: object,
@@ -168,7 +174,7 @@ def main() -> None:
     """A part of the figures, with options for the strategy: for tuning, on the tuning tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", nargs="+", default=list(TUNING), choices=[*_DATASETS, "macro"])
-    parser.add_argument("--strategies", nargs="+", default=[*strategies.STRATEGIES, _TPE])
+    parser.add_argument("--strategies", nargs="+", default=list(_NAMES))
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--options", type=json.loads, default={}, help="options of the strategy, as JSON")

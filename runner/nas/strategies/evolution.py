@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from runner.nas.strategies.archive import Archive, Candidate, Genotype, Space
+from runner.nas.strategies.archive import Candidate, Genotype, Space
+from runner.nas.strategies.strategy import Strategy
 
 
-class Evolution:
+class Evolution(Strategy):
     """The last `population` told compete; the best of `tournament` of them gets a child with one mutation.
 
     With `size_start`, every second candidate of the first population is a large one.
@@ -19,7 +19,7 @@ class Evolution:
     def __init__(
         self, space: Space, seed: int, *, population: int = 30, tournament: int = 10, size_start: bool = True
     ) -> None:
-        self.archive = Archive(space, seed)
+        super().__init__(space, seed)
         self.population, self.tournament, self.size_start = population, tournament, size_start
 
     def ask(self, n: int) -> list[Candidate]:
@@ -37,15 +37,3 @@ class Evolution:
             rivals = rng.choice(len(errors), size=min(self.tournament, len(errors)), replace=False)
             parent = tuple(int(n) for n in genotypes[rivals[np.argmin(errors[rivals])]])
             yield self.archive.mutated(parent, 1 + turn // 50)  # further off when the near is exhausted
-
-    def tell(self, candidate: Candidate, error: float) -> None:
-        """Report an error (lower is better); NaN means that the candidate failed."""
-        self.archive.tell(candidate, error)
-
-    def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as values that JSON and `torch.save` can hold."""
-        return {"archive": self.archive.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly as the saved search would."""
-        self.archive.load_state(state["archive"])

@@ -8,14 +8,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from runner.nas.strategies.archive import Archive, Candidate, Genotype, Space
+from runner.nas.strategies.archive import Candidate, Genotype, Space
 from runner.nas.strategies.process import Inputs, Process
+from runner.nas.strategies.strategy import Strategy
 
 _PARENTS = 10
 _WORST = 1.5  # errors count up to so many times the distance from best to median above the median
 
 
-class GaussianProcess:
+class GaussianProcess(Strategy):
     """After `start` first candidates, those of a pool that the process finds most promising.
 
     The pool is half mutations of the best told, half random. Out of it a batch is chosen by `acquisition`:
@@ -34,7 +35,7 @@ class GaussianProcess:
         pool: int = 600,
         acquisition: Literal["thompson", "improvement", "both"] = "both",
     ) -> None:
-        self.archive = Archive(space, seed)
+        super().__init__(space, seed)
         self.process = Process(space.choices)
         self.start, self.size_start, self.pool, self.acquisition = start, size_start, pool, acquisition
 
@@ -76,17 +77,13 @@ class GaussianProcess:
         n = len(genotypes) - len(pool)
         return Inputs(genotypes[:n], sizes[:n]), Inputs(genotypes[n:], sizes[n:])
 
-    def tell(self, candidate: Candidate, error: float) -> None:
-        """Report an error (lower is better); NaN means that the candidate failed."""
-        self.archive.tell(candidate, error)
-
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, as values that JSON and `torch.save` can hold."""
-        return {"archive": self.archive.state(), "parameters": self.process.parameters.tolist()}
+        return super().state() | {"parameters": self.process.parameters.tolist()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on exactly as the saved search would."""
-        self.archive.load_state(state["archive"])
+        super().load_state(state)
         self.process.parameters = np.array(state["parameters"])
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from runner.nas.strategies.archive import Archive, Candidate, Genotype, Space
+from runner.nas.strategies.archive import Candidate, Genotype, Space
+from runner.nas.strategies.strategy import Strategy
 
 
-class LocalSearch:
+class LocalSearch(Strategy):
     """After `start` first candidates, the unseen neighbours (one decision differs) of the best candidate told.
 
     When the best has no unseen neighbour left, the next best is explored: it never stands still in a local optimum.
     """
 
     def __init__(self, space: Space, seed: int, *, start: int = 20, size_start: bool = True) -> None:
-        self.archive = Archive(space, seed)
+        super().__init__(space, seed)
         self.start, self.size_start = start, size_start
 
     def ask(self, n: int) -> list[Candidate]:
@@ -36,15 +36,3 @@ class LocalSearch:
             for move in self.archive.rng.permutation(len(moves)):
                 place, option = moves[move]
                 yield (*centre[:place], option, *centre[place + 1 :])
-
-    def tell(self, candidate: Candidate, error: float) -> None:
-        """Report an error (lower is better); NaN means that the candidate failed."""
-        self.archive.tell(candidate, error)
-
-    def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as values that JSON and `torch.save` can hold."""
-        return {"archive": self.archive.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly as the saved search would."""
-        self.archive.load_state(state["archive"])

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from runner.nas.strategies.archive import Archive, Candidate, Space
+from runner.nas.spaces import Policy
+from runner.nas.strategies.archive import Candidate, Space
+from runner.nas.strategies.strategy import Strategy
 
 _TRIES = 50  # samples of the policy for each candidate wanted, before it is drawn at random
 
@@ -51,7 +53,7 @@ class Controller(nn.Module):
         return drawn
 
 
-class Reinforce:
+class Reinforce(Strategy):
     """Samples candidates from the controller and learns from each `batch` of them that has been told.
 
     The loss is -(advantage x log-probability of the sampled decisions) - `entropy` x entropy of the policy, where
@@ -69,7 +71,7 @@ class Reinforce:
         decay: float = 0.9,
         hidden: int = 64,
     ) -> None:
-        self.archive = Archive(space, seed)
+        super().__init__(space, seed)
         self.batch, self.entropy, self.decay = batch, entropy, decay
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -85,7 +87,7 @@ class Reinforce:
 
     def tell(self, candidate: Candidate, error: float) -> None:
         """Report an error (lower is better); NaN means that the candidate failed."""
-        self.archive.tell(candidate, error)
+        super().tell(candidate, error)
         if len(self.archive.told) - self.learned >= self.batch:
             self._learn()
 
@@ -105,17 +107,18 @@ class Reinforce:
         self.optimizer.step()
         self.learned = len(errors)
 
-    def policy(self) -> list[np.ndarray]:
+    def policy(self) -> Policy:
         """For each decision the probability of each option, averaged over samples of the earlier decisions."""
         rng = np.random.default_rng(0)  # its own numbers: drawing the policy must not change the search
         with torch.no_grad():
             genotypes = torch.from_numpy(self.controller.sample(rng, 256))
-            return [logs.exp().mean(0).numpy() for logs in self.controller.log_probabilities(genotypes)]
+            means = [logs.double().exp().mean(0).tolist() for logs in self.controller.log_probabilities(genotypes)]
+        decisions = zip(self.archive.space.decisions, means, strict=True)
+        return {name: dict(zip(options, mean, strict=True)) for (name, options), mean in decisions}
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, as values that `torch.save` can hold."""
-        return {
-            "archive": self.archive.state(),
+        return super().state() | {
             "controller": {name: value.clone() for name, value in self.controller.state_dict().items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "learned": self.learned,
@@ -124,7 +127,7 @@ class Reinforce:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on exactly as the saved search would."""
-        self.archive.load_state(state["archive"])
+        super().load_state(state)
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.learned, self.baseline = state["learned"], state["baseline"]

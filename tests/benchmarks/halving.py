@@ -1,0 +1,125 @@
+"""What the ladder saves and what it costs: candidates are trained in full once, and the ladder is replayed on that.
+
+Halving is against the full training of every candidate of a generation: to the last rung, and the choice by valid
+loss, as the search chooses. Populations are random candidates; each is trained with its own seed, and generations are
+drawn from it many times. Points are of accuracy on the test rows.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core import datasets
+from runner.nas.ladder import RUNGS, batch_size, batches, cost, rungs, survivors
+from runner.nas.planner import Plan, start
+from runner.nas.spaces import AnySpace, Genotype
+from runner.nas.training import train
+from runner.nasjob.data import Prepared, prepare
+from tests.benchmarks import DATA, own_home
+
+SEEDS, POPULATION, GENERATION, DRAWS = 5, 48, 32, 400
+_ADULT_ROWS = 6_000
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Valid loss at each rung [candidates, rungs], and test accuracy after the last."""
+
+    losses: np.ndarray
+    accuracy: np.ndarray
+
+
+def train_all(prepared: Prepared, seed: int) -> tuple[Curves, tuple[int, ...]]:
+    """Every candidate of a random population trained to the top; and the epochs of the rungs."""
+    x, y = prepared.pair("train")
+    losses, accuracy = [], []
+    ladder = rungs(len(x), batch_size(len(x)))
+    for group in _groups(prepared.space, seed, batch_size(len(x))):
+        batch = prepared.space.decode(group[0]).recipe.batch
+        [part] = start(prepared.space, group, Plan(len(group), False, 1.0, (), 0.0), seed=seed)
+        at_rungs, done = [], 0
+        for epochs in ladder:
+            for epoch in range(done, epochs):
+                train(part, [(a, b, 1.0) for a, b in batches(x, y, batch, len(x), seed, epoch)])
+            done = epochs
+            at_rungs.append(part.evaluate(*prepared.pair("valid"))[0].numpy())
+        losses.append(np.stack(at_rungs, 1))
+        accuracy.append(1 - part.evaluate(*prepared.pair("test"))[1].numpy())
+    return Curves(np.concatenate(losses), np.concatenate(accuracy)), ladder
+
+
+def _groups(space: AnySpace, seed: int, batch: int) -> list[list[Genotype]]:
+    """Random candidates that differ, by what may train together."""
+    rng, found = random.Random(seed), {}
+    while len(found) < POPULATION:
+        genotype = tuple(rng.randrange(n) for n in space.choices)
+        found.setdefault(space.canonical(genotype), genotype)
+    groups: dict[tuple[int, int], list[Genotype]] = {}
+    for genotype in found.values():
+        groups.setdefault((space.bucket(genotype), space.decode(genotype).recipe.batch or batch), []).append(genotype)
+    return [groups[key] for key in sorted(groups)]
+
+
+def halved(losses: np.ndarray) -> int:
+    """The candidate that the ladder chooses, of losses [candidates, rungs]."""
+    left, best = np.arange(len(losses)), losses[:, 0]
+    for rung in range(len(RUNGS)):
+        best = losses[left, : rung + 1].min(1)
+        if rung < len(RUNGS) - 1:
+            [places] = survivors([losses[left, rung].tolist()])
+            left = left[places]
+    return int(left[np.nanargmin(best)])
+
+
+def in_full(losses: np.ndarray) -> int:
+    """The candidate that is chosen where all are trained to the end."""
+    return int(np.nanargmin(np.where(np.isfinite(losses), losses, math.inf).min(1)))
+
+
+def replay(curves: Curves, seed: int) -> np.ndarray:
+    """Regret in points of the ladder's choice and of the full training's, one row a generation."""
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(DRAWS):
+        some = rng.choice(len(curves.losses), GENERATION, replace=False)
+        losses, accuracy = curves.losses[some], curves.accuracy[some]
+        best = np.nanmax(accuracy)
+        rows.append([100 * (best - accuracy[choose(losses)]) for choose in (halved, in_full)])
+    return np.array(rows)
+
+
+def _datasets() -> Iterator[tuple[str, datasets.Dataset]]:
+    yield "digits", datasets.add_sample("digits_images")
+    with own_home() as folder:
+        table = pd.read_csv(DATA / "tabular" / "adult.csv").sample(_ADULT_ROWS, random_state=0)
+        table.to_csv(folder / "adult.csv", index=False)
+        yield "adult", datasets.register(folder / "adult.csv", name="adult", target=str(table.columns[-1]))
+
+
+def figures() -> Iterator[tuple[str, str]]:
+    """The figures of this part, as they are measured."""
+    torch.set_num_threads(1)
+    with own_home():
+        for name, dataset in _datasets():
+            prepared, regrets = prepare(dataset), []
+            for seed in range(SEEDS):
+                curves, ladder = train_all(prepared, seed)
+                regrets.append(replay(curves, seed).mean(0))
+            by_seed = np.array(regrets)
+            more = by_seed[:, 0] - by_seed[:, 1]
+            halved_epochs, all_epochs = cost(GENERATION, ladder), GENERATION * ladder[-1]
+            yield (
+                f"{name}, {GENERATION} candidates a generation, {SEEDS} populations: candidate-epochs",
+                f"{halved_epochs} against {all_epochs}, {all_epochs / halved_epochs:.1f}x fewer",
+            )
+            yield (
+                f"{name}: regret in test accuracy, halving against full training",
+                f"{by_seed[:, 0].mean():.2f} against {by_seed[:, 1].mean():.2f} points, "
+                f"{more.mean():+.2f} +-{more.std() / SEEDS**0.5:.2f}",
+            )

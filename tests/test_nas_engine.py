@@ -1,0 +1,247 @@
+"""The life of a search on plain tensors: killed, paused, continued, within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.events import Architecture, Event, Message, Metric
+from runner.nas import trace
+from runner.nas.drawing import layers
+from runner.nas.engine import Data, Judge, OtherSearch, Settings, search
+from runner.nas.finals import Finalist
+from runner.nas.limits import LimitError
+from runner.nas.networks import build
+from runner.nas.spaces import TableSpace
+from runner.nas.strategies import STRATEGIES
+
+SETTINGS = Settings("random", 3, 1e4, 8, 2, 2)
+IDENTITY = {"dataset": "abc", "metric": "accuracy"}
+
+
+class Killed(BaseException):
+    """The end of the process, as far as the search can tell."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, and no longer training for data of few rows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr("runner.nas.ladder._FEWEST_STEPS", 1)
+    yield
+    torch.set_num_threads(before)
+
+
+def problem(n_valid: int = 80) -> Data:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(280 + n_valid, 5, generator=generator)
+    y = ((x[:, 0] * x[:, 1] + x[:, 2]) > 0).long()
+    parts = [(x[low:high], y[low:high]) for low, high in ((0, 200), (200, 200 + n_valid), (200 + n_valid, len(x)))]
+    return Data(TableSpace(5, (), 2, widths=(8, 16), batches=(16, 32)), *parts)
+
+
+class Search:
+    """One search: its events as they come, and its finalists."""
+
+    def __init__(self, checkpoint: Path, settings: Settings = SETTINGS, data: Data | None = None, **more: Any) -> None:
+        self.events: list[Event] = []
+        self.finalists: list[Finalist] = []
+        self.judged: list[int] = []
+        self.data, self.checkpoint = data or problem(), checkpoint
+        self._events = search(
+            self.data, settings, Judge(self._error, lambda error: 1 - error), self._report, checkpoint,
+            identity=IDENTITY, **more,
+        )  # fmt: skip
+
+    def run(self, until: Callable[[trace.Trace], bool] | None = None) -> Search:
+        """To the end, or until the checkpoint is as wanted: then it is gone, as a killed process is."""
+        for event in self._events:
+            self.events.append(event)
+            if until is not None and self.checkpoint.exists() and until(trace.load(self.checkpoint)):
+                self._events.close()  # type: ignore[attr-defined]
+                return self
+        assert until is None, "the checkpoint never was as wanted"
+        return self
+
+    @property
+    def errors(self) -> list[tuple[str, int, float]]:
+        """Valid errors of all candidates, exactly."""
+        return sorted((str(m.candidate), m.step, m.value) for m in self.metrics("valid_error"))
+
+    def metrics(self, name: str) -> list[Metric]:
+        return [event for event in self.events if isinstance(event, Metric) and event.name == name]
+
+    def said(self, text: str) -> bool:
+        return any(text in event.text for event in self.events if isinstance(event, Message))
+
+    def _error(self, outputs: torch.Tensor, rows: torch.Tensor | None = None) -> float:
+        y = self.data.valid[1] if rows is None else self.data.valid[1][rows]
+        self.judged.append(len(outputs))
+        return float((outputs.argmax(1) != y).float().mean())
+
+    def _report(self, finalist: Finalist) -> Iterator[Event]:
+        self.finalists.append(finalist)
+        yield Message(f"finalist {finalist.name}")
+
+
+def at(n_entries: int, rungs: int | None, finals: int = 0) -> Callable[[trace.Trace], bool]:
+    def reached(state: trace.Trace) -> bool:
+        climb = None if state.climb is None else state.climb.rungs
+        return (len(state.entries), climb, len(state.finals)) == (n_entries, rungs, finals)
+
+    return reached
+
+
+def from_the_start(saved: Path, path: Path) -> Path:
+    """A checkpoint as it was before the first candidate: the ways to train are timed, and nothing is done."""
+    state = trace.load(saved)
+    kept = {name: getattr(state, name) for name in ("size", "rows", "epoch_s", "plans", "identity")}
+    trace.save(trace.Trace(**kept), path)
+    return path
+
+
+def same(one: Search, other: Search) -> None:
+    assert one.errors == other.errors
+    for name in ("best_valid", "n_parameters"):
+        assert sorted(map(repr, one.metrics(name))) == sorted(map(repr, other.metrics(name)))
+    assert [f.name for f in one.finalists] == [f.name for f in other.finalists]
+    for a, b in zip(one.finalists, other.finalists, strict=True):
+        assert a.curve == b.curve
+        assert torch.equal(a.test, b.test)
+        assert all(map(torch.equal, a.module.state_dict().values(), b.module.state_dict().values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_killed_anywhere_ends_as_one_that_never_was(strategy: str, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, strategy=strategy)
+    moments = [at(0, 0), at(0, 1), at(0, 2), at(4, 0), at(4, 1), at(4, 2), at(8, None), at(8, None, 1)]
+    checkpoint = tmp_path / "0.pt"
+    Search(checkpoint, settings).run(at(0, 0))
+    whole = Search(tmp_path / "whole.pt", settings, previous=from_the_start(checkpoint, tmp_path / "start.pt")).run()
+    assert len(whole.finalists) == 2
+    for number, moment in enumerate(moments[1:], start=1):
+        later = tmp_path / f"{number}.pt"
+        Search(later, settings, previous=checkpoint).run(moment)
+        ended = Search(tmp_path / "ended.pt", settings, previous=later).run()
+        same(ended, whole)
+        checkpoint = later
+
+
+@pytest.mark.slow
+def test_a_finished_finalist_is_reported_again_and_not_trained_again(tmp_path: Path) -> None:
+    first = Search(tmp_path / "a.pt").run(at(8, None, 1))
+    after = Search(tmp_path / "b.pt", previous=tmp_path / "a.pt").run()
+    assert after.finalists[0].fit_s == trace.load(tmp_path / "a.pt").finals[0]["fit_s"]
+    assert len(after.finalists) == 2
+    assert len(first.finalists) <= 1
+
+
+def test_a_paused_search_stops_at_once_and_goes_on_with_more_candidates(tmp_path: Path) -> None:
+    calls = iter(range(1_000))
+    paused = Search(tmp_path / "a.pt", paused=lambda: next(calls) > 60).run()
+    assert paused.said("The search is paused after")
+    assert paused.finalists == []
+    saved = trace.load(tmp_path / "a.pt")
+    assert saved.spent_s > 0
+    more = Search(tmp_path / "b.pt", replace(SETTINGS, max_candidates=12), previous=tmp_path / "a.pt").run()
+    assert len(more.metrics("n_parameters")) == len({m.candidate for m in more.metrics("n_parameters")}) == 12
+    assert trace.load(tmp_path / "b.pt").spent_s > saved.spent_s
+    again = Search(tmp_path / "c.pt", replace(SETTINGS, max_candidates=16), previous=tmp_path / "b.pt").run()
+    assert len(again.metrics("n_parameters")) == 16
+    assert {f.name for f in more.finalists} <= {f.name for f in again.finalists}
+
+
+@pytest.mark.parametrize("strategy", ["random", "gp"])
+def test_another_job_continues_with_new_candidates_and_its_own_counts(strategy: str, tmp_path: Path) -> None:
+    first = Search(tmp_path / "a.pt").run()
+    settings = replace(SETTINGS, strategy=strategy, max_candidates=4)
+    second = Search(tmp_path / "b.pt", settings, continued=tmp_path / "a.pt").run()
+    state = trace.load(tmp_path / "b.pt")
+    assert (len(state.entries), state.carried, state.n_own) == (12, 8, 4)
+    assert len({entry.name for entry in state.entries}) == 12
+    assert set(first.errors) < set(second.errors)
+    best = [m.value for m in second.metrics("best_valid")]
+    assert best == sorted(best)
+    trained = {f.name: f.fit_s for f in first.finalists}
+    assert all(f.fit_s == trained[f.name] for f in second.finalists if f.name in trained)
+
+
+def test_a_search_of_other_data_or_limits_cannot_be_continued(tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run(at(0, 0))
+    state = trace.load(tmp_path / "a.pt")
+    state.identity["dataset"] = "xyz"
+    trace.save(state, tmp_path / "other.pt")
+    with pytest.raises(OtherSearch, match="another dataset"):
+        Search(tmp_path / "b.pt", continued=tmp_path / "other.pt").run()
+    limited = replace(SETTINGS, max_parameters=100)
+    with pytest.raises(OtherSearch, match="another space"):
+        Search(tmp_path / "b.pt", limited, continued=tmp_path / "a.pt").run()
+
+
+def test_candidate_epochs_are_never_more_than_the_budget(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, max_candidates=500, max_candidate_epochs=40)
+    Search(tmp_path / "a.pt", settings).run()
+    spent = trace.load(tmp_path / "a.pt").epochs(200)
+    assert 20 < spent <= 40
+    Search(tmp_path / "b.pt", settings, continued=tmp_path / "a.pt").run()
+    assert 20 < trace.load(tmp_path / "b.pt").epochs(200) <= 40
+
+
+def test_fewer_candidate_epochs_than_one_candidate_takes_are_warned_of_and_spent(tmp_path: Path) -> None:
+    small = Search(tmp_path / "a.pt", replace(SETTINGS, max_candidate_epochs=7)).run()
+    assert small.said("budget of 7 candidate-epochs is too small for one candidate")
+    assert [step for _, step, _ in small.errors] == [1, 3, 7]
+    assert len(small.finalists) == 1
+
+
+def test_slower_networks_are_never_trained_and_the_latency_of_each_is_told(tmp_path: Path) -> None:
+    every = Search(tmp_path / "a.pt").run(at(0, 1))
+    measured = every.metrics("latency_s")
+    assert len(measured) == 4
+    assert all(0 < m.value < 1 for m in measured)
+    with pytest.raises(LimitError, match=r"within 1e-06 ms; the fastest, mlp\(.*\) takes .* ms. Raise the limit"):
+        Search(tmp_path / "b.pt", replace(SETTINGS, max_latency_s=1e-9)).run()
+    limited = Search(tmp_path / "c.pt", replace(SETTINGS, max_latency_s=5.0)).run(at(0, 1))
+    limited_by = max(m.value for m in limited.metrics("latency_s"))
+    assert limited_by <= 5.0
+
+
+def test_every_proposed_candidate_is_drawn(tmp_path: Path) -> None:
+    found = Search(tmp_path / "a.pt").run(at(0, 1))
+    drawn = {event.candidate: event.layers for event in found.events if isinstance(event, Architecture)}
+    assert drawn.keys() == {str(m.candidate) for m in found.metrics("n_parameters")}
+    entries = trace.load(tmp_path / "a.pt").climb.entries  # type: ignore[union-attr]
+    space = found.data.space
+    for entry in entries:
+        network = build(space, entry.genotype)
+        widths = [str(layer.linear.out_features) for layer in network.layers]  # type: ignore[union-attr]
+        shown = [layer["out"] for layer in drawn[entry.name]]
+        assert shown == ["5", *widths, "2"]
+        assert drawn[entry.name] == layers(space, space.decode(entry.genotype))
+
+
+def test_many_valid_rows_are_sampled_in_the_search_and_all_judge_a_finalist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.nas.study.VALID_ROWS", 50)
+    found = Search(tmp_path / "a.pt", replace(SETTINGS, finalists=1, max_candidates=4)).run()
+    assert set(found.judged) == {50, 80}
+    assert found.finalists[0].valid.shape == (80, 2)
+
+
+def test_candidates_of_other_batches_never_train_together(tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt", replace(SETTINGS, max_candidates=64)).run(at(0, 1))
+    climb = trace.load(tmp_path / "a.pt").climb
+    assert climb is not None
+    space = problem().space
+    for part in climb.parts:
+        recipes = [space.decode(tuple(genotype)).recipe for genotype in part["genotypes"]]
+        assert len({recipe.batch for recipe in recipes}) == 1
+    assert len({space.decode(entry.genotype).recipe.batch for entry in climb.entries}) == 2
