@@ -82,12 +82,11 @@ class Forest:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def grow(
-    inputs: Array, targets: Sequence[Array], groups: Array, *, trees: int, leaf_rows: int, seed: int = 0
-) -> Forest:
-    """Grow a forest on inputs [rows, features]; its trees take turns with the targets, each [rows, outputs].
+def grow(inputs: Array, kinds: Sequence[tuple[Array, int]], groups: Array, *, trees: int, seed: int = 0) -> Forest:
+    """Grow a forest on inputs [rows, features]; its trees take turns with the kinds.
 
-    Rows of one group, numbered from 0, are held out together. With a single group every tree has seen every row.
+    A kind is targets [rows, outputs] and the fewest rows of a leaf. Rows of one group, numbered from 0, are held out
+    together. With a single group every tree has seen every row.
     """
     from sklearn.tree import ExtraTreeRegressor
 
@@ -97,9 +96,10 @@ def grow(
         inputs32 = np.zeros((len(inputs), 1), np.float32)
     grown, leaves, importance = [], np.full((trees, len(inputs)), -1, np.int32), np.zeros(inputs32.shape[1])
     for place, (seen, turn) in enumerate(_samples(groups, trees, random)):
+        targets, leaf_rows = kinds[turn % len(kinds)]
         tree = ExtraTreeRegressor(
             min_samples_leaf=leaf_rows, max_features=_FEATURE_SHARE, random_state=int(random.integers(2**31))
-        ).fit(inputs32[seen], targets[turn % len(targets)][seen])
+        ).fit(inputs32[seen], targets[seen])
         grown.append(tree.tree_)
         leaves[place, seen] = tree.apply(inputs32[seen])
         importance += tree.feature_importances_

@@ -1,11 +1,10 @@
 """The selector: which candidates will do best on a dataset that none has seen, learnt from past results.
 
-Extremely randomised trees on the meta-features' quantiles say which known datasets are like the new one. Half of them
-are grown for the candidates' ranks, half for their errors; the ranking minimises what the candidates lost there, and
-the errors there are the predicted error and its interval. A second, smoother forest chooses plans. Each tree is grown
-without a part of the datasets, so that the same forests also tell how good the advice would have been (`Trust`); where
-it has not been better than the single best candidate or the fixed portfolio, those are recommended. Fitting imports
-scikit-learn, predicting does not.
+Extremely randomised trees on the meta-features' quantiles say which known datasets are like the new one; the ranking
+minimises what the candidates lost there, and the errors there are the predicted error and its interval. A second,
+smoother forest chooses plans. Each tree is grown without a part of the datasets, so that the same forests also tell how
+good the advice would have been (`Trust`): the weaker that evidence, the more cautious the advice, down to the single
+best candidate and the fixed portfolio. Fitting imports scikit-learn, predicting does not.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from core.trust import PLAN, Trust
 Array = NDArray[Any]
 
 CONFIDENCE = 0.9
-_TREES, _PLAN_TREES, _FILLING_TREES = 600, 300, 100
-_LEAF_ROWS, _PLAN_LEAF_ROWS = 1, 2  # a plan hedges over more datasets than the choice of one candidate
+_TREES, _PLAN_TREES, _FILLING_TREES = 1000, 300, 100
+_MARGIN = 0.25  # standard errors by which a cautious choice is expected to lose less than the SBS
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
 
@@ -42,6 +41,7 @@ class Model:
     choice: Forest  # for the ranking and the errors
     plan: Forest  # for the plans
     trust: Trust
+    cautious: bool  # whether the ranking is the cautious one
     width: float  # the half interval in units of the spread; NaN where too few datasets are known
 
 
@@ -65,9 +65,11 @@ class Selector:
         numbers = _numbered(groups, errors.index)
         known = inputs.learnt(features, numbers)
         table = _filled(errors.to_numpy(float), known, numbers, self._seed)
-        ranks, (trees, plan_trees) = _ranks(table), self._trees
-        choice = forest.grow(known.known, (ranks, table), numbers, trees=trees, leaf_rows=_LEAF_ROWS, seed=self._seed)
-        plan = forest.grow(known.known, (ranks,), numbers, trees=plan_trees, leaf_rows=_PLAN_LEAF_ROWS, seed=self._seed)
+        kinds = (((table, 2), (_loss(table), 1)), ((_ranks(table), 2),))
+        choice, plan = (
+            forest.grow(known.known, kind, numbers, trees=trees, seed=self._seed)
+            for kind, trees in zip(kinds, self._trees, strict=True)
+        )
         judgement = _judged(errors, table, known, choice, plan, numbers, self._seed)
         self._model = Model(errors, table, known, choice, plan, *judgement)
         return self
@@ -194,7 +196,8 @@ class Selector:
         if model.trust.falls_back:
             ranking = np.tile(self.safe_places(), (len(quantiles), 1))
         else:
-            ranking = _ranking(model.choice.weights(quantiles), model.table)
+            weights = model.choice.weights(quantiles)
+            ranking = _ranking(weights, model.table, self.safe_places()[0] if model.cautious else None)
         if k == 1:
             return ranking, ranking[:, :1]
         if model.trust.plan_falls_back:
@@ -234,9 +237,7 @@ def _filled(errors: Array, known: Inputs, groups: Array, seed: int) -> Array:
     table = regret.filled(errors)
     if np.isfinite(errors).all():
         return table
-    first = forest.grow(
-        known.known, (_ranks(table), table), groups, trees=_FILLING_TREES, leaf_rows=_PLAN_LEAF_ROWS, seed=seed
-    )
+    first = forest.grow(known.known, ((_ranks(table), 2), (table, 2)), groups, trees=_FILLING_TREES, seed=seed)
     return regret.filled_locally(errors, first.held_out_weights(known.known))
 
 
@@ -254,9 +255,21 @@ def _loss(table: Array) -> Array:
     return _ranks(table) + regrets / max(regrets.std(), 1e-12)
 
 
-def _ranking(weights: Array, table: Array) -> Array:
-    """Column numbers by expected loss."""
-    return np.argsort(weights @ _loss(table), axis=1, kind="stable")
+def _ranking(weights: Array, table: Array, safe: int | None = None) -> Array:
+    """Column numbers by expected loss.
+
+    With `safe`, the number of the SBS, the ranking is cautious: candidates that are not clearly expected to have less
+    regret than the SBS come last, however good their ranks.
+    """
+    loss = weights @ _loss(table)
+    if safe is None:
+        return np.argsort(loss, axis=1, kind="stable")
+    more = table - table[:, [safe]]
+    mean = weights @ more
+    error = np.sqrt(np.maximum(weights @ more**2 - mean**2, 0.0) * (weights**2).sum(axis=1, keepdims=True))
+    barred = mean + _MARGIN * error > 0
+    barred[:, safe] = False
+    return np.lexsort((loss, barred), axis=1)
 
 
 def _plans(weights: Array, table: Array, k: int) -> Array:
@@ -279,20 +292,28 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 def _judged(
     errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
-) -> tuple[Trust, float]:
-    """The trust in the advice, and the width of the intervals, both from the trees that had not seen the dataset."""
+) -> tuple[Trust, bool, float]:
+    """The trust in the advice, whether it is cautious, and the width of the intervals.
+
+    All three are from the trees that had not seen the dataset. The advice is cautious unless the bold one is beyond
+    doubt.
+    """
     actual = errors.to_numpy(float)
     defaults = trust.held_out_defaults(errors, groups, seed)
     if defaults is None:
-        return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), np.nan
+        return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), True, np.nan
     weights = choice.held_out_weights(known.known)
-    plans = _plans(plan.held_out_weights(known.known), table, PLAN)
-    past = trust.judge(actual, _ranking(weights, table), plans, *defaults)
     mean, spread = _moments(weights, table)
     width = _width(np.abs(actual - mean) / np.maximum(spread, 1e-12), int(groups.max()) + 1)
     lower = np.maximum(mean - width * spread, _lowest(errors))
     covered = regret.coverage(actual, lower, mean + width * spread)
-    return Trust(pd.DataFrame(past, errors.index), groups, covered), width
+    plans = _plans(plan.held_out_weights(known.known), table, PLAN)
+    bold, careful = (
+        Trust(pd.DataFrame(trust.judge(actual, ranking, plans, *defaults), errors.index), groups, covered)
+        for ranking in (_ranking(weights, table), _ranking(weights, table, regret.safe_order(errors)[0]))
+    )
+    cautious = not bold.beyond_doubt
+    return careful if cautious else bold, cautious, width
 
 
 def _width(scores: Array, count: int) -> float:

@@ -58,6 +58,7 @@ def _arrays(model: Model) -> dict[str, Array]:
         "past": model.trust.past[list(COLUMNS)].to_numpy(float),
         "groups": model.trust.groups,
         "coverage": np.nan if model.trust.coverage is None else model.trust.coverage,
+        "cautious": model.cautious,
         "width": model.width,
     }
     for name, part in (("inputs", model.inputs), ("choice", model.choice), ("plan", model.plan)):
@@ -86,6 +87,7 @@ def _model(stored: dict[str, Array]) -> Model:
             stored["groups"],
             None if np.isnan(coverage) else coverage,
         ),
+        bool(stored["cautious"]),
         float(stored["width"]),
     )
 

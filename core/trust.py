@@ -19,7 +19,7 @@ FEWEST = 10  # datasets, below which nothing can be said about the advice
 COLUMNS = ("best", "advice", "sbs", f"advice_{PLAN}", f"portfolio_{PLAN}")
 
 _PARTS = 10  # the defaults are chosen without one of ten parts of the datasets, which judge them
-_ERRORS = 1.0  # standard errors from which a difference counts
+_ERRORS, _BEYOND_DOUBT = 1.0, 3.0  # standard errors from which a difference counts, and is beyond doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class Trust:
         """Whether the first of the advice has not been clearly better than the SBS."""
         saved, errors = self.gain("advice", "sbs")
         return not (saved > 0 and errors > _ERRORS)
+
+    @property
+    def beyond_doubt(self) -> bool:
+        """Whether the first of the advice has been better than the SBS by so much that chance cannot explain it."""
+        saved, errors = self.gain("advice", "sbs")
+        return saved > 0 and errors > _BEYOND_DOUBT
 
     @property
     def plan_falls_back(self) -> bool:

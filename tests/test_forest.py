@@ -19,14 +19,14 @@ def test_the_weighted_mean_of_the_targets_is_the_mean_of_scikit_learn_s_trees(kn
     grown = []
     fit = ExtraTreeRegressor.fit
     monkeypatch.setattr(ExtraTreeRegressor, "fit", lambda tree, *data: grown.append(fit(tree, *data)) or grown[-1])
-    found = forest.grow(inputs, [targets], np.zeros(60, int), trees=7, leaf_rows=2)
+    found = forest.grow(inputs, [(targets, 2)], np.zeros(60, int), trees=7)
     new = np.random.default_rng(1).random((9, 5)).astype(np.float32)
     assert found.weights(new) @ targets == pytest.approx(np.mean([tree.predict(new) for tree in grown], axis=0))
 
 
 def test_weights_sum_to_1_and_lie_on_alike_rows(known):
     inputs, targets = known
-    weights = forest.grow(inputs, [targets], np.arange(60), trees=100, leaf_rows=2).weights(
+    weights = forest.grow(inputs, [(targets, 2)], np.arange(60), trees=100).weights(
         np.array([[0.9, 0.5, 0.5, 0.5, 0.5]])
     )
     assert weights.sum() == pytest.approx(1)
@@ -36,14 +36,14 @@ def test_weights_sum_to_1_and_lie_on_alike_rows(known):
 def test_a_held_out_row_and_its_group_have_no_weight_in_their_own_answer(known):
     inputs, targets = known
     groups = np.arange(60) // 3
-    weights = forest.grow(inputs, [targets], groups, trees=50, leaf_rows=1).held_out_weights(inputs)
+    weights = forest.grow(inputs, [(targets, 1)], groups, trees=50).held_out_weights(inputs)
     assert weights.sum(axis=1) == pytest.approx(np.ones(60))
     assert weights[groups[:, None] == groups[None, :]].max() == 0
 
 
 def test_contributions_sum_to_the_answer_and_name_the_feature_that_counts(known):
     inputs, targets = known
-    grown = forest.grow(inputs, [targets, targets[:, :1]], np.zeros(60, int), trees=50, leaf_rows=2)
+    grown = forest.grow(inputs, [(targets, 2), (targets[:, :1], 1)], np.zeros(60, int), trees=50)
     row = np.array([0.9, 0.5, 0.5, 0.5, 0.5])
     found = grown.contributions(row, targets[:, 0])
     assert found.sum() == pytest.approx((grown.weights(row[None]) @ targets[:, 0])[0] - targets[:, 0].mean())
@@ -52,7 +52,7 @@ def test_contributions_sum_to_the_answer_and_name_the_feature_that_counts(known)
 
 
 def test_one_row_and_no_feature_are_a_forest_too():
-    lonely = forest.grow(np.zeros((1, 2)), [np.ones((1, 3))], np.zeros(1, int), trees=3, leaf_rows=1)
+    lonely = forest.grow(np.zeros((1, 2)), [(np.ones((1, 3)), 1)], np.zeros(1, int), trees=3)
     assert lonely.weights(np.ones((2, 2))) == pytest.approx(np.ones((2, 1)))
-    blind = forest.grow(np.zeros((4, 0)), [np.arange(4.0)[:, None]], np.arange(4), trees=3, leaf_rows=1)
+    blind = forest.grow(np.zeros((4, 0)), [(np.arange(4.0)[:, None], 1)], np.arange(4), trees=3)
     assert blind.weights(np.zeros((1, 0))).sum() == pytest.approx(1)
