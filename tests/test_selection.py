@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import regret, trust
+from core import regret, selection, trust
 from core.errors import InputError
 from core.inputs import checked, learnt
 from core.learningcurve import judged, learning_curve
@@ -136,6 +136,23 @@ def test_on_a_random_table_it_falls_back_or_does_no_harm(seed):
     assert gap == pytest.approx(0, abs=1e-9)
     assert selector.reason.endswith("no clear gain, so the default is recommended.")
     assert selector.predict(features[100:101]).index[0][1] == selector.sbs
+
+
+def test_the_advice_is_cautious_unless_it_is_beyond_doubt(fitted):
+    assert not fitted.model.cautious
+    features, errors = planted(30, noise=0.4)
+    selector = Selector(**FEW).fit(features, errors)
+    assert selector.model.cautious
+    assert not selector.trust.beyond_doubt
+
+
+def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs():
+    table = np.array([[0.0, 0.2, 0.3], [0.0, 0.2, 0.3], [0.55, 0.2, 0.1]])  # the first is better by a hair
+    alike = np.full((1, 3), 1 / 3)
+    assert selection._ranking(alike, table)[0].tolist() == [0, 1, 2]
+    assert selection._ranking(alike, table, safe=1)[0].tolist() == [1, 0, 2]
+    sure = np.array([[0.5, 0.5, 0.0]])
+    assert selection._ranking(sure, table, safe=1)[0].tolist() == [0, 1, 2]
 
 
 def test_save_load_predict_is_equal(fitted, tmp_path):
