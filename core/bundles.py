@@ -14,7 +14,7 @@ from core import artifacts, db
 if TYPE_CHECKING:
     from core.results import Trial
 
-MODELS = ("mojo", "onnx", "torch_module")
+MODELS = ("mojo", "onnx", "torch_module", "skops")
 _NAMES = {  # in the zip, by the kind of artifact; None: its own name
     "mojo": "model.zip",
     "scoring_jar": None,
@@ -26,6 +26,9 @@ _NAMES = {  # in the zip, by the kind of artifact; None: its own name
     "torch_weights": "weights.pt",
     "nas_script": "predict.py",
     "nas_readme": "README.txt",
+    "skops": "model.skops",
+    "skops_script": "predict.py",
+    "skops_readme": "README.txt",
 }
 
 

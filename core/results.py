@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import artifacts, datasets, db
+from core import artifacts, datasets, db, metafeatures
 from core.errors import InputError
 from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
@@ -50,6 +50,9 @@ def record(
             return False
         _record_job(connection, job, events)
         _record_lines(connection, job, stamped)
+        landmarks = [e for e in events if isinstance(e, Metric) and e.name in metafeatures.LANDMARKERS]
+        if landmarks:
+            metafeatures.remember(connection, job.dataset_id, {event.name: event.value for event in landmarks})
         for event, happened_at in stamped:
             if isinstance(event, TrialDone):
                 _record_trial(connection, job, event, happened_at)

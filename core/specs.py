@@ -12,6 +12,12 @@ from core.scoring import METRICS
 
 AUTOML_ALGORITHMS = ("GBM", "XGBoost", "GLM", "DRF", "DeepLearning", "StackedEnsemble")
 NAS_STRATEGIES = ("gp", "evolution", "local", "reinforce", "gradient", "random")
+# What a portfolio job may run. Some are for classes only (NaiveBayes, LDA, QDA), some for numbers only.
+PORTFOLIO_CANDIDATES = (
+    "Baseline", "NaiveBayes", "Linear", "ElasticNet", "BayesianRidge", "LDA", "QDA", "DecisionTree",
+    "NearestNeighbours", "HistGradientBoosting", "GradientBoosting", "LinearSVM", "ExtraTrees", "RandomForest",
+    "AdaBoost", "HistGradientBoostingSlow", "Huber", "MLP", "SVM",
+)  # fmt: skip
 
 
 class _Spec(BaseModel):
@@ -77,7 +83,27 @@ class NASSpec(_Spec):
         return self
 
 
-Spec = AutoMLSpec | NASSpec
+class PortfolioSpec(_Spec):
+    """Scikit-learn pipelines of many kinds on any dataset; each has at most `candidate_s` to be fitted and scored."""
+
+    kind: Literal["portfolio"] = "portfolio"
+    budget_s: int = Field(default=600, ge=10, le=86_400)
+    candidate_s: int = Field(default=120, ge=1, le=86_400, description="seconds after which a candidate is given up")
+    candidates: tuple[Literal[PORTFOLIO_CANDIDATES], ...] = PORTFOLIO_CANDIDATES  # type: ignore[valid-type]
+    metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
+    keep_models: bool = Field(default=True, description="write the fitted models down; the scores need none")
+
+    @model_validator(mode="after")
+    def _check(self) -> PortfolioSpec:
+        if not self.candidates:
+            raise ValueError("candidates: choose at least one")
+        if self.gpus:
+            raise ValueError(f"gpus: the portfolio uses none; ask for 0 (given: {self.gpus})")
+        return self
+
+
+Spec = AutoMLSpec | NASSpec | PortfolioSpec
+_KINDS = ("automl", "nas", "portfolio")
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 
@@ -105,7 +131,7 @@ def _sentence(error: ValidationError) -> str:
         if item["type"] == "value_error":
             parts.append(str(item["ctx"]["error"]))
             continue
-        field = ".".join(str(step) for step in item["loc"] if step not in ("automl", "nas")) or "spec"
+        field = ".".join(str(step) for step in item["loc"] if step not in _KINDS) or "spec"
         given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.80})"
         parts.append(f"{field}: {item['msg'][:1].lower()}{item['msg'][1:]}{given}")
     return "The job cannot be submitted. " + "; ".join(parts) + "."

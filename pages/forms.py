@@ -12,7 +12,15 @@ import streamlit as st
 from core import jobs, machine
 from core.datasets import Dataset
 from core.scoring import metrics_for
-from core.specs import AUTOML_ALGORITHMS, NAS_STRATEGIES, AutoMLSpec, NASSpec, Spec
+from core.specs import (
+    AUTOML_ALGORITHMS,
+    NAS_STRATEGIES,
+    PORTFOLIO_CANDIDATES,
+    AutoMLSpec,
+    NASSpec,
+    PortfolioSpec,
+    Spec,
+)
 from pages import shared
 
 _GIB = 2**30
@@ -61,6 +69,41 @@ def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> di
         _cost("It takes about the time budget, the full training of the finalists included.")
         submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
     return {**given, "kind": "nas", "dataset_id": dataset.id} if submitted else None
+
+
+def portfolio(dataset: Dataset, start: PortfolioSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
+    """The fields of a portfolio, from `start` on; what was given, once it is submitted."""
+    start, mark = start or PortfolioSpec(dataset_id=dataset.id), f"_portfolio{mark}"
+    with st.form("portfolio", border=True):
+        st.subheader("Candidates")
+        given = _candidates(dataset, start, mark)
+        st.subheader("Resources and queue")
+        given |= _resources(start, priority, mark)
+        _cost("Most datasets take a minute or two; the time budget is never exceeded by more than seconds.")
+        submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
+    return {**given, "kind": "portfolio", "dataset_id": dataset.id} if submitted else None
+
+
+def _candidates(dataset: Dataset, start: PortfolioSpec, mark: str) -> dict[str, Any]:
+    """Which pipelines, how long each and all of them may take, and by what they are judged."""
+    chosen = st.pills(
+        "Candidates", list(PORTFOLIO_CANDIDATES), selection_mode="multi", default=list(start.candidates),
+        key=f"candidates{mark}",
+        help="The scikit-learn models to fit, each with preprocessing that suits it. Those that the task does not have"
+        " are passed over.",
+    )  # fmt: skip
+    one, two, three = st.columns(3)
+    budget = one.number_input(
+        "Time budget, seconds", value=start.budget_s, step=10, key=f"budget_s{mark}",
+        help="For all candidates. The quick ones come first; what is not done by then is left out.",
+    )  # fmt: skip
+    longest = two.number_input(
+        "Longest candidate, seconds", value=start.candidate_s, step=10, key=f"candidate_s{mark}",
+        help="A candidate that takes longer is given up, and the others go on.",
+    )  # fmt: skip
+    with three:
+        metric = _metric(dataset, start, f"{mark}_{dataset.id}", "What the candidates are ranked by.")
+    return {"candidates": chosen, "budget_s": budget, "candidate_s": longest, "metric": metric}
 
 
 def _models(start: AutoMLSpec, mark: str) -> dict[str, Any]:
@@ -190,7 +233,7 @@ def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
         help="The job waits until this many are free. One that asks for more than there are runs alone.",
     )  # fmt: skip
     with two:
-        engine = _memory(start, mark) if isinstance(start, AutoMLSpec) else _device(start, mark)
+        engine = _engine(start, mark)
     seed = three.number_input(
         "Seed", value=start.seed, step=1, key=f"seed{mark}",
         help="The same seed repeats the search as far as time limits allow.",
@@ -204,6 +247,13 @@ def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
         help="Shown in the list of jobs.",
     )  # fmt: skip
     return {"cpus": cpus, **engine, "seed": seed, "note": note, "priority": order}
+
+
+def _engine(start: Spec, mark: str) -> dict[str, Any]:
+    """What only this kind of job is asked for."""
+    if isinstance(start, AutoMLSpec):
+        return _memory(start, mark)
+    return _device(start, mark) if isinstance(start, NASSpec) else {}
 
 
 def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:

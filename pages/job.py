@@ -17,9 +17,10 @@ from pages import candidates, controls, policy, shared, trials
 
 WAITING = {
     "automl": "The first trials appear here within a minute of the start.",
+    "portfolio": "The first trials appear here within seconds of the start.",
     "nas": "The finalists appear here once they are trained in full; Candidates shows the search.",
 }
-UNITS = {"automl": "model", "nas": "candidate"}
+UNITS = {"automl": "model", "nas": "candidate", "portfolio": "candidate"}
 UNSET = {
     "epochs": "As the budget allows",
     "folds": "As the budget allows",

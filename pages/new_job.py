@@ -1,4 +1,4 @@
-"""New job (?dataset=NAME or id, ?engine=nas or automl, ?clone=JOB prefills): the form, and what it sends to the queue.
+"""New job (?dataset=NAME or id, ?engine=KIND, ?clone=JOB prefills): the form, and what it sends to the queue.
 
 The fields of each kind of job are in `forms`.
 """
@@ -12,7 +12,7 @@ import streamlit as st
 from core import datasets, jobs, runners, specs
 from core.datasets import Dataset
 from core.errors import MetascoutError
-from core.specs import AutoMLSpec, NASSpec, Spec
+from core.specs import AutoMLSpec, NASSpec, PortfolioSpec, Spec
 from pages import forms, shared
 
 HOLDS = {"image": "images", "text": "only texts"}
@@ -52,14 +52,15 @@ def engine_for(dataset: Dataset) -> str | None:
     chosen = st.segmented_control(
         "Engine", labels, required=True, key="engine", bind="query-params",
         help="**H2O AutoML** trains many kinds of model on a table. **Neural architecture search** finds a network "
-        "for images, texts or a table.",
+        "for images, texts or a table. **Portfolio** fits scikit-learn models of many kinds on any dataset.",
     )  # fmt: skip
     kind = next(kind for kind, label in shared.ENGINES.items() if label == chosen)
     if kind == "automl" and dataset.modality != "table":
         held = HOLDS[dataset.modality]
         st.warning(
             shared.plain(
-                f"H2O AutoML learns from tables, and {dataset.name} holds {held}: choose neural architecture search."
+                f"H2O AutoML learns from tables, and {dataset.name} holds {held}: choose neural architecture search "
+                "or the portfolio."
             ),
             icon=":material/block:",
         )
@@ -109,6 +110,8 @@ def form(kind: str | None, dataset: Dataset, spec: Spec | None, priority: int, m
     """The fields of the kind of job, from the cloned spec where it is of this kind; what was given, once submitted."""
     if kind == "nas":
         return forms.nas(dataset, spec if isinstance(spec, NASSpec) else None, priority, mark)
+    if kind == "portfolio":
+        return forms.portfolio(dataset, spec if isinstance(spec, PortfolioSpec) else None, priority, mark)
     if kind == "automl":
         return forms.automl(dataset, spec if isinstance(spec, AutoMLSpec) else None, priority, mark)
     return None

@@ -41,11 +41,13 @@ STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#CC79A7", "#009E73", "#D55E00", "#E69F00
 COLORS = ["#3B7DD8", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98"]  # Okabe and Ito
 ACCENT, SECOND, FAINT = COLORS[0], COLORS[1], COLORS[-1]
 NONE = "\N{EN DASH}"
-ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search"}
+ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search", "portfolio": "Portfolio"}
 FIELDS = {  # of a spec, as people know them
     "algorithms": "Algorithms",
     "balance_classes": "Balance classes",
     "budget_s": "Time budget, seconds",
+    "candidate_s": "Longest candidate, seconds",
+    "candidates": "Candidates",
     "continues": "Continues job",
     "cpus": "CPU threads",
     "dataset_id": "Dataset",
@@ -53,6 +55,7 @@ FIELDS = {  # of a spec, as people know them
     "finalists": "Finalists",
     "folds": "Cross-validation folds",
     "gpus": "GPUs",
+    "keep_models": "Keep the models",
     "max_candidate_epochs": "Most candidate-epochs",
     "max_candidates": "Most candidates",
     "max_latency_s": "Longest prediction of a row, seconds",

@@ -108,6 +108,10 @@ def usage(trial: Trial, dataset: Dataset) -> tuple[str, str]:
         more, given, example = ", Pillow", "an image or a folder of them", "images/"
     else:
         more, given, example = "", "a CSV file with the columns of the training table", "rows.csv"
+    if "skops" in set(trial.artifacts["kind"]):
+        told = "A scikit-learn pipeline in the skops format, which holds no program. The script needs Python 3.11+,"
+        told += f" scikit-learn, skops and pandas{more}; its input is {given}."
+        return told, f"python predict.py {example} predictions.csv"
     told = f"As ONNX and plain PyTorch. The script needs Python 3.11+, numpy{more} and onnxruntime (--torch: torch)"
     return f"{told}; its input is {given}.", f"python predict.py {example} predictions.csv"
 

@@ -19,7 +19,7 @@ from runner.executors import EXECUTORS
 
 
 @contextmanager
-def _sole_runner() -> Iterator[None]:
+def sole_runner() -> Iterator[None]:
     """Be the only runner of this store, or raise MetascoutError that names the one there is."""
     with db.lock_file("runner") as lock:
         try:
@@ -47,7 +47,7 @@ def main() -> int:
         signal.signal(number, lambda number, frame: signals.append(number))
     try:
         machine.check_settings()
-        with _sole_runner():
+        with sole_runner():
             logging.info("The runner serves %s; stop it with Ctrl-C", db.home())
             worker.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:

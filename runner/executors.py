@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.events import Event
-from core.specs import AutoMLSpec, NASSpec
+from core.specs import AutoMLSpec, NASSpec, PortfolioSpec
 from runner.launch import Context, Executor
 
 
@@ -23,4 +23,11 @@ def nas(spec: NASSpec, context: Context) -> Iterator[Event]:
     return run(spec, context)
 
 
-EXECUTORS: dict[str, Executor] = {"automl": automl, "nas": nas}
+def portfolio(spec: PortfolioSpec, context: Context) -> Iterator[Event]:
+    """Scikit-learn pipelines of many kinds on any dataset."""
+    from runner.portfolio.engine import run
+
+    return run(spec, context)
+
+
+EXECUTORS: dict[str, Executor] = {"automl": automl, "nas": nas, "portfolio": portfolio}

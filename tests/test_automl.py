@@ -349,7 +349,7 @@ def test_a_number_near_the_end_of_all_numbers_does_not_stop_a_yardstick(huge: Da
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_yardstick_that_fails_is_left_out_with_its_reason(huge: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.automl.yardstick._LARGE", np.inf)
+    monkeypatch.setattr("runner.portfolio.pipelines._LARGE", np.inf)
     rows = [read(huge, split) for split in datasets.SPLITS]
     first, second = yardstick(huge, *rows, metric="auc", seed=1)
     assert isinstance(first, TrialDone)

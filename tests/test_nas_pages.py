@@ -29,7 +29,7 @@ from tests.test_browser import page, site
 from tests.test_pages import filled, fine, fresh, opened, prepared, shown
 
 __all__ = ["filled", "fresh", "page", "prepared", "site"]  # fixtures
-AUTOML, NAS = shared.ENGINES.values()
+AUTOML, NAS, PORTFOLIO = shared.ENGINES.values()
 
 
 @pytest.fixture
@@ -148,7 +148,10 @@ def test_automl_on_images_is_refused_with_a_sentence(filled: Filled, way: str) -
     else:
         at = fine(opened("new_job", dataset="digits_images"))
         at.get_by_key("engine").set_value(AUTOML).run()
-    told = "H2O AutoML learns from tables, and digits_images holds images: choose neural architecture search."
+    told = (
+        "H2O AutoML learns from tables, and digits_images holds images: choose neural architecture search "
+        "or the portfolio."
+    )
     assert shown(fine(at).warning[0].value) == told
     assert not at.button
     at.get_by_key("engine").set_value(NAS).run()

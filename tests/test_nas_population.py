@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runner.nas import losses, planner
+from runner.nas.graphs import Recording
 from runner.nas.individuals import Individuals
 from runner.nas.population import Population
 from runner.nas.spaces import ImageSpace, TableSpace, TextSpace
@@ -259,3 +260,135 @@ def test_keeping_nobody_or_one_twice_is_refused():
     for indices in ([], [1, 1]):
         with pytest.raises(ValueError, match="each once"):
             population.keep(indices)
+
+
+class Waits(TorchDispatchMode):
+    """Refuses what would make the host wait for the device."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket
+        assert name not in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero), f"{function} waits"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("space", [IMAGES, HALVED, TABLES, NUMBERS], ids=["images", "halved", "tables", "numbers"])
+def test_a_step_on_fixed_memory_equals_the_ordinary_one_also_for_other_rows_and_after_dropping_some(space):
+    x, y = data(space)
+    settings = {"seed": 3, "dtype": torch.float64, "clip": 0.5}
+    fixed, ordinary = (Population(space, sample(space, 12), graph=graph, **settings) for graph in (True, False))
+    for step, (inputs, target, rate) in enumerate(batches(x, y, 12)):
+        if step == 6:
+            fixed.keep([5, 7, 2, 11])
+            ordinary.keep([5, 7, 2, 11])
+            assert fixed.graph
+            assert not fixed.recordings
+        rows = 10 if step % 3 == 2 else 16
+        one, two = (part.step(inputs[:rows], target[:rows], rate) for part in (fixed, ordinary))
+        assert torch.equal(one, two)
+    assert len(fixed.recordings) == 2
+    assert not ordinary.recordings
+    assert furthest(fixed, ordinary) == 0
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("space", [IMAGES, HALVED, TABLES, NUMBERS], ids=["images", "halved", "tables", "numbers"])
+def test_a_step_that_is_recorded_never_waits_for_the_device(space, mixed):
+    x, y = data(space, 16, torch.float32)
+    population = Population(space, sample(space, 12), graph=True, mixed=mixed)
+    population.step(x, y)
+    [recording] = population.recordings.values()
+    population.optimizer.prepare(0.5)
+    with Waits():
+        losses = population._advance(*recording.inputs)
+    assert losses.isfinite().all()
+    with pytest.raises(AssertionError, match="waits"), Waits():
+        bool(losses.isfinite().all())
+
+
+def test_a_recording_reads_each_calls_inputs_and_keeps_its_memory():
+    total = torch.zeros(3)
+
+    def add(x):
+        return total.add_(x).clone()
+
+    recording = Recording([torch.ones(3)])
+    places = [place.data_ptr() for place in recording.inputs]
+    assert recording(add, [torch.full((3,), 2.0)], [total]).tolist() == [2, 2, 2]
+    assert recording(add, [torch.full((3,), 5.0)], [total]).tolist() == [7, 7, 7]
+    assert [place.data_ptr() for place in recording.inputs] == places
+
+
+def test_a_full_memory_also_halves_a_population_on_fixed_memory(monkeypatch):
+    x, y = data(IMAGES)
+    parts = [Population(IMAGES, sample(IMAGES, 8), dtype=torch.float64, graph=graph) for graph in (True, False)]
+    whole = losses.losses
+
+    def hungry(outputs, target):
+        if len(outputs) > 4:
+            torch.empty(2**50)
+        return whole(outputs, target)
+
+    monkeypatch.setattr(losses, "losses", hungry)
+    (fixed, one), (ordinary, two) = (train(part, batches(x, y, 3)) for part in parts)
+    assert [len(part) for part in fixed] == [len(part) for part in ordinary] == [4, 4]
+    assert torch.equal(one, two)
+    assert not parts[0].recordings
+
+
+@pytest.mark.parametrize("kind", [Population, Individuals])
+@pytest.mark.parametrize("space", [IMAGES, TABLES], ids=["images", "tables"])
+def test_mixed_precision_learns_as_full_precision_does_with_weights_in_full(space, kind):
+    x, y = data(space, 32, torch.float32)
+    mixed, full = (kind(space, sample(space, 6), seed=1, mixed=way) for way in (True, False))
+    first, second = mixed.step(x, y), full.step(x, y)
+    assert not torch.equal(first, second)
+    assert (first - second).abs().max() < 0.02
+    (_, one), (_, two) = (train(part, [(x, y, 1.0)] * 10) for part in (mixed, full))
+    assert (one - two).abs().max() < 0.02
+    assert one.dtype == torch.float32
+    assert all(tensor.dtype in (torch.float32, torch.long) for tensor in mixed.extract(0).state_dict().values())
+    assert mixed.step(x, y).mean() < 0.95 * first.mean()
+
+
+def test_text_learns_in_mixed_precision():
+    space = TextSpace(20, 6, 2, embeddings=(8,), widths=(16,))
+    x, _ = data(space, 128)
+    y = (x == 7).any(1).long()
+    # Not the long short-term memory (3): some processors have none in bfloat16.
+    readers = Individuals(space, [(0, block, 0, 0, 5, 0, 0) for block in (0, 1, 2, 4)], seed=1, mixed=True)
+    train(readers, batches(x, y, 40, 64))
+    assert (readers.evaluate(x, y)[0] < 0.45).all()
+
+
+@pytest.mark.parametrize("kind", [Population, Individuals])
+def test_a_state_in_mixed_precision_is_saved_and_goes_on(kind):
+    x, y = data(IMAGES, dtype=torch.float32)
+    first, second = (kind(IMAGES, sample(IMAGES, 6), seed=2, mixed=True) for _ in range(2))
+    train(first, batches(x, y, 4))
+    first.keep([4, 1, 3])
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    second.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert second.mixed
+    for part in (first, second):
+        train(part, batches(x, y, 4))
+    assert furthest(first, second) == 0
+
+
+def test_losses_that_part_in_mixed_precision_are_seen():
+    full = torch.tensor([1.0, 0.02, torch.nan])
+    assert planner.close(full * 1.03, full)
+    assert not planner.close(torch.tensor([1.2, 0.02, torch.nan]), full)
+    assert not planner.close(torch.tensor([1.0, torch.nan, torch.nan]), full)
+
+
+def test_a_plan_says_precision_and_graph_and_on_a_processor_wants_neither():
+    x, y = data(IMAGES, 16, torch.float32)
+    genotypes = sample(IMAGES, 8)
+    found = planner.plan(IMAGES, genotypes, x, y, budget_s=0.5)
+    assert not found.mixed
+    assert not found.graph
+    [part] = planner.start(IMAGES, genotypes, planner.Plan(8, True, 2.0, (), 0.0, mixed=True, graph=True))
+    assert (part.mixed, part.graph) == (True, True)
+    [part] = planner.start(IMAGES, genotypes, planner.Plan(1, True, 2.0, (), 0.0, mixed=True))
+    assert part.mixed

@@ -24,6 +24,7 @@ __all__ = ["Data", "Judge", "NothingTrained", "OtherSearch", "Settings", "search
 
 PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
 _ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
+_ENOUGH_EPOCHS = 15  # that a finalist should have; where time is short there are fewer finalists
 _REPORT_S, _REPORT_SHARE = 4.0, 0.1  # what reporting the first finalist is thought to take, and of the budget at most
 
 Report = Callable[[Finalist], Iterator[Event]]
@@ -272,6 +273,12 @@ def _finals(run: Run, report: Report) -> Iterator[Event]:
         report_s = yield from _reported(report(restored(run.data.space, saved)))
     missing = [entry for entry in chosen if entry.name not in known]
     n_done = len(shown)
+    # One network that has learned all it can is worth more than three that have not.
+    enough_s = min(_ENOUGH_EPOCHS, settings.epochs or _ENOUGH_EPOCHS) * _least_s(run) + report_s
+    affordable = max(0 if n_done else 1, int(run.left_s / enough_s))
+    if affordable < len(missing):
+        yield Message(f"The time suffices to train {n_done + affordable} of {n_done + len(missing)} finalists well.")
+        missing = missing[:affordable]
     for number, entry in enumerate(missing):
         if n_done and run.left_s / (len(missing) - number) - report_s < _least_s(run):
             yield Message(f"The time is up: {len(missing) - number} finalists are left untrained.", "warning")

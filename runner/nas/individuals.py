@@ -12,6 +12,7 @@ from runner.nas import losses as losses_of
 from runner.nas.draws import SharedDropout, augmented, draw, noise_width
 from runner.nas.networks import build
 from runner.nas.population import EVALUATION_ROWS
+from runner.nas.precision import precision
 from runner.nas.spaces import AnySpace, Genotype, ImageSpace
 from runner.nas.store import BETAS, EPSILON
 
@@ -21,6 +22,7 @@ class Individual:
 
     def __init__(self, owner: Individuals, genotype: Genotype) -> None:
         self.space, self.genotype, self.seed, self.clip = owner.space, genotype, owner.seed, owner.clip
+        self.mixed, self.device = owner.mixed, owner.device
         self.recipe, self.steps = owner.space.decode(genotype).recipe, 0
         self.failed = torch.zeros((), dtype=torch.bool, device=owner.device)
         module = build(owner.space, genotype, owner.seed).to(owner.device, owner.dtype)
@@ -43,8 +45,9 @@ class Individual:
         draws = draw(self.space, self.width, len(x), self.seed, self.steps, self.weights[0])
         for dropout, noise in zip(self.dropouts, draws.dropout, strict=False):
             dropout.noise = noise
-        outputs = self.module(self.layout(augmented(x, self.recipe.augment, draws)))
-        loss = losses_of.losses(outputs.unsqueeze(0), y)[0]
+        with precision(self.device, self.mixed):
+            outputs = self.module(self.layout(augmented(x, self.recipe.augment, draws)))
+        loss = losses_of.losses(outputs.to(self.weights[0].dtype).unsqueeze(0), y)[0]
         for weight, grad in zip(self.weights, torch.autograd.grad(loss, self.weights), strict=True):
             weight.grad = grad
         norm = nn.utils.clip_grad_norm_(self.weights, self.clip, foreach=True)
@@ -73,9 +76,10 @@ class Individuals:
         device: str | torch.device = "cpu",
         clip: float = 5.0,
         channels_last: bool = True,
+        mixed: bool = False,
     ) -> None:
         self.space, self.seed, self.dtype, self.device, self.clip = space, seed, dtype, torch.device(device), clip
-        self.channels_last = channels_last
+        self.channels_last, self.mixed = channels_last, mixed
         self.members = [Individual(self, tuple(genotype)) for genotype in genotypes]
 
     def __len__(self) -> int:

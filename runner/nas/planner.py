@@ -22,6 +22,8 @@ from runner.nas.training import Part
 SIZES = (8, 32, 128, 512)
 LAYOUT_TRIALS = 4  # candidates that are timed in both layouts
 MARGIN = 1.05  # batching must win by more than the noise of the timings
+AGREEMENT = 0.05  # how far losses in mixed precision may lie from those in full precision, also relatively
+PROBES = 3  # steps after which they are compared
 COPIES = 8  # what a layer's activations take at most, forward and backward, in copies of its output
 
 
@@ -29,6 +31,7 @@ COPIES = 8  # what a layer's activations take at most, forward and backward, in 
 class Plan:
     """`size` candidates at once, or one by one where it is 1, with images in channels-last layout or not.
 
+    On a GPU perhaps in mixed precision, and with a population's steps recorded as a graph.
     `speedup` is the measured throughput against one by one in torch's default layout; `timings` holds
     (way, candidates, seconds a step of one candidate); `spent_s` is what planning took.
     """
@@ -38,6 +41,8 @@ class Plan:
     speedup: float
     timings: tuple[tuple[str, int, float], ...]
     spent_s: float
+    mixed: bool = False
+    graph: bool = False
 
 
 def buckets(space: AnySpace, genotypes: Sequence[Genotype]) -> list[list[int]]:
@@ -51,7 +56,8 @@ def buckets(space: AnySpace, genotypes: Sequence[Genotype]) -> list[list[int]]:
 def start(space: AnySpace, genotypes: Sequence[Genotype], plan: Plan, **settings: Any) -> list[Part]:
     """The candidates of one bucket as parts, in order, as the plan says; settings go to Population / Individuals."""
     if plan.size == 1:
-        return [Individuals(space, genotypes, channels_last=plan.channels_last, **settings)]
+        return [Individuals(space, genotypes, channels_last=plan.channels_last, mixed=plan.mixed, **settings)]
+    settings |= {"mixed": plan.mixed, "graph": plan.graph}
     pieces = -(-len(genotypes) // plan.size)
     bounds = [round(len(genotypes) * piece / pieces) for piece in range(pieces + 1)]
     return [Population(space, genotypes[low:high], **settings) for low, high in pairwise(bounds)]
@@ -88,6 +94,10 @@ def plan(
         both = other.keys() & alone.keys()
         last = sum(other[g] for g in both) * MARGIN < sum(alone[g] for g in both)
         alone = other if last else alone
+    mixed = graph = False
+    if watch.device.type == "cuda" and watch.left():
+        alone, mixed = _mixed(space, alone, x, y, last, watch, settings, timings)
+    precise = settings | {"mixed": mixed}
     shared = plain.keys() & alone.keys()
     gain = sum(plain[g] for g in shared) / sum(alone[g] for g in shared) if shared else 1.0
     size, ratio = 1, 1.0
@@ -95,17 +105,30 @@ def plan(
         if not watch.left() or not stackable(space):
             break
         group = list(genotypes[:count])
-        alone |= _alone(space, [g for g in group if g not in alone], x, y, last, watch, settings)
+        alone |= _alone(space, [g for g in group if g not in alone], x, y, last, watch, precise)
         found = _together(space, group, x, y, watch, settings)
-        if found is None or not all(g in alone for g in group):
+        if not found or not all(g in alone for g in group):
             break
-        timings.append(("at once", count, found / count))
-        faster = sum(alone[g] for g in group) / found
+        timings += [(way.name, count, seconds / count) for way, seconds in found.items()]
+        best = _best(found)
+        faster = sum(alone[g] for g in group) / found[best]
         if faster > max(ratio, MARGIN):
-            size, ratio = limit, faster
+            size, ratio, mixed, graph = limit, faster, best.mixed, best.graph
         elif faster < 0.9 * ratio:
             break
-    return Plan(size, last, gain * ratio, tuple(timings), watch.spent())
+    return Plan(size, last, gain * ratio, tuple(timings), watch.spent(), mixed, graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a population steps."""
+
+    mixed: bool = False
+    graph: bool = False
+
+    @property
+    def name(self) -> str:
+        return "at once" + ", mixed" * self.mixed + ", graph" * self.graph
 
 
 class _Watch:
@@ -164,15 +187,67 @@ def _alone(
 
 def _together(
     space: AnySpace, group: list[Genotype], x: Tensor, y: Tensor, watch: _Watch, settings: dict[str, Any]
-) -> float | None:
-    """Seconds a step of the whole group, or None where it does not fit in memory."""
+) -> dict[_Way, float]:
+    """Seconds a step of the whole group in each way that fits in memory and agrees with full precision."""
+    found: dict[_Way, float] = {}
+    others = [_Way(False, True), _Way(True, False), _Way(True, True)] if watch.device.type == "cuda" else []
+    reference: Tensor | None = None
+    for way in [_Way(), *others]:
+        if found and not watch.left():
+            break
+        try:
+            population = Population(space, group, mixed=way.mixed, graph=way.graph, **settings)
+            losses = _probe(population, x, y) if others else None
+            if reference is not None and losses is not None and not close(losses, reference):
+                continue
+            found[way] = watch.time(partial(population.step, x, y), 3)
+        except (RuntimeError, MemoryError) as error:
+            # Not every library has every layer in bfloat16.
+            if not way.mixed and not is_out_of_memory(error):
+                raise
+            continue
+        reference = losses if reference is None else reference
+    return found
+
+
+def _probe(part: Part, x: Tensor, y: Tensor) -> Tensor:
+    """The losses after a few steps."""
+    return [part.step(x, y) for _ in range(PROBES)][-1]
+
+
+def close(losses: Tensor, reference: Tensor) -> bool:
+    """Whether losses agree with those in full precision, for each candidate; a failed one agrees with a failed one."""
+    return torch.allclose(losses, reference, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True)
+
+
+def _mixed(
+    space: AnySpace,
+    alone: dict[Genotype, float],
+    x: Tensor,
+    y: Tensor,
+    channels_last: bool,
+    watch: _Watch,
+    settings: dict[str, Any],
+    timings: list[tuple[str, int, float]],
+) -> tuple[dict[Genotype, float], bool]:
+    """Seconds a step of candidates alone in the better precision, and whether that is the mixed one."""
+    few, ways = list(alone), [settings | {"mixed": mixed} for mixed in (True, False)]
     try:
-        population = Population(space, group, **settings)
-        return watch.time(lambda: population.step(x, y), 3)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    return None
+        parts = [Individuals(space, few, channels_last=channels_last, **way) for way in ways]
+        agreed = close(*(_probe(part, x, y) for part in parts))
+        other = _alone(space, few, x, y, channels_last, watch, ways[0])
+    except RuntimeError:
+        # Not every library has every layer in bfloat16.
+        return alone, False
+    timings.append(("alone, mixed", len(other), _mean(other)))
+    better = agreed and sum(other.values()) * MARGIN < sum(alone[genotype] for genotype in other)
+    return (other, True) if better else (alone, False)
+
+
+def _best(found: dict[_Way, float]) -> _Way:
+    """The fastest way; more than plain steps only where that gains more than the timings' noise."""
+    fastest = min(found, key=found.__getitem__)
+    return fastest if found[fastest] * MARGIN < found.get(_Way(), float("inf")) else _Way()
 
 
 def _sizes(

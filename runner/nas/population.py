@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from runner.nas import losses as losses_of
-from runner.nas.draws import draw, noise_width
+from runner.nas.draws import Draws, draw, noise_width
+from runner.nas.graphs import Recording
 from runner.nas.networks import build
+from runner.nas.precision import precision
 from runner.nas.spaces import AnySpace, Genotype, ImageSpace, TableSpace
 from runner.nas.stacks import ImageStack, TableStack
 from runner.nas.store import AdamW, Store
@@ -27,6 +29,7 @@ class Population:
     """Candidates of one bucket, in the order of `genotypes`, with their weights and optimizer.
 
     Candidate by candidate it computes what training each alone would: seed, data order and draws are shared.
+    With `mixed` training steps compute in bfloat16; with `graph` steps on a GPU are recorded once and replayed.
     Raises ValueError for candidates of several buckets, and torch.OutOfMemoryError or RuntimeError from the device.
     """
 
@@ -39,19 +42,23 @@ class Population:
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         clip: float = 5.0,
+        mixed: bool = False,
+        graph: bool = False,
         fill: bool = True,
     ) -> None:
         if len({space.bucket(genotype) for genotype in genotypes}) != 1:
             raise ValueError("A population holds candidates of one bucket; group them with planner.buckets first.")
         self.space, self.genotypes = space, tuple(genotypes)
         self.seed, self.dtype, self.device, self.clip = seed, dtype, torch.device(device), clip
+        self.mixed, self.graph = mixed, graph
+        self.recordings: dict[Any, Recording] = {}
         self.stack = _stack(space, self.genotypes, self.device)
         self.store = Store(self.stack.slots, self.device, dtype)
         self.buffers = Store(self.stack.buffers, self.device, dtype, trained=False)
         recipes = [space.decode(genotype).recipe for genotype in genotypes]
         lr = torch.tensor([recipe.lr for recipe in recipes], dtype=torch.float64)
         decay = torch.tensor([recipe.weight_decay for recipe in recipes], dtype=torch.float64)
-        self.optimizer = AdamW(self.store, lr.to(self.device, dtype), decay.to(self.device, dtype), clip)
+        self.optimizer = AdamW(self.store, lr.to(self.device, dtype), decay.to(self.device, dtype), clip, not graph)
         self.failed = torch.zeros(len(self.genotypes), dtype=torch.bool, device=self.device)
         if fill:
             self._fill()
@@ -68,15 +75,14 @@ class Population:
         running = self.buffers.flat.clone()
         try:
             draws = draw(self.space, self._noise_width, len(x), self.seed, self.optimizer.steps, self.store.flat)
-            outputs = self.stack.forward(self.store.views, self.buffers.views, self._input(x), draws)
-            losses = losses_of.losses(outputs, y.to(self.device))
-            grads = torch.autograd.grad(losses.sum(), list(self.store.views.values()))
+            its = [tensor for tensor in (draws.dropout, draws.shift, draws.flip) if tensor is not None]
+            self.optimizer.prepare(rate)
+            losses = self._run([self._input(x), y.to(self.device), *its])
         except Exception:
+            self.recordings.clear()
             self.buffers.flat.copy_(running)
             raise
-        finite = self.optimizer.step(grads, rate)
-        losses = losses.detach()
-        self.failed |= ~(finite & losses.isfinite())
+        self.optimizer.steps += 1
         return losses
 
     @torch.no_grad()
@@ -142,6 +148,25 @@ class Population:
         self.optimizer.second.copy_(state["second"])
         self.optimizer.steps, self.seed = state["steps"], state["seed"]
 
+    def _run(self, inputs: list[Tensor]) -> Tensor:
+        if not self.graph:
+            return self._advance(*inputs)
+        key = tuple((x.shape, x.dtype) for x in inputs)
+        if key not in self.recordings:
+            self.recordings[key] = Recording(inputs)
+        state = [self.store.flat.detach(), self.buffers.flat, self.failed, self.optimizer.first, self.optimizer.second]
+        return self.recordings[key](self._advance, inputs, state)
+
+    def _advance(self, x: Tensor, y: Tensor, *draws: Tensor) -> Tensor:
+        """The step as a function of tensors, with its effects in place: nothing here waits for the device."""
+        with precision(self.device, self.mixed):
+            outputs = self.stack.forward(self.store.views, self.buffers.views, x, Draws(*draws))
+        losses = losses_of.losses(outputs.to(self.dtype), y)
+        finite = self.optimizer.step(torch.autograd.grad(losses.sum(), list(self.store.views.values())))
+        losses = losses.detach()
+        self.failed |= ~(finite & losses.isfinite())
+        return losses
+
     @property
     def _noise_width(self) -> int:
         return noise_width(self.space, self.genotypes[0])
@@ -158,7 +183,8 @@ class Population:
     @torch.no_grad()
     def _part(self, indices: list[int]) -> Population:
         chosen = [self.genotypes[index] for index in indices]
-        settings: dict[str, Any] = {"seed": self.seed, "dtype": self.dtype, "device": self.device, "clip": self.clip}
+        names = ("seed", "dtype", "device", "clip", "mixed", "graph")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         part = Population(self.space, chosen, fill=False, **settings)
         places = self.store.places(indices, part.store)
         part.store.flat.copy_(self.store.flat[places])

@@ -146,6 +146,7 @@ def _activate(name: str | None, x: Tensor) -> Tensor:
 def _activate_back(name: str | None, grad: Tensor, x: Tensor) -> Tensor:
     if name is None:
         return grad
+    grad = grad.to(x.dtype)  # neighbours in mixed precision may have brought more digits
     if name == "relu":
         return _aten.threshold_backward(grad, x, 0)
     return _aten.silu_backward(grad, x) if name == "silu" else _aten.gelu_backward(grad, x)

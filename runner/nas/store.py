@@ -65,19 +65,31 @@ class Store:
 
 
 class AdamW:
-    """Decoupled weight decay and Adam over a store: learning rate, decay and clipping each by candidate."""
+    """Decoupled weight decay and Adam over a store: learning rate, decay and clipping each by candidate.
 
-    def __init__(self, store: Store, lr: Tensor, weight_decay: Tensor, clip: float) -> None:
-        self.store, self.clip, self.steps = store, clip, 0
+    What changes from step to step lies in tensors, so that a step can be recorded; without `branches` it never
+    waits for the device.
+    """
+
+    def __init__(self, store: Store, lr: Tensor, weight_decay: Tensor, clip: float, branches: bool = True) -> None:
+        self.store, self.clip, self.steps, self.branches = store, clip, 0, branches and lr.device.type == "cpu"
+        self.rate, self.scale, self.shift = lr.new_zeros(()), lr.new_zeros(()), lr.new_zeros(())
         self.first, self.second = torch.zeros_like(store.flat), torch.zeros_like(store.flat)
         self.lr, self.decay = lr[store.owner], (lr * weight_decay)[store.owner]
         # Sums over candidates as a product: the order of additions is fixed, on a GPU too.
         self.members = torch.zeros(len(lr), len(store.row_owner), device=lr.device, dtype=lr.dtype)
         self.members[store.row_owner, torch.arange(len(store.row_owner), device=lr.device)] = 1
 
+    def prepare(self, rate: float) -> None:
+        """Set the next step's factor of the learning rates and its corrections for the averages' start at zero."""
+        (beta1, beta2), step = BETAS, self.steps + 1
+        self.rate.fill_(rate)
+        self.scale.fill_((1 - beta1**step) / math.sqrt(1 - beta2**step))
+        self.shift.fill_(EPSILON * (1 - beta1**step))
+
     @torch.no_grad()
-    def step(self, grads: Sequence[Tensor], rate: float) -> Tensor:
-        """Update in place with the learning rates times `rate`; returns which candidates had finite gradients."""
+    def step(self, grads: Sequence[Tensor]) -> Tensor:
+        """Update in place as prepared; returns which candidates had finite gradients. Does not count `steps`."""
         store, (beta1, beta2) = self.store, BETAS
         grad = torch.cat([g.reshape(-1) for g in grads])
         norms = self._norms(grad)
@@ -85,15 +97,13 @@ class AdamW:
         # A candidate without a finite gradient gets none: its weights stay numbers and cannot harm a neighbour.
         scale = torch.where(finite, (self.clip / (norms + 1e-6)).clamp(max=1.0), math.nan)
         grad.mul_(scale[store.owner])
-        if grad.is_cuda or not bool(finite.all()):
+        if not self.branches or not bool(finite.all()):
             grad.nan_to_num_(0.0, 0.0, 0.0)
-        self.steps += 1
-        flat = store.flat.detach()
-        flat.addcmul_(flat, self.decay, value=-rate)
         self.first.lerp_(grad, 1 - beta1)
         self.second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        root = self.second.sqrt().div_(math.sqrt(1 - beta2**self.steps)).add_(EPSILON)
-        flat.addcdiv_(torch.mul(self.first, self.lr, out=grad), root, value=-rate / (1 - beta1**self.steps))
+        root, flat = self.second.sqrt().mul_(self.scale).add_(self.shift), store.flat.detach()
+        change = torch.mul(self.first, self.lr, out=grad).div_(root).addcmul_(flat, self.decay)
+        flat.addcmul_(change, self.rate, value=-1)
         return finite
 
     def _norms(self, grad: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The portfolio: scikit-learn pipelines of every kind, fitted side by side on any dataset."""

@@ -1,0 +1,200 @@
+"""The knowledge that ships: its tasks are what they say, its command measures each once and writes what is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import datasets, jobs, metafeatures, results
+from core.datasets import Dataset
+from core.events import Artifact, Message, Score, TrialDone
+from core.metafeatures import NAMES
+from core.specs import AutoMLSpec, PortfolioSpec
+from runner.launch import Context
+from runner.portfolio import engine, knowledge, tasks
+from runner.portfolio.knowledge import main, measure, rows
+from runner.portfolio.pipelines import build, shape_of
+from runner.portfolio.rows import read
+from runner.portfolio.tasks import KnownTask, known_tasks
+from runner.portfolio.trials import fitted
+from tests.engines import trial
+
+FEATURES = [f"feature:{name}" for name in NAMES]
+
+
+def table(n: int = 90) -> pd.DataFrame:
+    x = np.random.default_rng(0).normal(size=(n, 3))
+    return pd.DataFrame(x, columns=list("abc")).assign(y=np.where(x[:, 0] + x[:, 1] > 0, "more", "less"))
+
+
+TASK = KnownTask("small", "generated", "made small", "y", None, table)
+
+
+def told(kind: str, *trials: TrialDone) -> None:
+    """The first queued job, which is of this kind, has reported these trials and is done."""
+    job = jobs.claim("w")
+    assert job is not None
+    assert job.kind == kind
+    results.record(job, list(trials))
+    jobs.finish(job, "succeeded")
+
+
+def number_trial(algorithm: str, rmse: float, r2: float) -> TrialDone:
+    scores = (Score("rmse", rmse, rmse, 0.0, 9.0, rmse, rmse), Score("r2", r2, r2, 0.0, 1.0, 1 - r2, 1 - r2))
+    return TrialDone(algorithm, algorithm, "rmse", scores, fit_s=2.0, predict_row_s=1e-5)
+
+
+def test_a_row_is_a_candidate_with_the_error_of_the_trial_that_valid_chose(dataset: Dataset) -> None:
+    jobs.submit(PortfolioSpec(dataset_id=dataset.id))
+    first = trial("a", error=0.3, algorithm="Linear")
+    second = trial("b", error=0.2, algorithm="Linear")
+    lucky = replace(first, scores=tuple(replace(score, test_error=0.01) for score in first.scores))
+    told("portfolio", lucky, second, trial("c", error=0.4, algorithm="SVM"), trial("d", error=np.nan, algorithm="MLP"))
+    found = rows(TASK, dataset)
+    about = ["task", "origin", "family", "kind", "fingerprint", "candidate", "error", "metric", "fit_s"]
+    assert list(found.columns) == [*about, *FEATURES]
+    assert dict(zip(found.candidate, found.error, strict=True)) == {"Linear": 0.2, "SVM": 0.4}
+    assert set(found.metric) == {"auc"}
+    assert set(found.fingerprint) == {dataset.fingerprint}
+    assert found.loc[0, ["task", "origin", "family", "kind"]].tolist() == ["small", "generated", "made small", "binary"]
+    assert list(found.fit_s) == [1.5, 1.5]
+    np.testing.assert_equal(found[FEATURES].iloc[1].tolist(), list(metafeatures.of(dataset.id).values()))
+
+
+def test_the_error_of_a_number_is_the_share_of_its_variance_that_is_left(home: Path) -> None:
+    dataset = datasets.add_sample("diabetes")
+    jobs.submit(PortfolioSpec(dataset_id=dataset.id))
+    told("portfolio", number_trial("Linear", 55.0, 0.45), number_trial("SVM", 77.0, -0.1))
+    found = rows(TASK, dataset)
+    assert dict(zip(found.candidate, found.error, strict=True)) == {"Linear": 0.55, "SVM": 1.1}
+    assert set(found.metric) == {"r2"}
+
+
+def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
+    jobs.submit(AutoMLSpec(dataset_id=dataset.id))
+    told("automl", trial("a", algorithm="GBM"), trial("b", error=0.1, algorithm="Linear", yardstick=True))
+    assert list(rows(TASK, dataset).candidate) == ["GBM"]
+
+
+def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(home: Path, tmp_path: Path) -> None:
+    dataset = knowledge._registered(TASK)
+    for spec in knowledge._missing(dataset, 10):
+        jobs.submit(spec)
+    told("portfolio", trial("a", algorithm="SVM"))
+    told("automl", trial("b", algorithm="GBM"))
+    found = measure([TASK], tmp_path / "new" / "known.parquet", h2o_s=10)
+    assert set(found.candidate) == {"SVM", "GBM"}
+    assert len(jobs.overview()) == 2
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / "known.parquet"), found, check_dtype=False)
+
+
+def test_h2o_is_for_tables_only(home: Path, dataset: Dataset) -> None:
+    images = datasets.add_sample("digits_images")
+    assert [spec.kind for spec in knowledge._missing(images, 10)] == ["portfolio"]
+    assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio", "automl"]
+    assert [spec.kind for spec in knowledge._missing(dataset, 0)] == ["portfolio"]
+
+
+def test_images_are_registered_as_images(home: Path) -> None:
+    task = KnownTask("digits images", "scikit-learn", "digits", "label", None, tasks._digits)
+    dataset = knowledge._registered(task)
+    assert (dataset.modality, len(dataset.labels), sum(dataset.n_rows.values())) == ("image", 10, 1_797)
+    assert dataset.source == "scikit-learn"
+
+
+def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, tmp_path: Path) -> None:
+    spec = PortfolioSpec(dataset_id=dataset.id, candidates=("Baseline",), keep_models=False)
+    (tmp_path / "run").mkdir()
+    events = list(engine.run(spec, Context(1, 1, dataset, tmp_path / "run", 1, 0, lambda: False)))
+    assert [event.algorithm for event in events if isinstance(event, TrialDone)] == ["Baseline"]
+    assert not [event for event in events if isinstance(event, Artifact)]
+    assert not [event for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert not list((tmp_path / "run" / "artifacts").iterdir())
+
+
+def test_seconds_are_those_of_the_clock_that_is_given(dataset: Dataset) -> None:
+    train, valid, test = (read(dataset, split) for split in datasets.SPLITS)
+    ticks = iter([1.0, 3.5, 10.0, 14.0])
+    model = build("Linear", shape_of(dataset, train, 1))
+    found = fitted("Linear", model, dataset, train, valid, test, metric="auc", clock=lambda: next(ticks))
+    assert (found.fit_s, found.predict_row_s) == (2.5, 4 / dataset.n_rows["test"])
+
+
+@pytest.mark.slow
+def test_a_task_goes_through_queue_and_runner_into_the_file(home: Path, tmp_path: Path) -> None:
+    second = replace(TASK, name="smaller", make=partial(table, 60))
+    found = measure([TASK, second], tmp_path / "known.parquet")
+    by_task = found.groupby("task").candidate.agg(set)
+    assert by_task["small"] >= {"Baseline", "Linear", "RandomForest", "MLP"}
+    assert list(by_task.index) == ["small", "smaller"]
+    errors = found[found.task == "small"].set_index("candidate").error
+    assert errors["Linear"] < 0.1 < errors["Baseline"]
+    assert found["feature:landmark_linear"].gt(0.5).all()  # which the job has found
+    assert (tmp_path / "known.parquet").stat().st_size < 100_000
+
+
+def test_without_the_folder_of_real_datasets_the_command_says_what_to_set(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("METASCOUT_DATA", str(tmp_path))
+    assert main(["--out", str(tmp_path / "known.parquet"), "--home", str(tmp_path / "measured")]) == 1
+    assert "set it to the folder of real datasets" in capsys.readouterr().err
+
+
+def test_there_are_over_a_hundred_tasks_of_every_origin_with_names_of_their_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METASCOUT_DATA", str(data))
+    found = known_tasks()
+    assert len(found) > 100
+    assert len({task.name for task in found}) == len(found)
+    counts = Counter(task.origin for task in found)
+    assert set(counts) == set(tasks.Origin.__args__)  # type: ignore[attr-defined]
+    assert len({task.origin for task in found[:15]}) >= 4  # the first ones are a fair choice
+    assert [task.name for task in known_tasks()] == [task.name for task in found]
+    assert {task.family for task in found if task.origin == "sample"} == set(tasks._TABLES)
+
+
+def test_tasks_of_real_data_have_their_rows_and_their_target(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METASCOUT_DATA", str(data))
+    by_name = {task.name: task for task in known_tasks()}
+    ages = by_name["titanic Age"].make()
+    assert isinstance(ages, pd.DataFrame)
+    assert len(ages) == 714  # of 891; the others have none
+    sample, whole = by_name["abalone 200 rows"], by_name["abalone"]
+    assert (sample.task, whole.task, sample.target) == ("regression", "regression", "Rings")
+    assert (len(sample.make()), len(whole.make())) == (200, 2_000)
+    pd.testing.assert_frame_equal(sample.make(), sample.make())
+    pictures, labels = by_name["cifar10 animals"].make()
+    assert pictures.shape == (300, 32, 32, 3)
+    assert set(labels) == {"cat", "dog", "horse"}
+
+
+def test_generated_tables_are_the_same_each_time_and_spoilt_ones_have_gaps_and_categories() -> None:
+    made = {task.name: task for task in tasks._generated()}
+    for name, task in made.items():
+        first, again = task.make(), task.make()
+        assert isinstance(first, pd.DataFrame)
+        pd.testing.assert_frame_equal(first, again)
+        gaps = first.drop(columns="y").isna().to_numpy().mean()
+        assert (0.05 < gaps < 0.15) if "with gaps" in name else gaps == 0
+        assert first["y"].notna().all()
+        assert first["y"].nunique() > 20 or first["y"].str.startswith("class ").all()
+    spoilt = made["made friedman1 1000 x 10 with gaps"].make()
+    assert isinstance(spoilt, pd.DataFrame)
+    assert set(spoilt["x1"].dropna()) == set("abcdef")
+    assert spoilt["x2"].dtype == float
+
+
+def test_the_parity_of_bits_cannot_be_told_by_one_of_them() -> None:
+    x, y = tasks._parity(1_000)
+    assert set(np.unique(x)) == {0, 1}
+    shares = [abs(np.corrcoef(x[:, place], y)[0, 1]) for place in range(8)]
+    assert max(shares) < 0.1
+    np.testing.assert_array_equal((x[:, 0] + x[:, 1] + x[:, 2]) % 2, y)
