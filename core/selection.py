@@ -84,7 +84,7 @@ class Selector:
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Index (dataset, candidate), best rank first; columns error, lower, upper (90% interval), rank from 1.
 
-        The rank follows the expected loss, not the expected error alone; where the selector falls back, the safe
+        The rank follows the expected rank and regret, not the expected error; where the selector falls back, the safe
         order. The interval is NaN where fewer than nine datasets are known.
         """
         model = self.model
@@ -249,19 +249,20 @@ def _ranks(table: Array) -> Array:
 def _loss(table: Array) -> Array:
     """What a candidate costs on each known dataset: its standardised rank plus its regret, in the regrets' deviations.
 
-    Ranks are steady and regret is what counts; either alone did worse on some tables.
+    Ranks are steady and regret is what counts; either alone did worse on some of the tables.
     """
     regrets = table - table.min(axis=1, keepdims=True)
     return _ranks(table) + regrets / max(regrets.std(), 1e-12)
 
 
 def _ranking(weights: Array, table: Array, safe: int | None = None) -> Array:
-    """Column numbers by expected loss.
+    """Column numbers by expected rank and expected regret, each standardised over a dataset's candidates.
 
     With `safe`, the number of the SBS, the ranking is cautious: candidates that are not clearly expected to have less
     regret than the SBS come last, however good their ranks.
     """
-    loss = weights @ _loss(table)
+    regrets = table - table.min(axis=1, keepdims=True)
+    loss = regret.standardised(weights @ _ranks(table)) + regret.standardised(weights @ regrets)
     if safe is None:
         return np.argsort(loss, axis=1, kind="stable")
     more = table - table[:, [safe]]
