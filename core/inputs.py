@@ -42,8 +42,11 @@ class Inputs:
 
     def distances(self, quantiles: Array) -> Array:
         """Root mean squared difference of quantiles [new, features] to the known datasets: [new, known] in 0..1."""
-        squares = ((quantiles[:, None, :] - self.known[None, :, :]) ** 2).sum(axis=2)
-        return np.sqrt(squares / max(len(self.names), 1))
+        if not self.names:
+            return np.zeros((len(quantiles), len(self.known)))
+        return np.array([np.sqrt(((self.known - row) ** 2).mean(axis=1)) for row in quantiles]).reshape(
+            len(quantiles), len(self.known)
+        )
 
     def beyond(self, quantiles: Array) -> Array:
         """Whether new rows of quantiles are stranger than the known: too far away, or outside in too many features."""

@@ -66,6 +66,16 @@ def test_a_missing_run_is_filled_by_its_dataset_and_its_candidate():
     assert full[~np.isnan(table)] == pytest.approx(table[~np.isnan(table)])
 
 
+def test_a_missing_run_is_filled_by_what_like_datasets_say():
+    table = np.array([[0.1, 0.5], [0.1, 0.5], [0.1, np.nan], [0.5, 0.1], [0.5, 0.1], [np.nan, 0.1]])
+    alike = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
+    full = regret.filled_locally(table, alike / alike.sum(axis=1, keepdims=True))
+    assert full[2, 1] > 0.4
+    assert full[5, 0] > 0.4
+    assert regret.filled(table)[2, 1] < 0.2
+    assert full[~np.isnan(table)] == pytest.approx(table[~np.isnan(table)])
+
+
 def test_without_any_result_there_is_no_sbs():
     for empty in (pd.DataFrame({"a": [np.nan]}), pd.DataFrame(), pd.DataFrame({"a": []})):
         with pytest.raises(InputError, match="no result yet"):

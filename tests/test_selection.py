@@ -105,15 +105,14 @@ def test_a_held_out_dataset_never_reaches_the_advice_on_it():
 
 def test_the_trust_figures_are_of_selectors_that_had_not_seen_the_dataset():
     features, errors = random_table(40)
-    features = features.assign(leak=errors.to_numpy().argmin(axis=1))  # tells the best only to who has seen the row
-    errors.loc["d0"] = 0.5
-    errors.loc["d0", "c3"] = 0.0
-    before = Selector(**FEW, seed=1).fit(features, errors)
-    errors.loc["d0", "c3"] = 1.0
-    errors.loc["d0", "c5"] = 0.0
-    after = Selector(**FEW, seed=1).fit(features, errors)
-    orders = [selector.model.choice.held_out_weights(selector.model.inputs.known)[0, 0] for selector in (before, after)]
-    assert orders == [0.0, 0.0]
+    held_out = []
+    for best in ("c3", "c5"):
+        errors.loc["d0"] = 0.5
+        errors.loc["d0", best] = 0.0
+        model = Selector(**FEW, seed=1).fit(features, errors).model
+        held_out.append(model.choice.held_out_weights(model.inputs.known))
+    assert held_out[0][0].tolist() == held_out[1][0].tolist()
+    assert not np.allclose(held_out[0][1:], held_out[1][1:])
 
 
 def test_versions_of_one_dataset_do_not_judge_one_another():
@@ -321,8 +320,8 @@ def test_the_map_puts_alike_datasets_together():
 
 def test_the_learning_curve_falls_where_there_is_something_to_learn():
     features, errors = planted(60)
-    curve = learning_curve(features, errors, [0, 10, 40], shipped=["d0", "d1", "d2"], repeats=2)
-    assert list(curve.index) == [0, 10, 40]
+    curve = learning_curve(features, errors, [0, 40], shipped=["d0", "d1", "d2"], repeats=1)
+    assert list(curve.index) == [0, 40]
     assert curve.loc[40, "advice"] < curve.loc[0, "advice"] / 2
     assert curve.loc[40, "advice"] < curve.loc[40, "sbs"] / 2
     with pytest.raises(InputError, match="90 datasets are asked for, 40 are there"):
