@@ -8,6 +8,7 @@ grown forest is a few arrays and needs numpy only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -19,6 +20,7 @@ Array = NDArray[Any]
 
 _FEATURE_SHARE = 1 / 3  # the usual share for regression
 _PARTS = 10  # each tree is grown without one of ten parts of the rows, which judge it
+_KEPT_FRAC = 0.95  # of the targets' variance: the rest is mostly noise, and costs as much time
 _NO_FEATURE = -2  # scikit-learn's mark of a leaf
 
 
@@ -37,17 +39,14 @@ class Forest:
 
     def weights(self, inputs: Array) -> Array:
         """Weights of the known rows for new rows of inputs [new rows, features], each row of weights sums to 1."""
-        result = np.zeros((len(inputs), self.leaf.shape[1]))
-        for row, leaves in zip(result, self._paths(inputs)[-1].T, strict=True):
-            row[:] = _shares(self.leaf == leaves[:, None]).mean(axis=0)
-        return result
+        return np.array([_shares(self.leaf, leaves) for leaves in self._paths(inputs)[-1].T])
 
     def held_out_weights(self, inputs: Array) -> Array:
         """As `weights` for the known rows themselves, each from the trees that were grown without it."""
         result = np.zeros((len(inputs), self.leaf.shape[1]))
         for row, leaves, unseen in zip(result, self._paths(inputs)[-1].T, self.leaf.T < 0, strict=True):
             if unseen.any():
-                row[:] = _shares(self.leaf[unseen] == leaves[unseen, None]).mean(axis=0)
+                row[:] = _shares(self.leaf[unseen], leaves[unseen])
         return result
 
     def contributions(self, inputs: Array, target: Array) -> Array:
@@ -57,18 +56,25 @@ class Forest:
         that the node asks for (Palczewska et al. 2014). The contributions sum to answer minus mean answer of the roots.
         """
         result = np.zeros(len(self.importance))
-        before, node_before = None, self.root
-        for nodes in self._paths(inputs[None])[:, :, 0]:
-            inside = (self.leaf >= nodes[:, None]) & (self.leaf < self.end[nodes][:, None])
-            value = _shares(inside) @ target
-            if before is not None:
-                moved = nodes != node_before
-                np.add.at(result, self.feature[node_before[moved]], (value - before)[moved])
-            before, node_before = value, nodes
+        paths, means = self._paths(inputs[None])[:, :, 0], self._means(target)
+        for before, after in itertools.pairwise(paths):
+            moved = before != after
+            np.add.at(result, self.feature[before[moved]], (means[after] - means[before])[moved])
         return result / len(self.root)
+
+    def _means(self, target: Array) -> Array:
+        """The mean of `target` [rows] in each node: a subtree is a run of nodes, so two running sums give it."""
+        seen = self.leaf >= 0
+        values = np.broadcast_to(target, seen.shape)[seen]
+        sums, counts = (
+            np.concatenate([[0.0], np.cumsum(np.bincount(self.leaf[seen], weights, len(self.feature)))])
+            for weights in (values, None)
+        )
+        return (sums[self.end] - sums[:-1]) / (counts[self.end] - counts[:-1])
 
     def _paths(self, inputs: Array) -> Array:
         """The nodes [steps, trees, new rows] that the rows pass, from the roots to the leaves."""
+        inputs = inputs.astype(np.float32)  # what scikit-learn compares, so that the paths are its own
         nodes = np.repeat(self.root[:, None], len(inputs), axis=1)
         steps, rows = [nodes], np.arange(len(inputs))
         while (self.feature[nodes] != _NO_FEATURE).any():
@@ -91,7 +97,8 @@ def grow(inputs: Array, kinds: Sequence[tuple[Array, int]], groups: Array, *, tr
     from sklearn.tree import ExtraTreeRegressor
 
     random = np.random.default_rng(seed)
-    inputs32 = inputs.astype(np.float32)  # what scikit-learn compares, so that the paths are its own
+    kinds = [(_compressed(targets), leaf_rows) for targets, leaf_rows in kinds]
+    inputs32 = inputs.astype(np.float32)
     if not inputs.shape[1]:
         inputs32 = np.zeros((len(inputs), 1), np.float32)
     grown, leaves, importance = [], np.full((trees, len(inputs)), -1, np.int32), np.zeros(inputs32.shape[1])
@@ -99,11 +106,20 @@ def grow(inputs: Array, kinds: Sequence[tuple[Array, int]], groups: Array, *, tr
         targets, leaf_rows = kinds[turn % len(kinds)]
         tree = ExtraTreeRegressor(
             min_samples_leaf=leaf_rows, max_features=_FEATURE_SHARE, random_state=int(random.integers(2**31))
-        ).fit(inputs32[seen], targets[seen])
+        ).fit(inputs32[seen], targets[seen], check_input=False)
         grown.append(tree.tree_)
-        leaves[place, seen] = tree.apply(inputs32[seen])
+        leaves[place, seen] = tree.tree_.apply(inputs32[seen])
         importance += tree.feature_importances_
     return _joined(grown, leaves, importance[: inputs.shape[1]] / max(importance.sum(), 1e-12))
+
+
+def _compressed(targets: Array) -> Array:
+    """The targets' main components: trees split by the variance summed over all targets, which no rotation changes."""
+    centred = targets - targets.mean(axis=0)
+    axes, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    share = np.cumsum(sizes**2) / max(float((sizes**2).sum()), 1e-300)
+    kept = min(int(np.searchsorted(share, _KEPT_FRAC)) + 1, len(sizes))
+    return np.ascontiguousarray(axes[:, :kept] * sizes[:kept])
 
 
 def _samples(groups: Array, trees: int, random: np.random.Generator) -> Iterator[tuple[Array, int]]:
@@ -136,7 +152,8 @@ def _joined(trees: list[Any], leaves: Array, importance: Array) -> Forest:
     )
 
 
-def _shares(inside: Array) -> Array:
-    """Each tree's rows [trees, rows] as weights that sum to 1; a tree without any counts all rows alike."""
-    counts = inside.sum(axis=1, keepdims=True)
-    return np.where(counts, inside / np.maximum(counts, 1), 1 / inside.shape[1])
+def _shares(leaf: Array, reached: Array) -> Array:
+    """The weight of each row when the trees' leaves `reached` [trees] count alike: `leaf` [trees, rows]."""
+    trees, rows = np.nonzero(leaf == reached[:, None])
+    counts = np.bincount(trees, minlength=len(leaf))
+    return np.bincount(rows, 1 / counts[trees], leaf.shape[1]) / len(leaf)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core import trust
+from core import regret, trust
 from core.errors import InputError
 from core.selection import Selector
 
@@ -23,12 +23,11 @@ def judged(selector: Selector, features: pd.DataFrame, errors: pd.DataFrame) -> 
 
     The best is among the candidates of `errors`, those included that the selector does not know.
     """
-    features = features.reindex(errors.index)
-    columns = list(selector.model.errors.columns)
-    ranking, plans = selector.places(features)
-    rows = (len(errors), 1)
-    safe, fixed = np.tile(selector.safe_places(), rows), np.tile(selector.portfolio_places(), rows)
-    found = trust.judge(errors.reindex(columns=columns).to_numpy(float), ranking, plans, safe, fixed)
+    features, model = features.reindex(errors.index), selector.model
+    safe = np.tile(model.safe, (len(errors), 1))
+    fixed = np.tile(regret.portfolio_places(model.errors, trust.PLAN), (len(errors), 1))
+    actual = errors.reindex(columns=model.errors.columns).to_numpy(float)
+    found = trust.judge(actual, selector.ranking_places(features), selector.plan_places(features), safe, fixed)
     return pd.DataFrame({**found, "best": errors.min(axis=1)}, errors.index)
 
 

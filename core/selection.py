@@ -26,7 +26,7 @@ from core.trust import PLAN, Trust
 Array = NDArray[Any]
 
 CONFIDENCE = 0.9
-_TREES, _PLAN_TREES, _FILLING_TREES = 1000, 300, 100
+_TREES, _PLAN_TREES, _FILLING_TREES = 1600, 300, 100
 _MARGIN = 0.25  # standard errors by which a cautious choice is expected to lose less than the SBS
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
@@ -37,6 +37,7 @@ class Model:
 
     errors: pd.DataFrame  # index known dataset, columns candidate with a result; NaN where not run
     table: Array  # the errors, what is missing filled
+    safe: Array  # column numbers, the SBS first
     inputs: Inputs
     choice: Forest  # for the ranking and the errors
     plan: Forest  # for the plans
@@ -71,7 +72,7 @@ class Selector:
             for kind, trees in zip(kinds, self._trees, strict=True)
         )
         judgement = _judged(errors, table, known, choice, plan, numbers, self._seed)
-        self._model = Model(errors, table, known, choice, plan, *judgement)
+        self._model = Model(errors, table, regret.safe_order(errors), known, choice, plan, *judgement)
         return self
 
     @property
@@ -88,10 +89,10 @@ class Selector:
         order. The interval is NaN where fewer than nine datasets are known.
         """
         model = self.model
-        quantiles = self._quantiles(features)
-        error, spread = _moments(model.choice.weights(quantiles), model.table)
+        weights = self._weights(features)
+        error, spread = _moments(weights, model.table)
         half = model.width * spread
-        order = self.places(features)[0]
+        order = self._ranking(weights)
         columns = {"error": error, "lower": np.maximum(error - half, _lowest(model.errors)), "upper": error + half}
         sorted_columns = {name: np.take_along_axis(values, order, axis=1).ravel() for name, values in columns.items()}
         names = np.array(model.errors.columns, dtype=object)[order].ravel()
@@ -105,7 +106,7 @@ class Selector:
         A plan of one is the first of the ranking. Fewer where there are fewer candidates; the fixed portfolio where the
         plan has not been better.
         """
-        places = self.places(features, k)[1]
+        places = self.plan_places(features, k)
         return pd.DataFrame(np.array(self.model.errors.columns, dtype=object)[places], index=features.index)
 
     def near(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.DataFrame]:
@@ -126,7 +127,7 @@ class Selector:
         In units of error, relative to the mean of all candidates: below zero speaks for the candidate.
         """
         model = self.model
-        quantiles, order = self._quantiles(features), self.places(features)[0]
+        quantiles, order = self._quantiles(features), self.ranking_places(features)
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
@@ -143,7 +144,7 @@ class Selector:
     @property
     def sbs(self) -> str:
         """The single best candidate of the known datasets: the safe default."""
-        return regret.sbs(self.model.errors)
+        return str(self.model.errors.columns[self.model.safe[0]])
 
     def portfolio(self, k: int = PLAN) -> list[str]:
         """The fixed portfolio: the k candidates whose best was best on the known datasets."""
@@ -186,31 +187,30 @@ class Selector:
         selector._model = selectorfile.read(path)
         return selector
 
+    def ranking_places(self, features: pd.DataFrame) -> Array:
+        """The ranking as column numbers of the known errors [datasets, candidates]."""
+        return self._ranking(self._weights(features))
+
+    def plan_places(self, features: pd.DataFrame, k: int = PLAN) -> Array:
+        """The plan as column numbers of the known errors [datasets, k]."""
+        model = self.model
+        if k == 1:
+            return self.ranking_places(features)[:, :1]
+        if model.trust.plan_falls_back:
+            return np.tile(regret.portfolio_places(model.errors, k), (len(features), 1))
+        return _plans(model.plan.weights(self._quantiles(features)), model.table, k)
+
     def _quantiles(self, features: pd.DataFrame) -> Array:
         return self.model.inputs.transform(inputs.checked(features))
 
-    def places(self, features: pd.DataFrame, k: int = PLAN) -> tuple[Array, Array]:
-        """Column numbers of the known errors: the ranking [datasets, candidates] and the plan [datasets, k]."""
+    def _weights(self, features: pd.DataFrame) -> Array:
+        return self.model.choice.weights(self._quantiles(features))
+
+    def _ranking(self, weights: Array) -> Array:
         model = self.model
-        quantiles = self._quantiles(features)
         if model.trust.falls_back:
-            ranking = np.tile(self.safe_places(), (len(quantiles), 1))
-        else:
-            weights = model.choice.weights(quantiles)
-            ranking = _ranking(weights, model.table, self.safe_places()[0] if model.cautious else None)
-        if k == 1:
-            return ranking, ranking[:, :1]
-        if model.trust.plan_falls_back:
-            return ranking, np.tile(self.portfolio_places(k), (len(quantiles), 1))
-        return ranking, _plans(model.plan.weights(quantiles), model.table, k)
-
-    def safe_places(self) -> Array:
-        """Column numbers of the known errors, the SBS first."""
-        return regret.safe_order(self.model.errors)
-
-    def portfolio_places(self, k: int = PLAN) -> Array:
-        """Column numbers of the fixed portfolio."""
-        return np.array(regret.portfolio_places(self.model.errors, k))
+            return np.tile(model.safe, (len(weights), 1))
+        return _ranking(weights, model.table, model.safe[0] if model.cautious else None)
 
 
 def _usable(errors: pd.DataFrame) -> pd.DataFrame:

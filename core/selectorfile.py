@@ -55,6 +55,7 @@ def _arrays(model: Model) -> dict[str, Array]:
         "candidates": np.array(model.errors.columns, str),
         "errors": model.errors.to_numpy(float),
         "table": model.table,
+        "safe": model.safe,
         "past": model.trust.past[list(COLUMNS)].to_numpy(float),
         "groups": model.trust.groups,
         "coverage": np.nan if model.trust.coverage is None else model.trust.coverage,
@@ -79,6 +80,7 @@ def _model(stored: dict[str, Array]) -> Model:
     return Model(
         pd.DataFrame(stored["errors"], datasets, [str(name) for name in stored["candidates"]]),
         stored["table"],
+        stored["safe"],
         Inputs(**scale),
         Forest(**_part(stored, "choice")),
         Forest(**_part(stored, "plan")),

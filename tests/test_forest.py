@@ -16,12 +16,19 @@ def known():
 
 def test_the_weighted_mean_of_the_targets_is_the_mean_of_scikit_learn_s_trees(known, monkeypatch):
     inputs, targets = known
-    grown = []
+    grown, learnt = [], []
     fit = ExtraTreeRegressor.fit
-    monkeypatch.setattr(ExtraTreeRegressor, "fit", lambda tree, *data: grown.append(fit(tree, *data)) or grown[-1])
+
+    def watched(tree, *data, **options):
+        grown.append(fit(tree, *data, **options))
+        learnt.append(data[1])
+        return tree
+
+    monkeypatch.setattr(ExtraTreeRegressor, "fit", watched)
     found = forest.grow(inputs, [(targets, 2)], np.zeros(60, int), trees=7)
     new = np.random.default_rng(1).random((9, 5)).astype(np.float32)
-    assert found.weights(new) @ targets == pytest.approx(np.mean([tree.predict(new) for tree in grown], axis=0))
+    predicted = np.mean([tree.predict(new).reshape(9, -1) for tree in grown], axis=0)
+    assert found.weights(new) @ learnt[0] == pytest.approx(predicted)
 
 
 def test_weights_sum_to_1_and_lie_on_alike_rows(known):
