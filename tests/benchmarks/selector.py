@@ -1,0 +1,215 @@
+"""The selector on the meta-learning tables: ten folds over the datasets, three seeds, everything fitted in the fold.
+
+`python -m tests.benchmarks.selector --table pmlb openml2017 --seeds 1` runs a part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from core import regret
+from core.learningcurve import judged, learning_curve
+from core.selection import Selector
+from tests.benchmarks import DATA, times_ms, told
+
+_FOLDS = 10
+_CURVE = (10, 20, 40, 80)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Meta-features and errors, one row a dataset; official folds, or groups that folds keep together."""
+
+    features: pd.DataFrame
+    errors: pd.DataFrame
+    groups: pd.Series | None = None
+    folds: pd.Series | None = None
+
+    def parts(self, seed: int) -> Iterator[np.ndarray]:
+        """For each fold whether a dataset is held out."""
+        if self.folds is not None:
+            labels = self.folds.to_numpy()
+        else:
+            numbers = np.arange(len(self.errors)) if self.groups is None else pd.factorize(self.groups)[0]
+            labels = (np.random.default_rng(seed).permutation(numbers.max() + 1) % _FOLDS)[numbers]
+        for label in np.unique(labels):
+            yield labels == label
+
+
+def _table(name: str, runs: pd.DataFrame) -> Table:
+    features = pd.read_parquet(DATA / f"meta_{name}_features.parquet").set_index("dataset").select_dtypes("number")
+    errors = runs.pivot(index="dataset", columns="algorithm", values="error")
+    shared = features.index.intersection(errors.index)
+    return Table(features.loc[shared], errors.loc[shared])
+
+
+def _runs(name: str) -> pd.DataFrame:
+    return pd.read_parquet(DATA / f"meta_{name}_runs.parquet")
+
+
+def weka() -> Table:
+    """30 Weka classifiers on 105 datasets, 1 - accuracy, with the official folds."""
+    runs = _runs("openml_weka2017")
+    table = _table("openml_weka2017", runs.assign(error=1 - runs["value"]))
+    folds = pd.read_parquet(DATA / "meta_openml_weka2017_cv.parquet").set_index("dataset")["fold"]
+    return Table(table.features, table.errors, folds=folds.loc[table.errors.index])
+
+
+def autosklearn(metric: str) -> Table:
+    """96 configurations of auto-sklearn on 140 datasets."""
+    runs = _runs("autosklearn2016")
+    return _table("autosklearn2016", runs[runs["metric"] == metric].rename(columns={"value": "error"}))
+
+
+def openml2017() -> Table:
+    """94 candidates on 441 datasets, 1 - accuracy; failed runs are missing, versions of a dataset are one group."""
+    runs = _runs("openml2017")
+    table = _table("openml2017", runs[runs["status"] != "zero_failed"].assign(error=lambda kept: 1 - kept["value"]))
+    names = table.errors.index.str.replace(r"^X\d+_", "", regex=True)
+    return Table(table.features, table.errors, groups=pd.Series(names, table.errors.index))
+
+
+def pmlb() -> Table:
+    """6 algorithms on 164 datasets, 1 - balanced accuracy of the best of each grid."""
+    runs = _runs("pmlb_sklearn")
+    runs = runs[runs["metric"] == "bal_accuracy"].groupby(["dataset", "algorithm"], as_index=False)["value"].max()
+    return _table("pmlb_sklearn", runs.assign(error=1 - runs["value"]))
+
+
+def noise() -> Table:
+    """Errors that have nothing to do with the meta-features."""
+    random = np.random.default_rng(0)
+    features = pd.DataFrame(random.normal(size=(120, 20)), columns=[f"f{place}" for place in range(20)])
+    return Table(features, pd.DataFrame(random.random((120, 8)), columns=[f"c{place}" for place in range(8)]))
+
+
+TABLES = {
+    "openml_weka2017 accuracy": weka,
+    "autosklearn2016 balanced accuracy": lambda: autosklearn("bac_error"),
+    "autosklearn2016 accuracy": lambda: autosklearn("acc_error"),
+    "openml2017 accuracy": openml2017,
+    "pmlb_sklearn balanced accuracy": pmlb,
+    "random numbers": noise,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One run over the folds: the errors of the choices, the coverage, the share of folds that fell back."""
+
+    past: pd.DataFrame
+    coverage: float
+    width: float
+    falls_back: float
+    plan_falls_back: float
+
+    def gap(self) -> float | None:
+        """The closed gap of the first of the advice."""
+        return regret.closed_gap(*(self.past[name].mean() for name in ("advice", "sbs", "best")))
+
+    def better(self) -> float:
+        """How much less regret the plan of three has than the fixed portfolio of three."""
+        regrets = self.past.sub(self.past["best"], axis=0).mean()
+        return float(1 - regrets["advice_3"] / regrets["portfolio_3"])
+
+
+def cross_validate(table: Table, seed: int) -> Judged:
+    """Fit on nine folds, judge on the tenth, all in turn."""
+    pasts, backs, covered, widths = [], [], [], []
+    for held_out in table.parts(seed):
+        selector = Selector(seed=seed)
+        selector.fit(table.features[~held_out], table.errors[~held_out], groups=table.groups)
+        features, errors = table.features[held_out], table.errors[held_out]
+        pasts.append(judged(selector, features, errors))
+        backs.append((selector.falls_back, selector.trust.plan_falls_back))
+        told_errors = selector.predict(features).join(
+            errors.stack().rename("actual").rename_axis(["dataset", "candidate"])
+        )
+        actual = told_errors["actual"].to_numpy()
+        covered.append((regret.coverage(actual, told_errors["lower"], told_errors["upper"]), np.isfinite(actual).sum()))
+        widths.append((told_errors["upper"] - told_errors["lower"]).mean())
+    shares, counts = zip(*covered, strict=True)
+    return Judged(
+        pd.concat(pasts), float(np.average(shares, weights=counts)), float(np.mean(widths)), *np.mean(backs, 0)
+    )
+
+
+def _figures(name: str, seeds: int) -> Iterator[tuple[str, str]]:
+    runs = [cross_validate(TABLES[name](), seed) for seed in range(seeds)]
+    gaps = [100 * (run.gap() or 0.0) for run in runs]
+    betters = [100 * run.better() for run in runs]
+    yield (
+        f"{name}: closed gap, top 1",
+        f"{np.mean(gaps):+.1f}% ({', '.join(f'{gap:+.1f}' for gap in gaps)}), falls back in"
+        f" {np.mean([run.falls_back for run in runs]):.0%} of the folds",
+    )
+    yield (
+        f"{name}: best of 3 against the fixed portfolio of 3",
+        f"{np.mean(betters):+.1f}% regret saved ({', '.join(f'{better:+.1f}' for better in betters)}), falls back in"
+        f" {np.mean([run.plan_falls_back for run in runs]):.0%}",
+    )
+    yield (
+        f"{name}: coverage of the 90% intervals",
+        f"{np.mean([run.coverage for run in runs]):.1%}, mean width {np.mean([run.width for run in runs]):.3f}",
+    )
+
+
+def _costs() -> Iterator[tuple[str, str]]:
+    """What a refit and advice cost, on one thread."""
+    table = openml2017()
+    begin = time.thread_time()
+    selector = Selector().fit(table.features, table.errors, groups=table.groups)
+    yield "refit on 441 x 94, thread time", f"{time.thread_time() - begin:.1f} s"
+    one = table.features.iloc[[0]]
+    for name, times in zip(
+        ("ranking with intervals", "plan of 3", "drivers"),
+        times_ms(lambda: selector.predict(one), lambda: selector.plan(one), lambda: selector.drivers(one), rounds=20),
+        strict=True,
+    ):
+        yield f"{name} for one dataset, 441 known", told(times)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "selector.npz"
+        selector.save(path)
+        yield "the saved selector", f"{path.stat().st_size / 2**20:.1f} MB"
+        yield "loading it", told(times_ms(lambda: Selector.load(path), rounds=10)[0])
+
+
+def figures(names: tuple[str, ...] = tuple(TABLES), seeds: int = 3) -> Iterator[tuple[str, str]]:
+    """The figures of this part, as they are measured."""
+    with threadpool_limits(1):
+        for name in names:
+            yield from _figures(name, seeds)
+        yield from _costs()
+        table = autosklearn("bac_error")
+        curve = learning_curve(table.features, table.errors, _CURVE)
+        for size, row in curve.iterrows():
+            yield (
+                f"autosklearn2016 balanced accuracy, {size} datasets known: mean regret",
+                f"advice {row['advice']:.4f}, SBS {row['sbs']:.4f}, best of 3 {row['advice_3']:.4f},"
+                f" portfolio of 3 {row['portfolio_3']:.4f}",
+            )
+
+
+def main() -> None:
+    """A part of the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", nargs="+", default=list(TABLES), help="part of a table's name")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    for name in TABLES:
+        if any(part in name for part in given.table):
+            for figure, value in _figures(name, given.seeds):
+                print(f"{figure:<74} {value}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
