@@ -41,10 +41,14 @@ class Forest:
         """Weights of the known rows for new rows of inputs [new rows, features], each row of weights sums to 1."""
         return np.array([_shares(self.leaf, leaves) for leaves in self._paths(inputs)[-1].T])
 
-    def held_out_weights(self, inputs: Array) -> Array:
-        """As `weights` for the known rows themselves, each from the trees that were grown without it."""
+    def held_out_weights(self, inputs: Array, places: Array | None = None) -> Array:
+        """As `weights` for known rows, each from the trees that were grown without it.
+
+        `places` are the numbers of the rows that `inputs` describe; None: all of them, in order.
+        """
+        unseen_by = (self.leaf if places is None else self.leaf[:, places]).T < 0
         result = np.zeros((len(inputs), self.leaf.shape[1]))
-        for row, leaves, unseen in zip(result, self._paths(inputs)[-1].T, self.leaf.T < 0, strict=True):
+        for row, leaves, unseen in zip(result, self._paths(inputs)[-1].T, unseen_by, strict=True):
             if unseen.any():
                 row[:] = _shares(self.leaf[unseen], leaves[unseen])
         return result

@@ -22,13 +22,13 @@ TaskKind = Literal["classification", "regression"]
 
 SHIPPED = Path(__file__).with_name("knowledge.parquet")
 FEATURE = "feature:"  # before the name of a column that is a meta-feature whatever it holds
-# RMSE has the unit of its target: between datasets only the share of the variance that is left compares.
-METRIC: dict[Task, str] = DEFAULT_METRIC | {"regression": "r2"}
+# What compares between datasets: RMSE has the unit of its target, and log loss has no upper end.
+METRIC: dict[Task, str] = DEFAULT_METRIC | {"multiclass": "auc", "regression": "r2"}
 
 _LEAST_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
 _OF_REGRESSION = re.compile(r"(^|_)(r2|mae|mse|rmse|rmsle|mape)(_|$)", re.IGNORECASE)
 _PER_PAIR = ("candidate", "error", "fit_s")
-_ABOUT = ("origin", "mark", "task", "metric")
+_ABOUT = ("origin", "mark", "task", "metric", "family")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,8 @@ class Knowledge:
     """What is known, each table with the same index of datasets; errors are lower is better.
 
     `about` has origin ("shipped", "own", or a scenario's name), mark (what kind of dataset it is, in a few words),
-    task ("binary", "multiclass", "regression"; a scenario's is "classification" or "regression") and metric.
+    task ("binary", "multiclass", "regression"; a scenario's is "classification" or "regression"), metric, and family
+    (the data that it was made from; datasets of one family must not judge one another).
     """
 
     features: pd.DataFrame  # a column a meta-feature, NaN where unknown
@@ -97,13 +98,14 @@ def shipped(kind: TaskKind) -> Knowledge:
 
 
 def own(kind: TaskKind) -> Knowledge:
-    """What the jobs of this store found: the test error of the trial that valid chose, of each algorithm.
+    """What the jobs of this store found: the test error of the trial that valid chose, of each candidate.
 
-    The error is by the task's default metric; for regression it is 1 - R², the share of the variance that is left.
+    The error is 1 - AUC for classes, and 1 - R², the share of the variance that is left, for numbers.
     """
     rows = results.chosen_trials(METRIC)
     rows = rows[((rows["task"] == "regression") == (kind == "regression")) & np.isfinite(rows["error"])]
     rows = rows.rename(columns={"source": "mark"}).assign(origin="own")
+    rows["family"] = rows["dataset"]
     with db.transaction() as connection:
         features = connection.execute(
             "SELECT d.name AS dataset, f.name, f.value FROM meta_features f JOIN datasets d ON d.id = f.dataset_id"
@@ -119,7 +121,9 @@ def of_scenario(name: str) -> Knowledge:
     rows = _read(f"SELECT {prefixed}, candidate, error, fit_s FROM knowledge_errors WHERE scenario = ?", name)
     values = _read(f"SELECT {prefixed}, name, value FROM knowledge_features WHERE scenario = ?", name)
     about = pd.DataFrame(index=pd.Index(rows["dataset"].unique(), name="dataset"))
-    about = about.assign(origin=name, mark=scenario.source, task=scenario.kind, metric=scenario.metric)
+    about = about.assign(
+        origin=name, mark=scenario.source, task=scenario.kind, metric=scenario.metric, family=about.index
+    )
     return _knowledge(rows, values.pivot(index="dataset", columns="name", values="value"), about)
 
 

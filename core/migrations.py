@@ -61,4 +61,15 @@ MIGRATIONS: tuple[str, ...] = (
         scenario VARCHAR, dataset VARCHAR, candidate VARCHAR, error DOUBLE, fit_s DOUBLE);
     CREATE TABLE knowledge_features (scenario VARCHAR, dataset VARCHAR, name VARCHAR, value DOUBLE);
     """,
+    """
+    CREATE TABLE refits (
+        kind VARCHAR, stamp VARCHAR, file VARCHAR, fitted_at DOUBLE, took_s DOUBLE, n_datasets BIGINT, n_own BIGINT,
+        n_candidates BIGINT, figures VARCHAR, fit_times VARCHAR, curve VARCHAR, error VARCHAR);
+    CREATE TABLE refit_requests (requested_at DOUBLE, owner VARCHAR);
+    CREATE SEQUENCE advice_ids;
+    CREATE TABLE advice (
+        id INTEGER PRIMARY KEY DEFAULT nextval('advice_ids'), dataset_id INTEGER, given_at DOUBLE, fitted_at DOUBLE,
+        body VARCHAR);
+    CREATE TABLE advice_jobs (advice_id INTEGER, job_id INTEGER);
+    """,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import artifacts, datasets, db, metafeatures
+from core.candidates import NAMED
 from core.errors import InputError
 from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
 from core.jobs import Job
@@ -380,25 +381,25 @@ def best_trials() -> pd.DataFrame:
 
 
 def performance_table() -> pd.DataFrame:
-    """What is known: index dataset, columns candidate (algorithm), values test error; NaN where nothing ran.
+    """What is known: index dataset, columns candidate ("H2O GBM"), values test error; NaN where nothing ran.
 
-    Of several trials of one algorithm on a dataset the one with the lowest *valid* error counts, so that the value is
+    Of several trials of one candidate on a dataset the one with the lowest *valid* error counts, so that the value is
     not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
     """
     return chosen_trials().pivot(index="dataset", columns="candidate", values="error")
 
 
 def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
-    """Of each dataset and algorithm the trial with the lowest valid error by the task's default metric.
+    """Of each dataset and candidate the trial with the lowest valid error by the task's default metric.
 
-    Columns: dataset, fingerprint, source, task, candidate (algorithm), fit_s, metric (the one that `judged_by` names
-    for the task) and error (on the test rows, by that metric).
+    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see `core.candidates`), fit_s, metric (the one
+    that `judged_by` names for the task) and error (on the test rows, by that metric).
     """
     with db.transaction() as connection:
         return connection.execute(
-            "WITH chosen AS (SELECT t.id, d.name AS dataset, d.fingerprint, d.source, d.task,"
-            f" t.algorithm AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
-            " QUALIFY row_number() OVER (PARTITION BY d.id, t.algorithm ORDER BY s.valid_error, t.id) = 1)"
+            "WITH chosen AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
+            f" {NAMED} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
+            f" QUALIFY row_number() OVER (PARTITION BY d.id, {NAMED} ORDER BY s.valid_error, t.id) = 1)"
             " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error FROM chosen JOIN scores m"
             " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
             [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],

@@ -9,6 +9,7 @@ best candidate and the fixed portfolio. Fitting imports scikit-learn, predicting
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,17 +83,18 @@ class Selector:
             raise InputError("the selector has learnt nothing yet: fit it on past results first.")
         return self._model
 
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, features: pd.DataFrame, *, among: Collection[str] | None = None) -> pd.DataFrame:
         """Index (dataset, candidate), best rank first; columns error, lower, upper (90% interval), rank from 1.
 
         The rank follows the expected rank and regret, not the expected error; where the selector falls back, the safe
-        order. The interval is NaN where fewer than nine datasets are known.
+        order. The interval is NaN where fewer than nine datasets are known. `among` leaves other candidates out.
+        A dataset that is known is answered by the trees that have not seen it.
         """
         model = self.model
         weights = self._weights(features)
         error, spread = _moments(weights, model.table)
         half = model.width * spread
-        order = self._ranking(weights)
+        order = self._ranking(weights, self._places(among))
         columns = {"error": error, "lower": np.maximum(error - half, _lowest(model.errors)), "upper": error + half}
         sorted_columns = {name: np.take_along_axis(values, order, axis=1).ravel() for name, values in columns.items()}
         names = np.array(model.errors.columns, dtype=object)[order].ravel()
@@ -100,13 +102,13 @@ class Selector:
         index = pd.MultiIndex.from_arrays([datasets, names], names=["dataset", "candidate"])
         return pd.DataFrame({**sorted_columns, "rank": np.tile(np.arange(order.shape[1]) + 1, len(features))}, index)
 
-    def plan(self, features: pd.DataFrame, k: int = PLAN) -> pd.DataFrame:
+    def plan(self, features: pd.DataFrame, k: int = PLAN, *, among: Collection[str] | None = None) -> pd.DataFrame:
         """The k candidates [datasets, k] to run of which the best is kept, chosen together for each dataset.
 
         A plan of one is the first of the ranking. Fewer where there are fewer candidates; the fixed portfolio where the
-        plan has not been better.
+        plan has not been better. `among` leaves other candidates out.
         """
-        places = self.plan_places(features, k)
+        places = self.plan_places(features, k, among=among)
         return pd.DataFrame(np.array(self.model.errors.columns, dtype=object)[places], index=features.index)
 
     def near(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.DataFrame]:
@@ -121,13 +123,15 @@ class Selector:
         """Whether a dataset is unlike any known one: its meta-features lie far from theirs, or outside their range."""
         return pd.Series(self.model.inputs.beyond(self._quantiles(features)), features.index)
 
-    def drivers(self, features: pd.DataFrame, count: int = 5) -> dict[Any, pd.Series]:
+    def drivers(
+        self, features: pd.DataFrame, count: int = 5, *, among: Collection[str] | None = None
+    ) -> dict[Any, pd.Series]:
         """What drove the first of each ranking: the meta-features that moved its predicted error the most.
 
         In units of error, relative to the mean of all candidates: below zero speaks for the candidate.
         """
         model = self.model
-        quantiles, order = self._quantiles(features), self.ranking_places(features)
+        quantiles, order = self._quantiles(features), self._ranking(self._weights(features), self._places(among))
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
@@ -189,28 +193,51 @@ class Selector:
 
     def ranking_places(self, features: pd.DataFrame) -> Array:
         """The ranking as column numbers of the known errors [datasets, candidates]."""
-        return self._ranking(self._weights(features))
+        return self._ranking(self._weights(features), self._places(None))
 
-    def plan_places(self, features: pd.DataFrame, k: int = PLAN) -> Array:
+    def plan_places(self, features: pd.DataFrame, k: int = PLAN, *, among: Collection[str] | None = None) -> Array:
         """The plan as column numbers of the known errors [datasets, k]."""
-        model = self.model
+        model, places = self.model, self._places(among)
         if k == 1:
-            return self.ranking_places(features)[:, :1]
+            return self._ranking(self._weights(features), places)[:, :1]
         if model.trust.plan_falls_back:
-            return np.tile(regret.portfolio_places(model.errors, k), (len(features), 1))
-        return _plans(model.plan.weights(self._quantiles(features)), model.table, k)
+            fixed = regret.portfolio_places(model.errors.iloc[:, places], k)
+            return np.tile(places[fixed], (len(features), 1))
+        return places[_plans(self._weights(features, model.plan), model.table[:, places], k)]
 
     def _quantiles(self, features: pd.DataFrame) -> Array:
         return self.model.inputs.transform(inputs.checked(features))
 
-    def _weights(self, features: pd.DataFrame) -> Array:
-        return self.model.choice.weights(self._quantiles(features))
+    def _weights(self, features: pd.DataFrame, forest: Forest | None = None) -> Array:
+        """Of the known datasets for these; none of its own for one that is known."""
+        forest, quantiles = forest or self.model.choice, self._quantiles(features)
+        places = self.model.errors.index.get_indexer(features.index)
+        seen_by_all = np.asarray((forest.leaf >= 0).all(axis=0))  # where there is a single dataset
+        known = (places >= 0) & ~seen_by_all[places]
+        weights = np.empty((len(features), len(self.model.errors)))
+        if known.any():
+            weights[known] = forest.held_out_weights(quantiles[known], places[known])
+        if not known.all():
+            weights[~known] = forest.weights(quantiles[~known])
+        return weights
 
-    def _ranking(self, weights: Array) -> Array:
+    def _places(self, among: Collection[str] | None) -> Array:
+        """Column numbers of the candidates that are asked for. Raises InputError where none is known."""
+        names = self.model.errors.columns
+        places = np.arange(len(names)) if among is None else np.flatnonzero(names.isin(list(among)))
+        if not len(places):
+            raise InputError(
+                f"candidates: nothing is known of {', '.join(sorted(among or ()))}; run one of them first."
+            )
+        return places
+
+    def _ranking(self, weights: Array, places: Array) -> Array:
         model = self.model
+        safe = model.safe[np.isin(model.safe, places)]
         if model.trust.falls_back:
-            return np.tile(model.safe, (len(weights), 1))
-        return _ranking(weights, model.table, model.safe[0] if model.cautious else None)
+            return np.tile(safe, (len(weights), 1))
+        first = int(np.flatnonzero(places == safe[0])[0]) if model.cautious else None
+        return places[_ranking(weights, model.table[:, places], first)]
 
 
 def _usable(errors: pd.DataFrame) -> pd.DataFrame:

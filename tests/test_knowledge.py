@@ -360,10 +360,10 @@ def test_real_tables_give_the_known_error_of_the_single_best_candidate(
 def ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small file of shipped knowledge in place of the real one."""
     rows = [
-        ("iris", "real table", "multiclass", "GBM", 0.1, "log_loss", 1.0, 5.0, 0.5),
-        ("iris", "real table", "multiclass", "GLM", 0.2, "log_loss", 0.5, 5.0, 0.5),
-        ("small", "sample", "binary", "GLM", 0.4, "auc", 0.5, 6.0, 0.25),
-        ("friedman", "generated", "regression", "GBM", 0.3, "r2", 2.0, 7.0, None),
+        ("iris", "real table", "multiclass", "H2O GBM", 0.1, "log_loss", 1.0, 5.0, 0.5),
+        ("iris", "real table", "multiclass", "H2O GLM", 0.2, "log_loss", 0.5, 5.0, 0.5),
+        ("small", "sample", "binary", "H2O GLM", 0.4, "auc", 0.5, 6.0, 0.25),
+        ("friedman", "generated", "regression", "H2O GBM", 0.3, "r2", 2.0, 7.0, None),
     ]
     columns = ["task", "origin", "kind", "candidate", "error", "metric", "fit_s", "feature:n", "feature:skew"]
     path = tmp_path / "shipped.parquet"
@@ -394,8 +394,8 @@ def same(one: Knowledge) -> bool:
 def test_what_ships_is_told_by_kind_of_task_with_its_marks(home: Path, ships: Path) -> None:
     found = knowledge.shipped("classification")
     assert list(found.errors.index) == ["iris", "small"]
-    assert found.errors.loc["iris"].to_dict() == {"GBM": 0.1, "GLM": 0.2}
-    assert np.isnan(found.errors.loc["small", "GBM"])
+    assert found.errors.loc["iris"].to_dict() == {"H2O GBM": 0.1, "H2O GLM": 0.2}
+    assert np.isnan(found.errors.loc["small", "H2O GBM"])
     assert found.features.loc["small"].to_dict() == {"n": 6.0, "skew": 0.25}
     assert found.about.loc["iris", ["origin", "mark", "task", "metric"]].tolist() == [
         "shipped", "real table", "multiclass", "log_loss",
@@ -409,8 +409,8 @@ def test_of_own_trials_the_one_that_valid_chose_counts_by_its_test_error(dataset
     finish(dataset, chosen, lucky, trial("other", error=0.25, algorithm="GLM"))
     describe(dataset, n=80.0)
     found = knowledge.own("classification")
-    assert found.errors.loc["small"].to_dict() == {"GBM": 0.2, "GLM": 0.25}
-    assert found.fit_s.loc["small", "GBM"] == 1.5
+    assert found.errors.loc["small"].to_dict() == {"H2O GBM": 0.2, "H2O GLM": 0.25}
+    assert found.fit_s.loc["small", "H2O GBM"] == 1.5
     assert found.features.loc["small"].to_dict() == {"n": 80.0}
     assert found.about.loc["small", "metric"] == "auc"
     assert len(knowledge.own("regression").about) == 0
@@ -426,7 +426,7 @@ def test_the_error_of_a_regression_has_no_unit(home: Path, ships: Path, tmp_path
     )
     finish(dataset, replace(trial(), metric="rmse", scores=scores))
     found = knowledge.own("regression")
-    assert found.errors.loc["numbers", "GBM"] == 0.3
+    assert found.errors.loc["numbers", "H2O GBM"] == 0.3
     assert found.about.loc["numbers", ["origin", "task", "metric"]].tolist() == ["own", "regression", "r2"]
     assert list(knowledge.gather("regression").errors.index) == ["numbers", "friedman"]
 
@@ -437,8 +437,8 @@ def test_own_datasets_stand_in_place_of_shipped_ones_of_their_name_or_content(da
     found = knowledge.gather("classification")
     assert same(found)
     assert found.about["origin"].to_dict() == {"small": "own", "iris": "shipped"}
-    assert found.errors.loc["small", "GBM"] == pytest.approx(0.2)
-    assert np.isnan(found.errors.loc["small", "GLM"])  # known of the shipped one only
+    assert found.errors.loc["small", "H2O GBM"] == pytest.approx(0.2)
+    assert np.isnan(found.errors.loc["small", "H2O GLM"])  # known of the shipped one only
     assert set(found.features.columns) == {"n", "depth", "skew"}
     rows = pd.read_parquet(ships)
     rows["fingerprint"] = np.where(rows["task"] == "iris", dataset.fingerprint, "another")
@@ -456,7 +456,7 @@ def test_a_scenario_counts_if_it_has_half_of_our_meta_features(home: Path, ships
     assert list(found.about["origin"]) == ["shipped", "shipped", "near", "near"]
     assert found.features.loc["near: b", "n"] == 200
     assert found.errors.loc["near: a", "forest"] == 0.1
-    assert set(found.errors.columns) == {"GBM", "GLM", "forest", "linear"}
+    assert set(found.errors.columns) == {"H2O GBM", "H2O GLM", "forest", "linear"}
     assert list(knowledge.gather("regression").about["origin"]) == ["shipped", "numbers", "numbers"]
 
 

@@ -124,7 +124,7 @@ def test_the_performance_table_takes_the_trial_that_valid_chose(job: Job, datase
     )
     table = results.performance_table()
     assert table.index.tolist() == [dataset.name]
-    assert table.loc[dataset.name, "GBM"] == 0.25
+    assert table.loc[dataset.name, "H2O GBM"] == 0.25
     assert table.loc[dataset.name, "GLM"] == 0.1
 
 
