@@ -10,14 +10,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from core import datasets, imports, jobs, knowledge, results, specs
+import pandas as pd
+
+from core import advice, datasets, imports, jobs, knowledge, refits, results, specs
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from core.events import finite
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,6 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--metric")
     board.add_argument("--json", action="store_true")
     board.set_defaults(run=_show_leaderboard)
+
+    advise = commands.add_parser("advise", help="which candidates will do best on a dataset, before anything runs")
+    advise.add_argument("dataset", help="its name or id")
+    advise.add_argument("--json", action="store_true")
+    advise.add_argument("--run", action="store_true", help="queue the jobs of the plan and print their ids only")
+    advise.set_defaults(run=_advise)
+
+    refit = commands.add_parser("refit", help="fit the selectors on all that is known; the runner does it by itself")
+    refit.set_defaults(run=_refit)
 
     _add_knowledge(commands.add_parser("knowledge", help="runs from elsewhere that advice may rest on"))
     return parser
@@ -195,6 +204,27 @@ def _show_leaderboard(options: argparse.Namespace) -> None:
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)
+
+
+def _advise(options: argparse.Namespace) -> None:
+    given = advice.advise(datasets.get(options.dataset).id)
+    if options.run:
+        print(*advice.run(given, advice.specs_of(given), user=getpass.getuser()))
+    elif options.json:
+        print(json.dumps(finite(dataclasses.asdict(given)), indent=1))
+    else:
+        told = pd.DataFrame([dataclasses.asdict(item) for item in given.ranking])
+        _print(told.assign(plan=["*" if name in given.plan else "" for name in told["candidate"]]).round(4), False)
+        print(f"error: {given.metric}, lower is better. {given.reason}")
+
+
+def _refit(options: argparse.Namespace) -> None:
+    for kind in refits.KINDS:
+        done = refits.refit(kind)
+        told = (
+            f"{done.n_datasets} datasets x {done.n_candidates} candidates, {done.took_s:.1f} s" if done else "nothing"
+        )
+        print(f"{kind}: {told}")
 
 
 def _import_knowledge(options: argparse.Namespace) -> None:

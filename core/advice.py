@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import candidates, datasets, db, jobs, knowledge, metafeatures, refits, results
+from core import candidates, datasets, db, jobs, metafeatures, refits, results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.knowledge import METRIC, TaskKind
@@ -249,7 +249,7 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
             for name, row in ranking.iterrows()
         ),
         plan=tuple(map(str, plan)),
-        near=_near(dataset, selector, features),
+        near=_near(dataset, refit, selector, features),
         drivers=tuple(Driver(str(name), found[str(name)], float(moved)) for name, moved in drivers.items()),
         falls_back=selector.falls_back, beyond=bool(selector.beyond(features).iloc[0]),
         blind=dataset.name in selector.model.errors.index,
@@ -264,13 +264,12 @@ def _single_best(selector: Selector, among: Collection[str]) -> str:
     return str(next(name for name in names if name in among))
 
 
-def _near(dataset: Dataset, selector: Selector, features: pd.DataFrame) -> tuple[Near, ...]:
+def _near(dataset: Dataset, refit: Refit, selector: Selector, features: pd.DataFrame) -> tuple[Near, ...]:
     table = selector.near(features, _NEAR + 1)[dataset.name]
     table = table[table["dataset"] != dataset.name].head(_NEAR)
-    about = knowledge.gather(kind_of(dataset)).about.reindex(table["dataset"])
     return tuple(
-        Near(str(row.dataset), str(origin), str(mark), float(row.distance), str(row.candidate), float(row.error))
-        for row, origin, mark in zip(table.itertuples(), about["origin"], about["mark"], strict=True)
+        Near(str(row.dataset), *refit.marks[row.dataset], float(row.distance), str(row.candidate), float(row.error))
+        for row in table.itertuples()
     )
 
 

@@ -64,7 +64,7 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE refits (
         kind VARCHAR, stamp VARCHAR, file VARCHAR, fitted_at DOUBLE, took_s DOUBLE, n_datasets BIGINT, n_own BIGINT,
-        n_candidates BIGINT, figures VARCHAR, fit_times VARCHAR, curve VARCHAR, error VARCHAR);
+        n_candidates BIGINT, figures VARCHAR, marks VARCHAR, fit_times VARCHAR, curve VARCHAR, error VARCHAR);
     CREATE TABLE refit_requests (requested_at DOUBLE, owner VARCHAR);
     CREATE SEQUENCE advice_ids;
     CREATE TABLE advice (

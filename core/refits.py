@@ -40,7 +40,7 @@ class Refit:
     """A selector that was fitted: on what, when, how good its advice was on the known datasets, each unseen.
 
     `figures` holds regret, within and datasets by "advice", "sbs", "advice_3", "portfolio_3" (see `Trust.figures`);
-    `fit_times` holds by candidate the decimal logarithm of the seconds as [at one row and feature, growth with rows,
+    `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the decimal logarithm of the seconds as [at one row and feature, growth with rows,
     growth with features].
     """
 
@@ -53,6 +53,7 @@ class Refit:
     n_own: int
     n_candidates: int
     figures: dict[str, dict[str, float]]
+    marks: dict[str, list[str]]
     fit_times: dict[str, list[float]]
 
     @property
@@ -61,7 +62,7 @@ class Refit:
         return _folder() / self.file
 
 
-_COLUMNS = "kind, stamp, file, fitted_at, took_s, n_datasets, n_own, n_candidates, figures, fit_times"
+_COLUMNS = "kind, stamp, file, fitted_at, took_s, n_datasets, n_own, n_candidates, figures, marks, fit_times"
 
 
 def latest(kind: TaskKind) -> Refit | None:
@@ -70,7 +71,7 @@ def latest(kind: TaskKind) -> Refit | None:
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM refits WHERE kind = ? AND error IS NULL ORDER BY fitted_at DESC LIMIT 1", [kind]
         ).fetchall()
-    return Refit(*rows[0][:-2], *map(json.loads, rows[0][-2:])) if rows else None
+    return Refit(*rows[0][:-3], *map(json.loads, rows[0][-3:])) if rows else None
 
 
 def selector(refit: Refit) -> Selector:
@@ -149,7 +150,8 @@ def refit(kind: TaskKind) -> Refit | None:
     code = hashlib.sha256(f"{stamp}@{began}".encode()).hexdigest()[:12]
     done = Refit(
         kind, stamp, f"{kind}-{code}.npz", time.time(), time.time() - began, len(fitted.model.errors), n_own,
-        fitted.model.errors.shape[1], _figures(fitted), fit_times(known),
+        fitted.model.errors.shape[1], _figures(fitted), _marks(known, fitted),
+        fit_times(known),
     )  # fmt: skip
     done.path.parent.mkdir(parents=True, exist_ok=True)
     fitted.save(done.path)
@@ -183,6 +185,11 @@ def _features(known: Knowledge) -> pd.DataFrame:
 def _figures(fitted: Selector) -> dict[str, dict[str, float]]:
     figures = fitted.trust.figures()
     return {str(name): {str(key): _number(value) for key, value in row.items()} for name, row in figures.iterrows()}
+
+
+def _marks(known: Knowledge, fitted: Selector) -> dict[str, list[str]]:
+    about = known.about.loc[fitted.model.errors.index, ["origin", "mark"]]
+    return {str(name): [str(origin), str(mark)] for name, origin, mark in about.itertuples()}
 
 
 def _number(value: float) -> float:

@@ -15,7 +15,8 @@ from core.db import disk_full_told
 from core.errors import InputError, MetascoutError
 from core.events import Message
 from core.jobs import Job
-from runner import launch
+from runner import fitting, launch
+from runner.fitting import Fitting
 from runner.launch import Executor
 
 TURN_S = 0.25
@@ -46,14 +47,15 @@ def serve(
 ) -> None:
     """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
 
-    Jobs that an earlier runner left running are adopted. When it is stopped, it ends its jobs and queues them again;
+    Jobs that an earlier runner left running are adopted. Beside the jobs the selectors are fitted anew where more is
+    known (not with `drain`). When it is stopped, it ends its jobs and queues them again;
     when it breaks, they go on and wait for the next one.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
     runs = {job.id: job for job in jobs.running()}
     log.info("Jobs that were left running: %s", ", ".join(map(str, runs)) or "none")
     launch.sweep(keep={job.directory for job in runs.values()})
-    beat_at, sweep_at = -BEAT_S, -SWEEP_S
+    beat_at, sweep_at, fit = -BEAT_S, -SWEEP_S, Fitting()
     while not stopped():
         try:
             if time.monotonic() > beat_at + BEAT_S:
@@ -64,12 +66,15 @@ def serve(
                 housekeeping.sweep()
             _follow_all(runs)
             _claim_all(executors, worker_id, runs)
-            if drain and not runs and "queued" not in jobs.counts():
+            if not drain:
+                fitting.tend(fit)
+            elif not runs and "queued" not in jobs.counts():
                 break
         except MetascoutError as error:  # a full disk, a busy store: nothing is lost, another turn tries again
             log.warning("%s", error)
             time.sleep(REST_S)
         time.sleep(TURN_S)
+    fitting.stop(fit)
     _stop_all(runs)
     runners.leave(worker_id)
 
