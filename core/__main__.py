@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     advise = commands.add_parser("advise", help="which candidates will do best on a dataset, before anything runs")
     advise.add_argument("dataset", help="its name or id")
     advise.add_argument("--json", action="store_true")
-    advise.add_argument("--run", action="store_true", help="queue the jobs of the plan and print their ids only")
+    advise.add_argument(
+        "--run", action="store_true", dest="queue", help="queue the jobs of the plan and print their ids only"
+    )
     advise.set_defaults(run=_advise)
 
     refit = commands.add_parser("refit", help="fit the selectors on all that is known; the runner does it by itself")
@@ -208,7 +210,7 @@ def _show_leaderboard(options: argparse.Namespace) -> None:
 
 def _advise(options: argparse.Namespace) -> None:
     given = advice.advise(datasets.get(options.dataset).id)
-    if options.run:
+    if options.queue:
         print(*advice.run(given, advice.specs_of(given), user=getpass.getuser()))
     elif options.json:
         print(json.dumps(finite(dataclasses.asdict(given)), indent=1))

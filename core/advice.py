@@ -268,8 +268,8 @@ def _near(dataset: Dataset, refit: Refit, selector: Selector, features: pd.DataF
     table = selector.near(features, _NEAR + 1)[dataset.name]
     table = table[table["dataset"] != dataset.name].head(_NEAR)
     return tuple(
-        Near(str(row.dataset), *refit.marks[row.dataset], float(row.distance), str(row.candidate), float(row.error))
-        for row in table.itertuples()
+        Near(str(name), refit.marks[name][0], refit.marks[name][1], float(distance), str(candidate), float(error))
+        for name, distance, candidate, error in table.itertuples(index=False)
     )
 
 

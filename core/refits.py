@@ -40,8 +40,8 @@ class Refit:
     """A selector that was fitted: on what, when, how good its advice was on the known datasets, each unseen.
 
     `figures` holds regret, within and datasets by "advice", "sbs", "advice_3", "portfolio_3" (see `Trust.figures`);
-    `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the decimal logarithm of the seconds as [at one row and feature, growth with rows,
-    growth with features].
+    `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the decimal logarithm
+    of the seconds as [at one row and feature, growth with rows, growth with features].
     """
 
     kind: TaskKind
