@@ -23,7 +23,7 @@ from core.specs import AutoMLSpec, NASSpec, PortfolioSpec, Spec
 PLAN = 3  # candidates that are chosen to run, of which the best is kept
 _RUN = 6  # of the first of the ranking, those that its engine trains besides the plan
 _NEAR, _DRIVERS = 5, 6
-_LEAST_BUDGET_S = 10
+_WORST = {"auc": 1.0, "r2": math.inf}  # what an error can be at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +244,8 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
     return Advice(
         id=0, dataset_id=dataset.id, given_at=time.time(), fitted_at=refit.fitted_at, metric=METRIC[dataset.task],
         ranking=tuple(
-            Ranked(str(name), candidates.engine_of(str(name)), float(row.error), float(row.lower), float(row.upper),
-                   refits.fit_s(refit.fit_times, str(name), found))
+            Ranked(str(name), candidates.engine_of(str(name)), float(row.error), float(row.lower),
+                   min(float(row.upper), _WORST[METRIC[dataset.task]]), refits.fit_s(refit.fit_times, str(name), found))
             for name, row in ranking.iterrows()
         ),
         plan=tuple(map(str, plan)),

@@ -33,6 +33,7 @@ _STEEPEST = 2.5  # a fit time grows at most with this power of the rows or of th
 _CURVE_SHARES = (0.0, 0.25, 0.5, 1.0)  # of the own datasets, which the learning curve adds to the shipped ones
 _CURVE_FEWEST = 10  # own datasets, below which the curve is of all datasets
 _CURVE_SIZES = (10, 20, 40, 80)
+_CURVE_FRAC = 0.45  # of the datasets that may be known: a third is held out by whole families, which may be large
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +231,9 @@ def _curve(known: Knowledge) -> dict[str, Any]:
     own = [name for name in errors.index if origin[name] == "own"]
     rest: list[Any] = [name for name in errors.index if origin[name] != "own"]
     if beside := len(own) >= _CURVE_FEWEST:
-        sizes = sorted({int(share * 0.7 * len(own)) for share in _CURVE_SHARES})
+        sizes = sorted({int(share * _CURVE_FRAC * len(own)) for share in _CURVE_SHARES})
     else:
-        rest, sizes = [], [size for size in _CURVE_SIZES if size <= 0.7 * len(errors)]
+        rest, sizes = [], [size for size in _CURVE_SIZES if size <= _CURVE_FRAC * len(errors)]
     if not sizes:
         return {"own": False, "rows": {}}
     frame = learningcurve.learning_curve(_features(known), errors, sizes, shipped=rest, groups=_families(known))

@@ -28,6 +28,7 @@ def show(dataset: Dataset) -> None:
     added = f"added {shared.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
     st.caption(shared.plain(f"Predict {dataset.target}: {shared.TASKS[dataset.task].lower()}, {added}"))
     with st.container(horizontal=True):
+        shared.link(shared.ADVICE, "Advice", icon=":material/lightbulb:", dataset=dataset.name)
         shared.link(shared.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
         shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
         shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)

@@ -21,7 +21,8 @@ from core.scoring import METRICS
 P = ParamSpec("P")
 R = TypeVar("R")
 
-HOME, DATASETS, ADD_DATASET = "pages/home.py", "pages/datasets.py", "pages/add_dataset.py"
+HOME, ADVICE = "pages/home.py", "pages/advice.py"
+DATASETS, ADD_DATASET = "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
 LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
@@ -75,7 +76,10 @@ def menu() -> dict[str, list[Any]]:
     """The pages by section; those of one job, trial or dataset are reached by links only."""
     page = st.Page
     return {
-        "": [page(HOME, title="Home", icon=":material/home:", default=True)],
+        "": [
+            page(HOME, title="Home", icon=":material/home:", default=True),
+            page(ADVICE, title="Advice", icon=":material/lightbulb:", url_path="advice"),
+        ],
         "Data": [
             page(DATASETS, title="Datasets", icon=":material/table:", url_path="datasets"),
             page(ADD_DATASET, title="Add dataset", icon=":material/upload_file:", url_path="add_dataset"),

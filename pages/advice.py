@@ -1,0 +1,298 @@
+"""Advice (/advice?dataset=NAME or id): what will do best on a dataset, the plan to run, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from textwrap import wrap
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import advice, datasets, jobs, machine, metafeatures, refits, runners, specs
+from core.advice import Advice, Ranked
+from core.datasets import Dataset
+from core.errors import InputError
+from core.scoring import METRICS
+from core.specs import Spec
+from pages import shared
+
+DRAWN = 20
+ORIGINS = {"own": "yours"}
+
+
+def show(dataset: Dataset) -> None:
+    """Everything that is known before anything runs, and what came of it afterwards."""
+    if refits.latest(advice.kind_of(dataset)) is None:
+        waiting()
+        return
+    try:
+        given = advice.advise(dataset.id)
+    except InputError as error:
+        shared.say(error)
+        shared.link(shared.NEW_JOB, "Start a portfolio", dataset=dataset.name, engine="portfolio")
+        return
+    trust(given)
+    before = advice.before_results(dataset.id)
+    judged = before or given
+    actual = advice.outcome(judged)
+    plan(given)
+    if len(actual):
+        outcome(judged, actual, blind=before is None)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.subheader("Predicted before anything ran" if before and len(actual) else "Predicted")
+        ranking(judged if len(actual) else given, actual)
+    with right:
+        st.subheader("Like this dataset")
+        near(given)
+        st.subheader("What drove it")
+        drivers(given)
+
+
+def waiting() -> None:
+    """Where no selector has been fitted yet."""
+    if shared.read(runners.alive):
+        st.info(
+            "The first selector is being fitted from the results that are known. It takes less than a minute:"
+            " reload this page then.",
+            icon=":material/hourglass_top:",
+        )
+        st.button("Look again", icon=":material/refresh:", key="again")
+        return
+    st.warning(
+        "The selector is fitted by a runner, and none is alive. Home says how to start one.",
+        icon=":material/power_off:",
+    )
+    shared.link(shared.HOME, "Home", icon=":material/home:")
+
+
+def trust(given: Advice) -> None:
+    """How much to trust it, in words."""
+    rests = f"It rests on {given.n_known:,} datasets"
+    rests += f", {given.n_own:,} of them yours." if given.n_own else ", none of them yours yet: each job adds to it."
+    text = shared.plain(f"{given.reason} {rests}")
+    if given.falls_back:
+        st.warning(text, title="The safe default is recommended", icon=":material/shield:")
+    else:
+        st.info(text, title="How far to trust this", icon=":material/verified:")
+    if given.beyond:
+        st.warning(
+            "This dataset is unlike any known one: the prediction reaches beyond what has been seen. Take the intervals"
+            " seriously, and run a few kinds of model.",
+            icon=":material/explore:",
+        )
+
+
+def plan(given: Advice) -> None:
+    """The candidates to run of which the best is kept, and the button that queues their jobs."""
+    st.subheader("The plan")
+    st.caption(
+        "Run these, keep the best by the valid rows. They were chosen together: one may win where another fails."
+    )
+    by_name = {item.candidate: item for item in given.ranking}
+    with st.grid(max(1, len(given.plan)), min_column_width=220):
+        for name in given.plan:
+            item = by_name[name]
+            st.metric(
+                shared.plain(name), f"{METRICS[given.metric].label} {value(item.error)}",
+                f"90%: {bounds(item)}, fits in about {shared.duration(item.fit_s)}",
+                delta_color="off", delta_arrow="off", border=True,
+            )  # fmt: skip
+    queued = shared.read(advice.jobs_of, given.dataset_id)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        panel = st.popover("Run the plan", icon=":material/play_arrow:", type="primary", key="plan")
+        for job_id in queued[-4:]:
+            status = shared.read(jobs.get, job_id).status
+            shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
+    with panel, st.form("run_plan", border=False):
+        offered = advice.specs_of(given, cpus=min(2, machine.cpu_slots()))
+        wanted = [asked(number, spec) for number, spec in enumerate(offered)]
+        if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key="queue_plan"):
+            queue(given, [given_spec for given_spec in wanted if given_spec is not None])
+
+
+def asked(number: int, spec: Spec) -> dict[str, Any] | None:
+    """One job of the plan: whether it is wanted, and for how long."""
+    st.markdown(f"**{shared.ENGINES[spec.kind]}**")
+    st.caption(shared.plain(told(spec)))
+    chosen, seconds = st.columns([1, 1], vertical_alignment="bottom")
+    wanted = chosen.checkbox("Run it", True, key=f"wanted_{number}")
+    budget_s = seconds.number_input("Seconds", value=spec.budget_s, step=30, key=f"budget_{number}")
+    return {**spec.model_dump(mode="json"), "budget_s": budget_s} if wanted else None
+
+
+def told(spec: Spec) -> str:
+    """What a job of the plan trains."""
+    if isinstance(spec, specs.PortfolioSpec):
+        return ", ".join(spec.candidates)
+    if isinstance(spec, specs.AutoMLSpec):
+        return ", ".join(spec.algorithms)
+    return "A search for a network, from the known sizes on"
+
+
+def queue(given: Advice, wanted: list[dict[str, Any]]) -> None:
+    """Submit what was chosen."""
+    with shared.sentences():
+        ids = advice.run(given, [specs.parse(body) for body in wanted], user=shared.user())
+        names = ", ".join(f"job {job_id}" for job_id in ids)
+        st.success(f"Queued: {names}. You can close this page: the jobs go on.", icon=":material/check_circle:")
+        if not shared.read(runners.alive):
+            st.warning("No runner is alive: they wait until one is.", icon=":material/power_off:")
+        for job_id in ids:
+            shared.link(shared.JOB, f"Open job {job_id}", job=job_id)
+
+
+def outcome(judged: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
+    """Predicted against actual, once something has run."""
+    st.subheader("What came of it")
+    if blind:
+        st.caption("No advice was given before the first result; this one was made without looking at this dataset's.")
+    best = actual.loc[actual["actual"].idxmin()]
+    first = actual.iloc[0]
+    name = METRICS[judged.metric].label
+    with st.grid(3, min_column_width=220):
+        st.metric("Best so far", f"{name} {value(best['actual'])}", shared.plain(str(best["candidate"])),
+                  delta_color="off", delta_arrow="off", border=True)  # fmt: skip
+        lost = first["actual"] - best["actual"]
+        behind = f"{shared.number(lost, 3)} behind the best" if lost > 0 else "the best"
+        st.metric(
+            f"Recommended, rank {first['rank']}", f"{name} {value(first['actual'])}",
+            shared.plain(f"{first['candidate']}, {behind}"),
+            delta_color="off", delta_arrow="off", border=True,
+        )  # fmt: skip
+        inside = f"{int(actual['inside'].sum())} of {len(actual)}"
+        st.metric("Within their 90% interval", inside, "candidates that have run",
+                  delta_color="off", delta_arrow="off", border=True)  # fmt: skip
+
+
+def ranking(given: Advice, actual: pd.DataFrame) -> None:
+    """The candidates with their intervals, drawn and as a table."""
+    got = dict(zip(actual["candidate"], actual["actual"], strict=True))
+    draw(given, got)
+    frame = pd.DataFrame(
+        {
+            "rank": rank,
+            "candidate": item.candidate,
+            "engine": shared.ENGINES.get(item.engine or "", "Imported runs"),
+            "predicted": 1 - item.error,
+            "lower": 1 - item.upper,
+            "upper": 1 - item.lower,
+            "actual": 1 - got.get(item.candidate, math.nan),
+            "fit_s": item.fit_s,
+            "plan": item.candidate in given.plan,
+        }
+        for rank, item in enumerate(given.ranking, 1)
+    )
+    name = METRICS[given.metric].label
+    st.dataframe(
+        frame,
+        column_config={
+            "rank": st.column_config.NumberColumn("Rank", width="small"),
+            "candidate": "Candidate",
+            "engine": "Engine",
+            "predicted": st.column_config.NumberColumn(f"{name}, predicted", format="%.3f"),
+            "lower": st.column_config.NumberColumn("from", format="%.3f", help="90% interval"),
+            "upper": st.column_config.NumberColumn("to", format="%.3f"),
+            "actual": st.column_config.NumberColumn(f"{name} on test", format="%.3f", help="Once it has run"),
+            "fit_s": st.column_config.NumberColumn("Fit, seconds", format="%.2f", help="Predicted, on one thread"),
+            "plan": st.column_config.CheckboxColumn("Plan"),
+        },
+        column_order=[c for c in frame if c != "actual" or len(actual)],
+        hide_index=True, key="ranking", alt="Candidates ranked, with their predicted metric",
+    )  # fmt: skip
+    st.caption("The rank follows the expected loss against the best candidate, not the predicted value alone.")
+
+
+def draw(given: Advice, got: dict[str, float]) -> None:
+    """Predicted values with intervals, and the actual ones that are known."""
+    items = given.ranking[:DRAWN]
+    names = [f"{rank}. {shared.label(item.candidate, 28)}" for rank, item in enumerate(items, 1)]
+    colors = [shared.ACCENT if item.candidate in given.plan else shared.FAINT for item in items]
+    predicted = [1 - item.error for item in items]
+    figure = go.Figure()
+    spans = {"array": [item.error - item.lower for item in items], "arrayminus": [i.upper - i.error for i in items]}
+    figure.add_scatter(
+        x=predicted, y=names, mode="markers", name="Predicted (blue: the plan)", marker={"size": 10, "color": colors},
+        error_x={"type": "data", "symmetric": False, **spans, "color": shared.FAINT, "thickness": 2, "width": 4},
+        hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
+    )  # fmt: skip
+    if got:
+        figure.add_scatter(
+            x=[1 - got[item.candidate] if item.candidate in got else None for item in items], y=names, mode="markers",
+            name="Actual, on test", marker={"size": 11, "symbol": "diamond", "color": shared.SECOND},
+            hovertemplate="%{y}<br>actual %{x:.3f}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", type="category")
+    low = min([1 - item.upper for item in items[:5]] + predicted + [1 - error for error in got.values()])
+    figure.update_xaxes(title=f"{METRICS[given.metric].label}, 90% interval", range=[max(low, -0.2) - 0.02, 1.02])
+    alt = f"Predicted {METRICS[given.metric].label} of the first candidates with intervals"
+    shared.chart(figure, alt, height=120 + 26 * len(items), key="drawn")
+
+
+def near(given: Advice) -> None:
+    """The known datasets that are most like it."""
+    frame = pd.DataFrame(
+        {
+            "dataset": item.dataset,
+            "candidate": item.candidate,
+            "value": 1 - item.error,
+            "likeness": 1 - item.distance,
+            "what": ORIGINS.get(item.origin, f"{item.origin}: {item.mark}"),
+        }
+        for item in given.near
+    )
+    st.dataframe(
+        frame,
+        column_config={
+            "dataset": st.column_config.TextColumn("Dataset", width=130),
+            "candidate": st.column_config.TextColumn("Best there", width=120),
+            "value": st.column_config.NumberColumn(METRICS[given.metric].label, format="%.3f", width=60),
+            "likeness": st.column_config.NumberColumn("Likeness", format="%.2f", width=60, help="1 is the same"),
+            "what": "What it is",
+        },
+        hide_index=True, key="near", alt="Known datasets that are most like this one",
+    )  # fmt: skip
+
+
+def drivers(given: Advice) -> None:
+    """The meta-features that moved the prediction of the first candidate."""
+    if not given.drivers:
+        st.caption("No meta-feature moved the ranking.")
+        return
+    first = given.ranking[0].candidate
+    st.caption(shared.plain(f"What moves {first} against the mean of all candidates: to the left speaks for it."))
+    items = given.drivers[::-1]
+    words = [metafeatures.NAMES[item.name] for item in items]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[item.moved for item in items], y=["<br>".join(wrap(shared.label(text, 64), 34)) for text in words], orientation="h",
+        marker_color=[shared.ACCENT if item.moved < 0 else shared.SECOND for item in items],
+        customdata=[[text, shared.number(item.value)] for text, item in zip(words, items, strict=True)],
+        hovertemplate="%{customdata[0]}<br>here %{customdata[1]}<br>moves the error by %{x:+.3f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="Change of its error", nticks=5)
+    shared.chart(figure, "Meta-features that moved the prediction most", height=110 + 40 * len(items), key="drivers")
+
+
+def value(error: float) -> str:
+    """An error as its metric."""
+    return f"{1 - error:.3f}"
+
+
+def bounds(item: Ranked) -> str:
+    """The interval of the metric."""
+    return f"{value(item.upper)} to {value(item.lower)}" if math.isfinite(item.upper) else "unknown"
+
+
+st.title("Advice")
+st.caption("Which models will do best on your data, learned from every run that is known, before anything runs.")
+with shared.sentences():
+    known = shared.read(datasets.all_datasets)
+    if not known:
+        shared.empty("Advice needs a dataset, and there is none yet.", shared.ADD_DATASET, "Add a dataset")
+    elif chosen := shared.pick_dataset(known, placeholder="Choose a dataset"):
+        show(chosen)
+    else:
+        st.info("Choose a dataset to see what will do best on it.", icon=":material/table:")
