@@ -265,9 +265,10 @@ def drivers(given: Advice) -> None:
     st.caption(shared.plain(f"What moves {first} against the mean of all candidates: to the left speaks for it."))
     items = given.drivers[::-1]
     words = [metafeatures.NAMES[item.name] for item in items]
+    labels = ["<br>".join(wrap(shared.label(text, 64), 34)) for text in words]
     figure = go.Figure()
     figure.add_bar(
-        x=[item.moved for item in items], y=["<br>".join(wrap(shared.label(text, 64), 34)) for text in words], orientation="h",
+        x=[item.moved for item in items], y=labels, orientation="h",
         marker_color=[shared.ACCENT if item.moved < 0 else shared.SECOND for item in items],
         customdata=[[text, shared.number(item.value)] for text, item in zip(words, items, strict=True)],
         hovertemplate="%{customdata[0]}<br>here %{customdata[1]}<br>moves the error by %{x:+.3f}<extra></extra>",
