@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from core import jobs
+from core import advice, datasets, jobs, refits
 from tests import browser
 
 pytestmark = pytest.mark.slow
@@ -124,3 +125,35 @@ def test_the_dashboard_says_that_no_runner_lives_and_how_to_start_one(page: Page
         expect(page.get_by_text("python -m runner").first).to_be_visible()
         with browser.runner():
             expect(page.get_by_text("python -m runner").first).not_to_be_visible(timeout=_MINUTE_MS)
+
+
+def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome(page: Page, site: str) -> None:
+    dataset = datasets.add_sample("breast_cancer")
+    page.goto(f"{site}/dataset?dataset={dataset.name}")
+    page.get_by_role("main").get_by_role("link", name="Advice").click()
+    expect(page.get_by_role("heading", name="Advice", exact=True)).to_be_visible()
+    again, plan = page.get_by_role("button", name="Look again"), page.get_by_role("button", name="Run the plan")
+    expect(again.or_(plan).first).to_be_visible()
+    while not refits.latest("classification"):  # the runner fits the first selector
+        page.wait_for_timeout(500)
+    page.reload()
+    expect(page.get_by_text(re.compile(r"On \d+ past datasets"))).to_be_visible()
+    expect(page.get_by_text("none of them yours yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="What came of it")).to_have_count(0)
+
+    plan.click()
+    page.get_by_role("main").get_by_text("Run it").nth(1).click()  # H2O has a test of its own
+    page.get_by_role("button", name="Queue these jobs").click()
+    page.get_by_role("link", name="Open job 1").click()
+    _expect_state(page, "Succeeded")
+    assert jobs.get(1).kind == "portfolio"
+    assert advice.jobs_of(dataset.id) == [1]
+
+    page.goto(f"{site}/advice?dataset={dataset.name}")
+    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Predicted before anything ran")).to_be_visible()
+    given = advice.before_results(dataset.id)
+    assert given is not None
+    told = advice.outcome(given)
+    assert set(given.plan) <= set(told["candidate"])
+    expect(page.get_by_text(f"{int(told['inside'].sum())} of {len(told)}")).to_be_visible()

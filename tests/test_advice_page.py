@@ -1,0 +1,109 @@
+"""The Advice page: before a selector is there, with advice, its plan, and after the first results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import advice, datasets, jobs, knowledge, refits, runners
+from core.datasets import Dataset
+from tests.known import CANDIDATES
+from tests.test_advice import numbers, ran, ships
+from tests.test_pages import fine, fresh, opened, shown
+
+__all__ = ["fresh", "numbers", "ships"]  # fixtures
+
+
+def words(at: AppTest) -> str:
+    """All text of the page's boxes."""
+    boxes = [*at.info, *at.warning, *at.success, *at.caption, *at.markdown]
+    return shown(" ".join(str(box.value) for box in boxes))
+
+
+def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
+    at = fine(opened("advice", dataset="numbers"))
+    assert "fitted by a runner, and none is alive" in words(at)
+    runners.beat("w", {})
+    at = fine(opened("advice", dataset="numbers"))
+    assert "The first selector is being fitted" in words(at)
+
+
+def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Path, numbers: Dataset) -> None:
+    refits.refit("classification")
+    at = fine(opened("advice", dataset="numbers"))
+    assert "On 40 past datasets this advice was within 0.01 of the best" in words(at)
+    assert "none of them yours yet" in words(at)
+    given = advice.latest(numbers.id)
+    assert given is not None
+    plan = [metric.label for metric in at.metric]
+    assert plan == list(given.plan)
+    assert all(metric.value.startswith("AUC 0.") for metric in at.metric)
+    ranking, near = at.dataframe[0].value, at.dataframe[1].value
+    assert set(ranking["candidate"]) == set(CANDIDATES)
+    assert "actual" not in near
+    assert len(near) == 5
+    at.checkbox(key="wanted_1").uncheck()
+    at.number_input(key="budget_0").set_value(45)
+    at.button(key="queue_plan").click().run()
+    assert "Queued: job 1." in words(fine(at))
+    assert jobs.get(1).spec.budget_s == 45
+    assert advice.jobs_of(numbers.id) == [1]
+
+
+def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships: Path, numbers: Dataset) -> None:
+    refits.refit("classification")
+    at = opened("advice", dataset="numbers")
+    at.number_input(key="budget_0").set_value(3)
+    at.button(key="queue_plan").click().run()
+    assert "Time budget, seconds: input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
+    at.checkbox(key="wanted_0").uncheck()
+    at.checkbox(key="wanted_1").uncheck()
+    at.button(key="queue_plan").click().run()
+    assert "no job is chosen" in shown(at.error[0].value)
+    assert len(jobs.overview()) == 0
+
+
+def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: Path, numbers: Dataset) -> None:
+    refits.refit("classification")
+    given = advice.advise(numbers.id)
+    ran(numbers, Linear=0.12, SVM=0.05)
+    at = fine(opened("advice", dataset="numbers"))
+    assert "Predicted before anything ran" in [item.value for item in at.subheader]
+    told = {metric.label: (metric.value, metric.delta) for metric in at.metric}
+    assert told["Best so far"] == ("AUC 0.950", "SVM")
+    assert told["Recommended, rank 1"][0] == "AUC 0.880"
+    assert "0.070 behind the best" in shown(told["Recommended, rank 1"][1])
+    assert told["Within their 90% interval"][0].endswith("of 2")
+    table = at.dataframe[0].value.set_index("candidate")
+    assert table.loc["Linear", "actual"] == pytest.approx(0.88)
+    assert given.ranking[0].candidate == "Linear"
+
+
+def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Dataset) -> None:
+    ran(numbers, Linear=0.12, SVM=0.05)
+    refits.refit("classification")
+    assert "without looking at this dataset's" in words(fine(opened("advice", dataset="numbers")))
+
+
+def test_where_the_evidence_is_noise_the_default_is_recommended(
+    ships: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "\n".join(f"{'abcdefgh'[n % 8]},{n % 5},{'yes' if n % 3 else 'no'}" for n in range(300))
+    (tmp_path / "odd.csv").write_text(f"c,d,y\n{lines}\n")
+    datasets.register(tmp_path / "odd.csv", name="odd", target="y")
+    frame = pd.read_parquet(ships)
+    frame["error"] = np.random.default_rng(0).random(len(frame))
+    frame.to_parquet(ships)
+    monkeypatch.setattr(knowledge, "SHIPPED", ships)
+    refits.refit("classification")
+    at = fine(opened("advice", dataset="odd"))
+    assert "no clear gain, so the default is recommended" in words(at)
+
+
+def test_a_store_without_data_sends_to_add_some(home: Path) -> None:
+    at = fine(opened("advice"))
+    assert "Advice needs a dataset" in words(at)
