@@ -53,9 +53,9 @@ def add_file() -> None:
         st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/error:")
         return
     key = f"{path.name}_{encoding}"
-    reading, described = corrections(first, encoding, key)
-    files = [each for each in (uploaded, described) if each is not None]
     with shared.sentences():
+        reading, described = corrections(first, encoding, key)
+        files = [each for each in (uploaded, described) if each is not None]
         found = recognised(path, reading, files)
         confirm(path, reading, found, proposed(first, path, uploaded), files, key)
 
@@ -78,14 +78,17 @@ def corrections(first: Inspection, encoding: str, key: str) -> tuple[Reading, An
         return Reading(metric=metric, encoding=encoding, average=averaged(first, key)), None
     roles = first.roles
     with st.grid(3, min_column_width=220):
-        dataset = column("Dataset", first, roles.dataset, f"dataset_{key}")
-        candidate = column("Candidate", first, roles.candidate, f"candidate_{key}", "The model, algorithm or pipeline.")
+        needed = "Choose a column"
+        dataset = column("Dataset", first, roles.dataset, f"dataset_{key}", needed)
+        told = "The model, algorithm or pipeline."
+        candidate = column("Candidate", first, roles.candidate, f"candidate_{key}", needed, told)
         metric = metric_of(first, key)
         better = st.selectbox(
             "Which is better", list(BETTER), format_func=BETTER.__getitem__, key=f"better_{key}",
             help="An error is always better when it is lower.",
         )  # fmt: skip
-        fold = column("Fold or repeat", first, roles.fold, f"fold_{key}", "Errors are averaged over its values.")
+        told = "Errors are averaged over its values."
+        fold = column("Fold or repeat", first, roles.fold, f"fold_{key}", told=told)
         fit_s = column("Seconds to fit", first, roles.fit_s, f"fit_s_{key}")
     average = averaged(first, key)
     with st.expander("Meta-features from a second file", icon=":material/add:"):
@@ -97,9 +100,11 @@ def corrections(first: Inspection, encoding: str, key: str) -> tuple[Reading, An
     return reading if described is None else replace(reading, features=uploads.receive(described)), described
 
 
-def column(label: str, first: Inspection, recognised: str | None, key: str, told: str | None = None) -> str | None:
+def column(
+    label: str, first: Inspection, recognised: str | None, key: str, none: str = "None", told: str | None = None
+) -> str | None:
     """The column of one meaning; None: as recognised."""
-    usual = "None recognised" if recognised is None else f"As recognised: {recognised}"
+    usual = none if recognised is None else f"As recognised: {recognised}"
     return st.selectbox(
         label, [None, *first.columns], format_func=lambda name: usual if name is None else name, key=key, help=told
     )
@@ -107,13 +112,18 @@ def column(label: str, first: Inspection, recognised: str | None, key: str, told
 
 def metric_of(first: Inspection, key: str) -> str | None:
     """The metric that counts: one that was recognised, another column, or the user's word for a column of values."""
-    usual = "None recognised" if first.metric is None else f"As recognised: {first.metric}"
-    others = [name for name in first.columns if name not in (*first.metrics, *first.roles.columns())]
-    named = first.roles.metric is None and (first.roles.value or "").casefold() in ("value", "score")
+    told = first.roles
+    if told.metric is None and (told.value or "").casefold() in ("value", "score"):
+        word = st.text_input(
+            "Metric", key=f"metric_{key}", placeholder=f"What {told.value} is, such as accuracy",
+            help="What the column holds, or the name of the column that counts instead.",
+        )  # fmt: skip
+        return word.strip() or None
+    usual = "Choose one" if first.metric is None else f"As recognised: {first.metric}"
+    others = [name for name in first.columns if name not in (*first.metrics, *told.columns())]
     return st.selectbox(
         "Metric", [None, *first.metrics, *others], format_func=lambda name: usual if name is None else name,
-        key=f"metric_{key}", accept_new_options=named,
-        help=f"Type what the column {shared.plain(str(first.roles.value))} holds, such as accuracy." if named else None,
+        key=f"metric_{key}",
     )  # fmt: skip
 
 
@@ -141,14 +151,15 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
     ours = shared.read(knowledge.our_features, knowledge.kind_of(str(found.metric)))
     st.subheader("What is imported")
     better = "higher" if found.higher_is_better else "lower"
-    st.caption(shared.plain(f"By {found.metric}: {better} is better. From {found.n_read:,} rows of the file."))
+    st.caption(shared.plain(f"By {found.metric}: {better} is better."))
     counts(found)
-    for note in found.notes:
-        st.info(shared.plain(uploads.renamed(note, *files)), icon=":material/info:")
+    if found.notes:
+        st.info("\n".join(f"- {shared.plain(uploads.renamed(note, *files))}" for note in found.notes))
     advice(found, ours)
     with st.expander("Preview of the first rows", icon=":material/visibility:", expanded=True):
         preview = found.preview if found.preview["fit_s"].notna().any() else found.preview.drop(columns="fit_s")
-        st.dataframe(preview, hide_index=True, height=280, alt="The first 20 results as they would be imported")
+        height: Any = "content" if len(preview) <= 8 else 320
+        st.dataframe(preview, hide_index=True, height=height, alt="The first 20 results as they would be imported")
     return found
 
 
@@ -279,11 +290,17 @@ def remove(known: pd.DataFrame) -> None:
     st.markdown(
         shared.plain(f"Its {results} results on {datasets} datasets are deleted. The file can be imported again.")
     )
-    if st.button("Remove for good", type="primary", icon=":material/delete:", key="remove_now"):
-        with shared.sentences():
-            knowledge.remove(name)
-            st.session_state["told"] = "success", f"{name} is removed."
-            st.rerun()
+    if st.button("Remove for good", type="primary", icon=":material/delete:", key="remove_now", on_click=remove_now):
+        st.rerun()
+
+
+def remove_now() -> None:
+    """Remove the chosen scenario, and keep what to say of it."""
+    try:
+        knowledge.remove(st.session_state["removed"])
+        st.session_state["told"] = "success", f"{st.session_state['removed']} is removed."
+    except MetascoutError as error:
+        st.session_state["told"] = "error", str(error)
 
 
 st.title("Import runs")
