@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from core import aslib, knowledge, tables, tidying
 from core.errors import InputError
 from core.knowledge import FEATURE, Scenario
@@ -54,11 +56,12 @@ class Reading:
     encoding: str = "utf-8"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
     """What a file was recognised as, before it is imported; `notes` and `questions` are sentences.
 
-    While there are questions nothing is counted, and `import_` refuses the file with the first of them.
+    A question is what must be said or mended first: while there is one nothing is counted, and `import_` refuses the
+    file with the first of them.
     """
 
     kind: Kind
@@ -71,7 +74,9 @@ class Inspection:
     n_datasets: int
     n_candidates: int
     n_rows: int  # pairs of a dataset and a candidate
+    n_read: int  # rows of the file
     features: tuple[str, ...]
+    preview: pd.DataFrame  # the first rows as `tidying.preview` gives them; empty while there are questions
     notes: tuple[str, ...]
     questions: tuple[str, ...]
 
@@ -89,39 +94,65 @@ class _Found:
 
 
 def inspect(path: Path, reading: Reading | None = None) -> Inspection:
-    """What the file is and what would be imported. Raises InputError where nothing of it can be used."""
+    """What the file is and what would be imported.
+
+    Raises InputError where it cannot be read, or what was said of it names something that it does not have.
+    """
     with _work() as work:
         found = _recognised(Path(path), reading or Reading(), work)
-        source = found.source
-        tidied = Tidied(work, work, 0, 0, 0, (), ()) if found.questions else tidying.tidy(source, work)
+        source, questions = found.source, found.questions
+        tidied, preview = Tidied(work, work, 0, 0, 0, (), ()), pd.DataFrame()
+        if not questions:
+            try:
+                tidied = tidying.tidy(source, work)
+                preview = tidying.preview(tidied)
+            except InputError as error:
+                questions = (str(error),)
     return Inspection(
         found.kind, found.name, source.runs.names, source.roles, found.metrics, source.metric, source.higher_is_better,
-        tidied.n_datasets, tidied.n_candidates, tidied.n_rows, tidied.names, (*found.notes, *tidied.notes),
-        found.questions,
+        tidied.n_datasets, tidied.n_candidates, tidied.n_rows, source.runs.n_rows, tidied.names, preview,
+        (*found.notes, *tidied.notes), questions,
     )  # fmt: skip
 
 
 def import_(
-    path: Path, reading: Reading | None = None, *, name: str | None = None, owner: str = "local"
+    path: Path,
+    reading: Reading | None = None,
+    *,
+    name: str | None = None,
+    owner: str = "local",
+    source: str | None = None,
 ) -> tuple[Scenario, tuple[str, ...]]:
     """Bring the file into the store as a scenario; returns it with notes on what was left out or averaged.
 
-    The file is read and checked before the store is locked. Raises InputError, and saves nothing, where it cannot be
-    used, something must be said first, or the name is taken.
+    The file is read and checked before the store is locked; `source` is its name where it is stored under another.
+    Raises InputError, and saves nothing, where it cannot be used, something must be said first, or the name is taken.
     """
     with _work() as work:
         found = _recognised(Path(path), reading or Reading(), work)
         if found.questions:
             raise InputError(found.questions[0])
-        chosen = (name or found.name).strip()
-        if not _NAME.fullmatch(chosen):
-            raise InputError(f"The name {chosen!r} cannot be used: 1 to 80 letters, digits, spaces, _ - and dots.")
-        knowledge.check_free(chosen)
+        chosen = checked_name(found.name if name is None else name)
         tidied = tidying.tidy(found.source, work)
-        about = (str(found.source.metric), bool(found.source.higher_is_better), Path(path).name, owner, time.time())
+        about = (
+            str(found.source.metric),
+            bool(found.source.higher_is_better),
+            source or Path(path).name,
+            owner,
+            time.time(),
+        )
         scenario = Scenario(chosen, *about, tidied.n_datasets, tidied.n_candidates, tidied.n_rows)
         knowledge.add(scenario, tidied.errors, tidied.features)
     return scenario, (*found.notes, *tidied.notes)
+
+
+def checked_name(name: str) -> str:
+    """The name of a new scenario, stripped. Raises InputError where it cannot be used, or is taken."""
+    chosen = name.strip()
+    if not _NAME.fullmatch(chosen):
+        raise InputError(f"The name {chosen!r} cannot be used: 1 to 80 letters, digits, spaces, _ - and dots.")
+    knowledge.check_free(chosen)
+    return chosen
 
 
 @contextmanager
@@ -146,9 +177,13 @@ def _recognised(path: Path, reading: Reading, work: Path) -> _Found:
     source, metrics = _measured(_with_features(source, reading), reading)
     questions = _questions(source, metrics)
     if not questions:
-        source = replace(source, higher_is_better=_direction(source, reading))
-        if source.higher_is_better is None:
-            questions = [f"Is a higher {source.metric} better, or a lower one? Say which (higher_is_better)."]
+        try:
+            source = replace(source, higher_is_better=_direction(source, reading))
+        except InputError as error:
+            questions = [str(error)]
+        else:
+            if source.higher_is_better is None:
+                questions = [f"Is a higher {source.metric} better, or a lower one? Say which (higher_is_better)."]
     return _Found("mlflow" if mlflow else "tidy", path.stem, source, metrics, tuple(questions))
 
 
@@ -201,7 +236,7 @@ def _with_features(source: Source, reading: Reading) -> Source:
     if dataset is None:
         raise InputError(
             f"{reading.features.name} has no column dataset, which says whose meta-features a row has; "
-            f"{_listed(staged.names)}."
+            f"it has {_listed(staged.names)}."
         )
     return replace(source, features=staged, features_dataset=dataset)
 
@@ -228,13 +263,13 @@ def _questions(source: Source, metrics: Sequence[str]) -> list[str]:
     """What the user must say before the file can be read, each a sentence."""
     file, roles, listed = source.name, source.roles, _listed(source.runs.names)
     columns = (("dataset", roles.dataset), ("candidate", roles.candidate))
-    asked = [f"Which column of {file} names the {what}? {listed}." for what, column in columns if column is None]
+    asked = [f"Which column of {file} names the {what}? It has {listed}." for what, column in columns if column is None]
     if roles.dataset is not None and roles.dataset == roles.candidate:
         asked.append(f"The column {roles.dataset!r} of {file} names both dataset and candidate: choose two columns.")
     if source.metric is None and len(metrics) > 1:
         asked.append(f"{file} has several metrics: {', '.join(metrics)}. Choose the one that counts (metric).")
     elif source.metric is None or roles.value is None:
-        asked.append(f"Which column of {file} holds the error or a metric? {listed}.")
+        asked.append(f"Which column of {file} holds the error or a metric? It has {listed}.")
     return asked
 
 
@@ -269,7 +304,7 @@ def _column(file: str, names: Sequence[str], given: str | None, usual: Sequence[
         return _first(names, usual)
     found = _find(names, given)
     if found is None:
-        raise InputError(f"{file} has no column {given!r}; {_listed(names)}.")
+        raise InputError(f"{file} has no column {given!r}; it has {_listed(names)}.")
     return found
 
 
@@ -295,4 +330,4 @@ def _bare(name: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
-    return f"it has {', '.join(names[:_MOST_LISTED])}{more}"
+    return f"{', '.join(names[:_MOST_LISTED])}{more}"

@@ -6,7 +6,7 @@ A scenario is an imported table, kept in the store until it is removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from core import db, results
+from core import db, metafeatures, results
 from core.errors import InputError
 from core.scoring import DEFAULT_METRIC, Task
 
@@ -63,10 +63,25 @@ class Scenario:
     @property
     def kind(self) -> TaskKind:
         """What its datasets ask for, as far as the metric's name tells."""
-        return "regression" if _OF_REGRESSION.search(self.metric) else "classification"
+        return kind_of(self.metric)
 
 
 _STORED = ", ".join(field.name for field in fields(Scenario))
+
+
+def kind_of(metric: str) -> TaskKind:
+    """What is predicted where this is the metric, as far as its name tells."""
+    return "regression" if _OF_REGRESSION.search(metric) else "classification"
+
+
+def our_features(kind: TaskKind) -> list[str]:
+    """The names of our meta-features: a dataset is compared with others by them."""
+    return _ours(own(kind), shipped(kind))
+
+
+def advises(features: Collection[str], ours: Collection[str]) -> bool:
+    """Whether a scenario with these meta-features may advise on new datasets: it carries at least half of ours."""
+    return len(ours) > 0 and len(set(features) & set(ours)) >= _LEAST_SHARED * len(ours)
 
 
 def gather(kind: TaskKind) -> Knowledge:
@@ -77,8 +92,9 @@ def gather(kind: TaskKind) -> Knowledge:
     """
     mine, rest = own(kind), shipped(kind)
     rest = _without(rest, mine)
-    names = list(dict.fromkeys([*mine.features.columns, *rest.features.columns]))
-    parts = [mine, rest, *(of_scenario(each.name) for each in scenarios() if each.kind == kind and _fits(each, names))]
+    names = _ours(mine, rest)
+    fitting = (each.name for each in scenarios() if each.kind == kind and advises(_features(each.name), names))
+    parts = [mine, rest, *map(of_scenario, fitting)]
     features, errors, fit_s, about = (
         pd.concat([getattr(part, table) for part in parts if len(part.about)] or [getattr(mine, table)])
         for table in ("features", "errors", "fit_s", "about")
@@ -147,8 +163,11 @@ def scenarios() -> list[Scenario]:
 
 
 def overview() -> pd.DataFrame:
-    """All scenarios as a table, the last imported first; columns as the fields of Scenario."""
-    return pd.DataFrame(map(asdict, scenarios()), columns=[field.name for field in fields(Scenario)])
+    """All scenarios as a table, the last imported first; columns as the fields of Scenario, and `advises`."""
+    known = scenarios()
+    ours = {kind: our_features(kind) for kind in {each.kind for each in known}}
+    frame = pd.DataFrame(map(asdict, known), columns=[field.name for field in fields(Scenario)])
+    return frame.assign(advises=[advises(_features(each.name), ours[each.kind]) for each in known])
 
 
 def get(name: str) -> Scenario:
@@ -213,10 +232,13 @@ def _without(knowledge: Knowledge, others: Knowledge) -> Knowledge:
     )
 
 
-def _fits(scenario: Scenario, names: Sequence[str]) -> bool:
-    query = "SELECT DISTINCT name FROM knowledge_features WHERE scenario = ?"
-    shared = set(names) & set(_read(query, scenario.name)["name"])
-    return len(names) > 0 and len(shared) >= _LEAST_SHARED * len(names)
+def _ours(mine: Knowledge, rest: Knowledge) -> list[str]:
+    """Our meta-features; before any dataset has been described, all that would be."""
+    return list(dict.fromkeys([*mine.features.columns, *rest.features.columns])) or list(metafeatures.NAMES)
+
+
+def _features(scenario: str) -> list[str]:
+    return list(_read("SELECT DISTINCT name FROM knowledge_features WHERE scenario = ?", scenario)["name"])
 
 
 def _read(query: str, name: str) -> pd.DataFrame:

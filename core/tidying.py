@@ -14,6 +14,7 @@ from core.tables import Staged, counted
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
 MAX_ROWS = 2_000_000  # pairs of a dataset and a candidate, and as many meta-features
 _ENDED_WELL = ("ok", "success", "succeeded", "finished", "done", "complete", "completed", "true", "1")
@@ -116,6 +117,19 @@ def tidy(source: Source, work: Path) -> Tidied:
         counts = _write_errors(connection, source, errors, notes)
         names, more = _write_features(connection, source, features)
     return Tidied(errors, features, *counts, names, (*notes, *more))
+
+
+def preview(tidied: Tidied, most: int = 20) -> pd.DataFrame:
+    """The first rows as a tidy table: dataset, candidate, error, fit_s and the meta-features as feature:NAME."""
+    first = tables.frame(
+        f"SELECT dataset, candidate, error, fit_s FROM read_parquet(?) LIMIT {most}", [str(tidied.errors)]
+    )
+    values = tables.frame(
+        "SELECT dataset, name, value FROM read_parquet(?) WHERE list_contains(?, dataset)",
+        [str(tidied.features), list(first["dataset"].unique())],
+    )
+    wide = values.pivot(index="dataset", columns="name", values="value").reindex(columns=list(tidied.names))
+    return first.join(wide.add_prefix(FEATURE), on="dataset")
 
 
 def _chosen(source: Source) -> tuple[str, dict[str, str]]:

@@ -74,6 +74,18 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def renamed(sentence: str, *files: Uploaded) -> str:
+    """The sentence with the files' own names in place of their names on disk."""
+    for uploaded in files:
+        sentence = sentence.replace(receive(uploaded).name, uploaded.name)
+    return sentence
+
+
+def stem(name: str) -> str:
+    """A first proposal for the name of what a file holds."""
+    return re.sub(r"[^\w .\-]+", "_", re.sub(r"\.\w{1,7}$", "", name)).strip("_ .")[:80] or "table"
+
+
 def folder() -> Path:
     """Where uploads lie until they are registered or a day old."""
     path = db.home() / "uploads"

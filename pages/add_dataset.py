@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def add_file() -> None:
         with st.spinner("Reading the file"):
             inspection = inspect(path, encoding)
     except MetascoutError as error:
-        st.error(named(str(error), uploaded), icon=":material/error:")
+        st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/error:")
         return
     preview(inspection)
     types = column_types(inspection)
@@ -85,7 +84,7 @@ def add_images(uploaded: Any, path: Path) -> None:
         help="All images become squares of this side, each kept whole. Left empty, images of one size keep it; others "
         "take their median side, at most 64. Smaller images train faster.",
     )  # fmt: skip
-    name = middle.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{path.name}")
+    name = middle.text_input("Name of the dataset", uploads.stem(uploaded.name), max_chars=80, key=f"name_{path.name}")
     drop = right.toggle(
         "Leave out rare classes", key=f"drop_{path.name}",
         help="Classes with fewer than 3 different images cannot be in train, valid and test at once.",
@@ -106,11 +105,6 @@ def add_images(uploaded: Any, path: Path) -> None:
         done(dataset)
     st.subheader("Classes")
     images.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
-
-
-def named(sentence: str, uploaded: Any) -> str:
-    """The sentence with the file's own name in place of its name on disk."""
-    return shared.plain(sentence.replace(uploads.receive(uploaded).name, uploaded.name))
 
 
 @st.cache_data(ttl=3600, max_entries=8, show_spinner=False)
@@ -177,7 +171,7 @@ def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType])
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     split = split_of(left, inspection, f"split_{file}")
     found = guard_rails(inspection, target, types, task, drop, split, uploaded)
-    name = right.text_input("Name of the dataset", stem(uploaded.name), max_chars=80, key=f"name_{file}")
+    name = right.text_input("Name of the dataset", uploads.stem(uploaded.name), max_chars=80, key=f"name_{file}")
     if st.button("Register", type="primary", icon=":material/check:", disabled=not found, key="register"):
         with st.spinner("Cleaning and splitting the table"):
             dataset = datasets.register(
@@ -219,15 +213,10 @@ def guard_rails(
     try:
         findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop, split)[1]
     except MetascoutError as error:
-        st.error(named(str(error), uploaded), icon=":material/block:")
+        st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/block:")
         return False
     columns.findings(findings)
     return True
-
-
-def stem(name: str) -> str:
-    """A first proposal for the dataset's name."""
-    return re.sub(r"[^\w .\-]+", "_", re.sub(r"\.\w{1,7}$", "", name)).strip("_ .")[:80] or "table"
 
 
 st.title("Add dataset")

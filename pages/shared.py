@@ -26,6 +26,7 @@ DATASETS, ADD_DATASET = "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
 LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
+IMPORT_RUNS = "pages/import_runs.py"
 LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
 LIVE_S = 2.0
 BEST_N = 500
@@ -94,6 +95,9 @@ def menu() -> dict[str, list[Any]]:
             page(LEADERBOARD, title="Leaderboard", icon=":material/leaderboard:", url_path="leaderboard"),
             page(TRIAL, title="Trial", icon=":material/science:", url_path="trial", visibility="hidden"),
             page(COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare", visibility="hidden"),
+        ],
+        "Knowledge": [
+            page(IMPORT_RUNS, title="Import runs", icon=":material/database_upload:", url_path="import_runs"),
         ],
     }
 

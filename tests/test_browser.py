@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from core import advice, datasets, jobs, refits
+from core import advice, datasets, jobs, knowledge, refits
 from tests import browser
 
 pytestmark = pytest.mark.slow
@@ -157,3 +157,36 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     told = advice.outcome(given)
     assert set(given.plan) <= set(told["candidate"])
     expect(page.get_by_text(f"{int(told['inside'].sum())} of {len(told)}")).to_be_visible()
+
+
+def test_past_runs_are_corrected_imported_and_removed(page: Page, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "our *past*.csv"
+    rows = "".join(f"{d},{c},{value}\n" for d in ("<b>a</b>", "b") for c in ("=1+1", "y") for value in (0.25, 0.75))
+    path.write_text(f"dataset,candidate,goodness\n{rows}")
+    with browser.dashboard() as (_, address):
+        page.goto(f"{address}/import_runs")
+        page.locator("input[type=file]").set_input_files(path)
+        expect(page.get_by_role("alert")).to_contain_text("Which column of our *past*.csv holds the error")
+        _choose(page, "Metric", "goodness")
+        expect(page.get_by_role("alert")).to_contain_text("Is a higher goodness better")
+        _choose(page, "Which is better", "Higher is better")
+        expect(page.get_by_role("alert")).to_contain_text("contradicts itself: dataset '<b>a</b>', candidate '")
+        page.locator("label").get_by_text("Average repeats").click()
+        expect(page.get_by_text("4 pairs of a dataset and a candidate have several runs")).to_be_visible()
+        _type(page, "Name of the scenario", "our_past_")
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.get_by_text("our_past_ is imported: 2 datasets, 2 candidates.")).to_be_visible()
+        assert [(known.name, known.source, known.n_rows) for known in knowledge.scenarios()] == [
+            ("our_past_", "our *past*.csv", 4)
+        ]
+        page.get_by_role("button", name="Remove a scenario").click()
+        expect(page.get_by_text("Its 4 results on 2 datasets are deleted.")).to_be_visible()
+        page.get_by_role("button", name="Remove for good").click()
+        expect(page.get_by_text("No runs have been imported yet.")).to_be_visible()
+        expect(page.get_by_role("dialog")).not_to_be_visible()
+        assert knowledge.scenarios() == []
+
+
+def _choose(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option).click()

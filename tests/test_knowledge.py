@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import datasets, db, imports, jobs, knowledge, results
+from core import datasets, db, imports, jobs, knowledge, metafeatures, results
 from core.__main__ import main
 from core.datasets import Dataset
 from core.errors import InputError
@@ -108,7 +108,18 @@ def test_an_inspection_says_what_was_recognised_and_saves_nothing(home: Path, tm
     assert (found.kind, found.name, found.metric, found.higher_is_better) == ("tidy", "runs", "error", False)
     assert (found.roles.dataset, found.roles.candidate, found.roles.fit_s) == ("dataset", "candidate", "fit_s")
     assert (found.n_datasets, found.n_candidates, found.features, found.questions) == (2, 2, ("n_rows",), ())
+    assert found.n_read == 4
+    assert list(found.preview.columns) == ["dataset", "candidate", "error", "fit_s", "feature:n_rows"]
+    assert found.preview.iloc[0].tolist() == ["a", "forest", 0.1, 2.0, 100.0]
     assert knowledge.scenarios() == []
+
+
+def test_what_stops_an_import_is_a_question_of_the_inspection(home: Path, tmp_path: Path) -> None:
+    found = imports.inspect(write(tmp_path, TIDY + "a,forest,0.3,2,100\n"))
+    assert "contradicts itself" in found.questions[0]
+    assert (found.roles.candidate, found.n_rows, len(found.preview)) == ("candidate", 0, 0)
+    found = imports.inspect(write(tmp_path, TIDY), Reading(higher_is_better=True))
+    assert "says itself that lower is better" in found.questions[0]
 
 
 def test_a_metric_of_which_more_is_better_is_turned_into_an_error(home: Path, tmp_path: Path) -> None:
@@ -458,6 +469,21 @@ def test_a_scenario_counts_if_it_has_half_of_our_meta_features(home: Path, ships
     assert found.errors.loc["near: a", "forest"] == 0.1
     assert set(found.errors.columns) == {"H2O GBM", "H2O GLM", "forest", "linear"}
     assert list(knowledge.gather("regression").about["origin"]) == ["shipped", "numbers", "numbers"]
+    listed = knowledge.overview().set_index("name")["advises"]
+    assert listed.to_dict() == {"near": True, "far": False, "numbers": True}
+
+
+def test_before_anything_is_known_our_meta_features_are_all_that_we_can_compute(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knowledge, "SHIPPED", tmp_path / "none.parquet")
+    ours = knowledge.our_features("classification")
+    assert ours == list(metafeatures.NAMES)
+    half = ours[: (len(ours) + 1) // 2]
+    rows = "".join(f"{d},{c},0.5{',1' * len(half)}\n" for d in "ab" for c in "xy")
+    header = ",".join(f"feature:{name}" for name in half)
+    imports.import_(write(tmp_path, f"dataset,candidate,error,{header}\n{rows}"), name="s")
+    assert list(knowledge.gather("classification").about["origin"]) == ["s", "s"]
 
 
 def test_nothing_known_is_an_empty_table_and_no_error(
@@ -503,6 +529,7 @@ def test_a_script_can_check_import_list_and_remove(
     assert main(["knowledge", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(each["name"], each["metric"], each["n_rows"]) for each in listed] == [("mine", "AUC", 4)]
+    assert listed[0]["advises"] is False
     assert main(["knowledge", "list"]) == 0
     assert "mine" in capsys.readouterr().out
     assert main(["knowledge", "remove", "mine"]) == 0
