@@ -364,6 +364,17 @@ def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
         ).df()
 
 
+def warnings(job_id: int) -> list[str]:
+    """The warnings in a job's log, each text once, the newest first."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT text FROM messages WHERE job_id=? AND level='warning' GROUP BY text ORDER BY max(happened_at) DESC,"
+            " max(rowid) DESC",
+            [int(job_id)],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
 def best_trials() -> pd.DataFrame:
     """The best trial of each dataset by its valid rows and its task's default metric.
 

@@ -115,7 +115,8 @@ def _resumed(run: Run, strategy: str) -> Iterator[Event]:
         yield Metric("best_valid", run.judge.value(error), count)
     for count, policy in state.policies:
         yield from _policy(policy, count)
-    yield Message(f"The search goes on from its checkpoint of {len(state.evaluated)} candidates.")
+    count = len(state.evaluated)
+    yield Message(f"The search goes on from its checkpoint of {count:,} {'candidate' if count == 1 else 'candidates'}.")
 
 
 def _learned(run: Run) -> Iterator[Event]:
