@@ -116,7 +116,7 @@ def _check_slots(spec: specs.Spec) -> None:
     most = max(cpus, type(spec).model_fields["cpus"].default)  # a job with the default runs alone on a smaller machine
     if spec.cpus > most:
         raise InputError(
-            f"cpus: {spec.cpus} are asked for, and the runner's machine has {cpus}; ask for {most} or fewer, or start "
+            f"cpus: {spec.cpus} asked for, and the runner's machine has {cpus}; ask for {most} or fewer, or start "
             "the runner with a larger METASCOUT_CPU_SLOTS."
         )
     if spec.gpus > gpus:

@@ -304,6 +304,8 @@ def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
     assert narrow.embeddings == (16,)
     with pytest.raises(ValueError, match="none has 10 parameters or fewer; the smallest has 322"):
         restricted(TableSpace(5, (), 2), 10, 1)
+    with pytest.raises(ValueError, match="none has 1 parameter or fewer"):
+        restricted(TableSpace(5, (), 2), 1, 1)
 
 
 def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:
