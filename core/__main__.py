@@ -7,8 +7,11 @@ import dataclasses
 import getpass
 import json
 import os
+import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -185,12 +188,14 @@ def _pause(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    jobs.resume(options.id, **_more(options))
+    with _options_named(options):
+        jobs.resume(options.id, **_more(options))
     print("queued")
 
 
 def _extend(options: argparse.Namespace) -> None:
-    print(jobs.extend(options.id, **_more(options), user=getpass.getuser()))
+    with _options_named(options):
+        print(jobs.extend(options.id, **_more(options), user=getpass.getuser()))
 
 
 def _more(options: argparse.Namespace) -> dict[str, int | None]:
@@ -199,6 +204,25 @@ def _more(options: argparse.Namespace) -> dict[str, int | None]:
         "more_candidates": options.more_candidates,
         "more_candidate_epochs": options.more_candidate_epochs,
     }
+
+
+@contextmanager
+def _options_named(options: argparse.Namespace) -> Iterator[None]:
+    """An error about a number that was given with --more-... names that option, not the field of the spec."""
+    fields = {
+        "budget_s": ("--more-seconds", options.more_seconds),
+        "max_candidates": ("--more-candidates", options.more_candidates),
+        "max_candidate_epochs": ("--more-candidate-epochs", options.more_candidate_epochs),
+    }
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for field, (option, value) in fields.items():
+            if value is not None:
+                # The rest of its sentence tells the value; one that tells the sum is about the job's own field.
+                text = re.sub(rf"\b{field}: (?=[^;]*(?<!\d){value}\b)", f"{option}: ", text)
+        raise InputError(text) from None
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from core import datasets, db, specs
+from core import datasets, db, runners, specs
 from core.errors import InputError
 from core.scoring import checked
 
@@ -62,10 +62,12 @@ class Job:
 def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reason: str = "submitted") -> int:
     """Queue a job and return its id. Higher `priority` goes first; equal ones in the order of submission.
 
-    Raises InputError where the dataset does not exist, or the spec does not fit it.
+    Raises InputError where the dataset does not exist, the spec does not fit it, or the runner's machine could never
+    give what it asks for.
     """
     _check_priority(priority)
     _check_fits(spec)
+    _check_slots(spec)
     now = time.time()
     row = {
         "kind": spec.kind,
@@ -104,6 +106,24 @@ def _check_fits(spec: specs.Spec) -> None:
     checked(dataset.task, spec.metric)
     if (old_id := _continued(spec)) is not None:
         _check_continues(get(old_id), spec.dataset_id)
+
+
+def _check_slots(spec: specs.Spec) -> None:
+    """Raises InputError for more than the runner's machine has; without a runner nobody knows, and all is taken."""
+    if (slots := runners.slots()) is None:
+        return
+    cpus, gpus = slots
+    most = max(cpus, type(spec).model_fields["cpus"].default)  # a job with the default runs alone on a smaller machine
+    if spec.cpus > most:
+        raise InputError(
+            f"cpus: {spec.cpus} asked for, and the runner's machine has {cpus}; ask for {most} or fewer, or start "
+            "the runner with a larger METASCOUT_CPU_SLOTS."
+        )
+    if spec.gpus > gpus:
+        raise InputError(
+            f"gpus: {spec.gpus} asked for, and the runner's machine has {gpus or 'none'}; ask for {gpus}, or start the "
+            "runner where there are more."
+        )
 
 
 def _continued(spec: specs.Spec) -> int | None:
@@ -232,7 +252,7 @@ def request_cancel(job_id: int) -> Status:
             return "cancelled"
         connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
         connection.execute(
-            "INSERT INTO messages VALUES (?, ?, ?, 'warning', 'The job was asked to stop.')", [job_id, job.attempt, now]
+            "INSERT INTO messages VALUES (?, ?, ?, 'info', 'The job was asked to stop.')", [job_id, job.attempt, now]
         )
     return "running"
 

@@ -294,7 +294,8 @@ def candidates(job_id: int) -> pd.DataFrame:
     """The networks that a search has proposed; those trained longest first, then by their error.
 
     Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
-    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist).
+    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist; that of a
+    job which this one continues counts, too).
     """
     with db.transaction() as connection:
         frame = connection.execute(
@@ -310,8 +311,10 @@ def candidates(job_id: int) -> pd.DataFrame:
             [int(job_id)],
         ).df()
         finalists = connection.execute(
-            "SELECT t.candidate, t.id FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
-            " WHERE t.job_id = ? ORDER BY t.id",
+            "WITH RECURSIVE line AS (SELECT id, continues, shown_attempt FROM jobs WHERE id = ?"
+            " UNION ALL SELECT j.id, j.continues, j.shown_attempt FROM jobs j JOIN line ON line.continues = j.id)"
+            " SELECT t.candidate, t.id FROM trials t JOIN line ON line.id = t.job_id AND line.shown_attempt = t.attempt"
+            " ORDER BY t.job_id DESC, t.id",
             [int(job_id)],
         ).fetchall()
     frame["trial_id"] = _trial_ids(frame["candidate"].tolist(), finalists)
@@ -360,6 +363,17 @@ def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
             "SELECT attempt, happened_at, level, text FROM messages WHERE job_id=? ORDER BY happened_at DESC LIMIT ?",
             [int(job_id), limit],
         ).df()
+
+
+def warnings(job_id: int) -> list[str]:
+    """The warnings in a job's log, each text once, the newest first."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT text FROM messages WHERE job_id=? AND level='warning' GROUP BY text ORDER BY max(happened_at) DESC,"
+            " max(rowid) DESC",
+            [int(job_id)],
+        ).fetchall()
+    return [row[0] for row in rows]
 
 
 def best_trials() -> pd.DataFrame:

@@ -43,6 +43,12 @@ def leave(worker_id: str) -> None:
         connection.execute("DELETE FROM runners WHERE worker_id=?", [worker_id])
 
 
+def slots() -> tuple[int, int] | None:
+    """How many threads and GPUs the runner that is alive gives to jobs; None where none is alive, or has said so."""
+    told = [(runner.machine.get("cpu_slots"), runner.machine.get("gpu_slots")) for runner in alive()]
+    return next(((int(cpus), int(gpus)) for cpus, gpus in told if cpus is not None and gpus is not None), None)
+
+
 def alive(*, now: float | None = None) -> list[Runner]:
     """The runners that gave a sign of life in the last ten seconds, the newest sign first."""
     now = time.time() if now is None else now

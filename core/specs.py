@@ -29,6 +29,15 @@ class _Spec(BaseModel):
     gpus: int = Field(default=0, ge=0, le=64)
     note: str = Field(default="", max_length=500)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        fields = cls.model_fields if isinstance(data, dict) else {}
+        wrong = [n for n in fields if isinstance(data.get(n), bool) and fields[n].annotation is not bool]
+        if wrong:
+            raise ValueError("; ".join(f"{n}: input should not be true or false (given: {data[n]})" for n in wrong))
+        return data
+
 
 class AutoMLSpec(_Spec):
     """H2O AutoML on a table. `metric` is what H2O ranks by; None takes the default of the dataset's task."""

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import jobs, results
+from core import datasets, jobs, results
+from core.scoring import METRICS
 from pages import networks, shared
 
 POINTS = 2_000
@@ -24,23 +25,35 @@ def show(job: dict[str, Any]) -> None:
         told = "No candidate was trained." if job["status"] in jobs.ENDED else WAITING
         st.info(told, icon=":material/hourglass_empty:")
         return
-    trained = frame[frame["epochs"] > 0]
+    trained, error = frame[frame["epochs"] > 0], measure(job)
     best = trained["valid_error"].min()
-    so_far = f" The lowest error so far is {shared.number(best)}." if np.isfinite(best) else ""
-    st.caption(f"{len(frame):,} networks proposed, {len(trained):,} trained.{so_far}")
+    so_far = f" The lowest {error} on valid so far is {shared.number(best)}." if np.isfinite(best) else ""
+    unit = "network" if len(frame) == 1 else "networks"
+    st.caption(f"{len(frame):,} {unit} proposed, {len(trained):,} trained.{so_far}")
     if len(trained):
         left, right = st.columns([3, 2], gap="medium")
         with left:
             st.subheader("Error against size")
-            scatter(trained)
+            scatter(trained, error)
         with right:
             st.subheader("Survivors of each rung")
             rungs(trained)
     st.subheader("Candidates")
-    table(frame)
+    table(frame, error)
 
 
-def scatter(frame: pd.DataFrame) -> None:
+def measure(job: dict[str, Any]) -> str:
+    """What the error of a candidate is, within a sentence: the same whatever the job's metric is."""
+    task = shared.read(datasets.get, job["dataset_id"]).task
+    return METRICS["rmse"].label if task == "regression" else "error rate"
+
+
+def capital(text: str) -> str:
+    """The words as the beginning of a label."""
+    return text[:1].upper() + text[1:]
+
+
+def scatter(frame: pd.DataFrame, error: str) -> None:
     """Valid error by number of parameters, with the front of the networks that no other beats in both."""
     front = frame[results.pareto(frame["valid_error"].to_numpy(), frame["n_parameters"].to_numpy())]
     drawn = pd.concat([frame.head(POINTS), front]).drop_duplicates("candidate")
@@ -50,9 +63,9 @@ def scatter(frame: pd.DataFrame) -> None:
         customdata=np.stack([drawn["candidate"].map(lambda name: shared.label(name, 60)), drawn["epochs"]], axis=1),
         marker={
             "size": 8, "opacity": 0.8, "color": np.log2(drawn["epochs"]), "colorscale": "Viridis",
-            "colorbar": {"title": "Epochs", **ticks(drawn["epochs"])},
+            "colorbar": {"title": "Epochs", **ticks(drawn["epochs"])}, "showscale": drawn["epochs"].nunique() > 1,
         },
-        hovertemplate="%{customdata[0]}<br>%{x:,} parameters<br>error %{y:.4g} after %{customdata[1]} epochs"
+        hovertemplate=f"%{{customdata[0]}}<br>%{{x:,}} parameters<br>{error} %{{y:.4g}} after epoch %{{customdata[1]}}"
         "<extra></extra>",
     )  # fmt: skip
     line = front.sort_values("n_parameters")
@@ -61,8 +74,10 @@ def scatter(frame: pd.DataFrame) -> None:
         line={"shape": "hv", "color": shared.FAINT, "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
     figure.update_xaxes(type="log", title="Parameters", dtick=1, tickformat="~s")
-    figure.update_yaxes(title="Error on valid")
-    told = "Valid error against the number of parameters, coloured by epochs; the front is drawn"
+    figure.update_yaxes(title=f"{capital(error)} on valid")
+    if len(drawn) <= shared.FEW_POINTS:
+        figure.update_yaxes(range=shared.around(drawn["valid_error"]))
+    told = f"{capital(error)} on valid against the number of parameters, coloured by epochs; the front is drawn"
     shared.chart(figure, told, height=400, key="candidates_by_size")
 
 
@@ -80,10 +95,10 @@ def rungs(frame: pd.DataFrame) -> None:
     figure = go.Figure()
     figure.add_bar(
         x=names, y=reached, text=[f"{count:,}" for count in reached], marker={"color": shared.ACCENT},
-        hovertemplate="%{y:,} candidates were trained for %{x} epochs or more<extra></extra>",
+        hovertemplate="Trained for %{x} epochs or more: %{y:,}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="Epochs", type="category")
-    figure.update_yaxes(title="Candidates", rangemode="tozero")
+    figure.update_yaxes(title="Candidates", rangemode="tozero", dtick=1 if reached.max() < 5 else None)
     shared.chart(figure, "Candidates that were trained for so many epochs or more", height=400, key="survivors")
 
 
@@ -92,12 +107,16 @@ def survivors(frame: pd.DataFrame) -> pd.Series:
     return frame["epochs"].value_counts().sort_index(ascending=False).cumsum().sort_index()
 
 
-def table(frame: pd.DataFrame) -> None:
+def table(frame: pd.DataFrame, error: str) -> None:
     """The candidates, those trained longest first, then by their error."""
     column = st.column_config
     config: dict[str, Any] = {
         "epochs": column.NumberColumn("Epochs", format="localized", help="The highest rung that it reached"),
-        "valid_error": column.NumberColumn("Error, valid", format="%.4f", help="After these epochs"),
+        "valid_error": column.NumberColumn(
+            f"{capital(error)}, valid",
+            format="%.4f",
+            help="After these epochs" + (": the share of rows with a wrong class" if error == "error rate" else ""),
+        ),
         "n_parameters": column.NumberColumn("Parameters", format="localized"),
         "flops": column.NumberColumn("FLOPs a row", format="compact"),
         "latency": column.NumberColumn("Latency, ms", format="%.3g", help="To predict one row alone"),
@@ -133,9 +152,11 @@ def networks_of(job: dict[str, Any]) -> None:
     sides = st.columns(2, gap="medium")
     chosen = [choice(side, names, index) for side, index in zip(sides, (0, None), strict=True)]
     rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen if name]
-    facts(rows)
+    facts(rows, capital(measure(job)))
+    final = any(np.isfinite(row["trial_id"]) for row in rows)
     for number, (side, row) in enumerate(zip(sides, rows, strict=False)):
         with side:
+            way_to_trial(row, final=final)
             network(job["id"], row, key=f"network_{number}")
 
 
@@ -146,10 +167,10 @@ def choice(side: DeltaGenerator, names: list[str], index: int | None) -> str | N
     return side.selectbox(label, names, index=index, key=key, bind="query-params", placeholder="Any other candidate")
 
 
-def facts(rows: list[pd.Series]) -> None:
+def facts(rows: list[pd.Series], error: str) -> None:
     """What is known of the chosen candidates, a column each."""
     told = {
-        "Error on valid": [shared.number(row["valid_error"]) for row in rows],
+        f"{error} on valid": [shared.number(row["valid_error"]) for row in rows],
         "Trained for, epochs": [f"{row['epochs']:,}" for row in rows],
         "Parameters": [_count(row["n_parameters"]) for row in rows],
         "FLOPs, a row": [_count(row["flops"]) for row in rows],
@@ -164,11 +185,18 @@ def _count(value: float) -> str:
     return f"{value:,.0f}" if np.isfinite(value) else shared.NONE
 
 
+def way_to_trial(row: pd.Series, *, final: bool) -> None:
+    """The link to a finalist's trial; with `final` it is said that there is none, so that drawings start level."""
+    if np.isfinite(row["trial_id"]):
+        trial_id = int(row["trial_id"])
+        shared.link(shared.TRIAL, f"Trial {trial_id}", icon=":material/science:", trial=trial_id)
+    elif final:
+        st.page_link(shared.TRIAL, label="No finalist: it has no trial", icon=":material/science:", disabled=True)
+
+
 def network(job_id: int, row: pd.Series, *, key: str) -> None:
-    """The drawing of a candidate, and the way to its trial where it has one."""
+    """The drawing of a candidate."""
     trial_id = row["trial_id"]
-    if np.isfinite(trial_id):
-        shared.link(shared.TRIAL, f"Trial {trial_id:.0f}", icon=":material/science:", trial=int(trial_id))
     layers = shared.read(results.architecture, job_id, row["candidate"])
     if not layers and np.isfinite(trial_id):
         layers = shared.read(results.trial, int(trial_id)).details.get("architecture") or []

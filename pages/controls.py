@@ -70,7 +70,7 @@ def asked(job: dict[str, Any], body: dict[str, Any]) -> dict[str, int | None]:
     paused = job["status"] == "paused"
     st.caption(
         "Added to the job's budget; leave empty what should stay as it is."
-        if paused else "A new job goes on from where this one stopped, and never trains a network again that it knows."
+        if paused else "A new job goes on from where this one stopped and trains new finalists; this one's trials stay."
     )  # fmt: skip
     fields = {"more_s": ("Seconds more", "budget_s"), "more_candidates": ("Candidates more", "max_candidates")}
     if body.get("max_candidate_epochs"):

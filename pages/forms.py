@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs, machine
+from core import jobs, machine, runners
 from core.datasets import Dataset
 from core.scoring import metrics_for
 from core.specs import (
@@ -227,10 +227,11 @@ def _metric(dataset: Dataset, start: Spec, mark: str, told: str) -> str:
 
 def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
     """What the job may use, and its place in the queue. Adds `priority`, which is no part of the spec."""
+    slots = shared.read(runners.slots)
     one, two, three, four = st.columns(4)
     cpus = one.number_input(
         "CPU threads", value=start.cpus, step=1, key=f"cpus{mark}",
-        help="The job waits until this many are free. One that asks for more than there are runs alone.",
+        help=f"The job waits until this many are free.{f' The runner has {slots[0]}.' if slots else ''}",
     )  # fmt: skip
     with two:
         engine = _engine(start, mark)
@@ -265,7 +266,8 @@ def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
 
 
 def _device(start: NASSpec, mark: str) -> dict[str, Any]:
-    found = bool(machine.gpu_slots())
+    slots = shared.read(runners.slots)
+    found = bool(slots[1] if slots else machine.gpu_slots())
     gpus = st.selectbox(
         "Device", [0, 1] if found or start.gpus else [0], index=start.gpus, format_func=lambda n: DEVICES[n],
         key=f"gpus{mark}",

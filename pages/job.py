@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ UNSET = {
     "continues": "Nothing",
 }
 MOVING = ("queued", "running")
+WARNINGS = 3  # that the top of an ended job shows
 LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
 
 
@@ -87,6 +89,7 @@ def header(job: dict[str, Any]) -> None:
         (st.error if job["status"] == "failed" else st.warning)(
             shared.plain(job["error"]), title=title, icon=":material/error:"
         )
+    warnings(job)
     if job["status"] not in jobs.ENDED:
         waiting = {
             "queued": f"Waits in the queue with priority {job['priority']}",
@@ -95,6 +98,17 @@ def header(job: dict[str, Any]) -> None:
         stage = waiting.get(job["status"]) or job["stage"] or "Starting"
         st.progress(min(1.0, float(job["fraction"] or 0)), text=shared.plain(stage))
     figures(job)
+
+
+def warnings(job: dict[str, Any]) -> None:
+    """What the log of an ended job warns of, the newest first."""
+    texts = shared.read(results.warnings, job["id"]) if job["status"] in jobs.ENDED else []
+    lines = [shared.plain(textwrap.shorten(text, 400, placeholder=" …")) for text in texts[:WARNINGS]]
+    if len(texts) > WARNINGS:
+        lines.append(f"{len(texts) - WARNINGS:,} more in the log")
+    if lines:
+        told = lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
+        st.warning(told, icon=":material/warning:")
 
 
 def relatives(job: dict[str, Any]) -> None:
@@ -153,12 +167,19 @@ def progress(job: dict[str, Any]) -> None:
     metric = body.get("metric") or (frame["metric"].iloc[0] if len(frame) else None)
     name = METRICS[metric].label if metric else "Metric"
     figure = go.Figure()
+    few = len(curve) <= shared.FEW_POINTS
     figure.add_scatter(
-        x=curve["step"], y=curve["value"], mode="lines+markers", line={"shape": "hv"}, name="Best so far"
-    )
-    figure.update_layout(
-        xaxis_title=f"{unit.capitalize()}s finished", yaxis_title=f"Best {name} on valid", showlegend=False
-    )
+        x=curve["step"], y=curve["value"], mode="lines+markers+text" if few else "lines+markers", line={"shape": "hv"},
+        marker={"size": 10 if few else 6}, text=[shared.number(value) for value in curve["value"]] if few else None,
+        textposition="top center", name="Best so far",
+    )  # fmt: skip
+    figure.update_xaxes(title=f"{unit.capitalize()}s finished")
+    figure.update_yaxes(title=f"Best {name} on valid")
+    if few:
+        last = curve["step"].max()
+        figure.update_xaxes(range=[0, 1.1 * last], dtick=1 if last < 5 else None)
+        figure.update_yaxes(range=shared.around(curve["value"]))
+    figure.update_layout(showlegend=False)
     shared.chart(figure, f"Best {name} on the valid rows after each {unit}", key="curve")
 
 

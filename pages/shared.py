@@ -30,6 +30,7 @@ IMPORT_RUNS = "pages/import_runs.py"
 LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
 LIVE_S = 2.0
 BEST_N = 500
+FEW_POINTS = 3  # of a chart, whose own spread would be a poor scale
 
 STATUSES = {
     "queued": ("gray", ":material/schedule:"),
@@ -352,6 +353,13 @@ def chart(figure: go.Figure, alt: str, *, height: int = 380, key: str | None = N
     figure.update_xaxes(automargin=True, title_standoff=12)
     figure.update_yaxes(automargin=True, title_standoff=12)
     st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
+
+
+def around(values: pd.Series) -> list[float] | None:
+    """A range for a chart of a few values, with room above and below them; None where none is a number."""
+    low, high = float(values.min()), float(values.max())
+    room = max(high - low, 0.1 * max(abs(low), abs(high)), 1e-9)
+    return [low - room, high + room] if math.isfinite(room) else None
 
 
 def label(text: str, most: int = 40) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core import datasets, db, jobs, results, specs
+from core import datasets, db, jobs, results, runners, specs
 from core.errors import InputError
 from core.events import Metric
 from core.specs import AutoMLSpec, NASSpec
@@ -355,3 +355,30 @@ def test_the_overview_has_the_paused_between_the_queue_and_the_ended(search: NAS
     assert list(jobs.overview().id) == [queued, paused.id, ended.id]
     assert list(jobs.overview(statuses=["paused"]).id) == [paused.id]
     assert jobs.counts() == {"queued": 1, "paused": 1, "succeeded": 1}
+
+
+def _alive(cpus: int, gpus: int) -> None:
+    runners.beat("a runner", {"cpu_slots": cpus, "gpu_slots": gpus})
+
+
+def test_what_the_runner_could_never_give_is_refused_at_submission(dataset: datasets.Dataset) -> None:
+    on_gpu = NASSpec(dataset_id=dataset.id, gpus=1)
+    wide = NASSpec(dataset_id=dataset.id, cpus=5)
+    for spec in (on_gpu, wide):
+        assert jobs.submit(spec), "nobody knows the machine yet"
+    _alive(4, 0)
+    with pytest.raises(InputError, match="gpus: 1 asked for, and the runner's machine has none; ask for 0"):
+        jobs.submit(on_gpu)
+    with pytest.raises(InputError, match="cpus: 5 asked for, and the runner's machine has 4; ask for 4 or fewer"):
+        jobs.submit(wide)
+    assert jobs.submit(NASSpec(dataset_id=dataset.id, cpus=4))
+    _alive(8, 1)
+    for spec in (on_gpu, wide):
+        assert jobs.submit(spec)
+
+
+def test_the_default_number_of_threads_is_taken_on_a_machine_of_one(dataset: datasets.Dataset) -> None:
+    _alive(1, 0)
+    assert jobs.submit(NASSpec(dataset_id=dataset.id))
+    with pytest.raises(InputError, match="has 1; ask for 2 or fewer"):
+        jobs.submit(NASSpec(dataset_id=dataset.id, cpus=3))

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from core.events import Architecture, Event, Message, Metric
-from runner.nas import trace
+from runner.nas import finals, trace
 from runner.nas.drawing import layers
-from runner.nas.engine import Data, Judge, OtherSearch, Settings, search
+from runner.nas.engine import Data, Judge, NothingTrained, OtherSearch, Settings, search
 from runner.nas.finals import Finalist
 from runner.nas.limits import LimitError
 from runner.nas.networks import build
@@ -169,8 +169,82 @@ def test_another_job_continues_with_new_candidates_and_its_own_counts(strategy: 
     assert set(first.errors) < set(second.errors)
     best = [m.value for m in second.metrics("best_valid")]
     assert best == sorted(best)
-    trained = {f.name: f.fit_s for f in first.finalists}
-    assert all(f.fit_s == trained[f.name] for f in second.finalists if f.name in trained)
+
+
+@pytest.mark.slow
+def test_a_continued_search_trains_the_best_that_no_job_has_trained(tmp_path: Path) -> None:
+    first = Search(tmp_path / "a.pt").run()
+    second = Search(tmp_path / "b.pt", continued=tmp_path / "a.pt", parent="job 7").run()
+    third = Search(tmp_path / "c.pt", continued=tmp_path / "b.pt", parent="job 8").run()
+    state, done = trace.load(tmp_path / "c.pt"), set[str]()
+    for found, n_known in ((first, 8), (second, 16), (third, 24)):
+        ranked = sorted(state.entries[:n_known], key=lambda entry: (entry.told, entry.name))
+        left = [entry.name for entry in ranked if entry.name not in done]
+        assert [finalist.name for finalist in found.finalists] == left[:2]
+        done |= {finalist.name for finalist in found.finalists}
+    assert [saved["by"] for saved in state.finals] == ["job 7", "job 7", "job 8", "job 8", None, None]
+
+
+def test_an_attempt_of_a_continued_search_reports_its_own_finalists_again_and_no_other_job_s(tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run()
+    second = Search(tmp_path / "b.pt", continued=tmp_path / "a.pt").run()
+    again = Search(tmp_path / "c.pt", previous=tmp_path / "b.pt").run()
+    assert [f.name for f in again.finalists] == [f.name for f in second.finalists]
+
+
+def test_a_finalist_that_the_other_job_could_not_report_is_reported_by_the_next(tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run(at(8, None, 1))  # the checkpoint has it, and nobody was told
+    saved = trace.load(tmp_path / "a.pt").finals[0]
+    second = Search(tmp_path / "b.pt", continued=tmp_path / "a.pt", parent="job 7").run()
+    assert second.finalists[0].fit_s == saved["fit_s"]
+    assert not second.said("a finalist of job 7")
+
+
+def test_a_finalist_that_had_no_time_to_learn_is_trained_again_by_the_next_job(tmp_path: Path) -> None:
+    first = Search(tmp_path / "a.pt", replace(SETTINGS, epochs=1)).run()
+    longer = replace(SETTINGS, epochs=4, max_candidates=4)
+    second = Search(tmp_path / "b.pt", longer, continued=tmp_path / "a.pt").run()
+    assert {f.name for f in first.finalists} & {f.name for f in second.finalists}
+    assert all(len(f.curve) == 4 for f in second.finalists)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("better", [True, False])
+def test_the_log_names_the_job_whose_finalist_still_leads(better: bool, tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run()
+    state = trace.load(tmp_path / "a.pt")
+    for saved in state.finals:  # right, or wrong, about every valid row
+        y = problem().valid[1] if better else 1 - problem().valid[1]
+        saved["valid"] = torch.nn.functional.one_hot(y, 2).double()
+    trace.save(state, tmp_path / "a.pt")
+    second = Search(tmp_path / "b.pt", continued=tmp_path / "a.pt", parent="job 7").run()
+    assert second.said("a finalist of job 7, still leads: accuracy 1 on the valid rows") == better
+    assert len(second.finalists) == 2
+
+
+def test_where_the_best_candidates_cannot_be_trained_in_full_the_next_best_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, finish = list[str](), finals.finish
+
+    def fails_at_first(course: Any, name: str, *args: Any, **more: Any) -> Finalist | None:
+        tried.append(name)
+        return finish(course, name, *args, **more) if len(tried) > 3 else None
+
+    monkeypatch.setattr("runner.nas.finals.finish", fails_at_first)
+    found = Search(tmp_path / "a.pt").run()
+    ranked = sorted(trace.load(tmp_path / "a.pt").entries, key=lambda entry: (entry.told, entry.name))
+    assert tried == [entry.name for entry in ranked[:4]]
+    assert [finalist.name for finalist in found.finalists] == tried[3:]
+
+
+def test_a_job_that_has_nothing_left_to_train_says_whose_finalists_stay(tmp_path: Path) -> None:
+    everything = replace(SETTINGS, max_candidates=4, finalists=4)
+    Search(tmp_path / "a.pt", everything).run()
+    with pytest.raises(NothingTrained, match="what job 7 has found stays on the leaderboard"):
+        Search(
+            tmp_path / "b.pt", replace(everything, max_candidates=0), continued=tmp_path / "a.pt", parent="job 7"
+        ).run()
 
 
 def test_a_search_of_other_data_or_limits_cannot_be_continued(tmp_path: Path) -> None:

@@ -213,6 +213,21 @@ def _uninterrupted(spec: NASSpec, dataset: Dataset, state: trace.Trace, director
 
 
 @pytest.mark.slow
+def test_an_extended_search_adds_new_trials_and_repeats_none(home: Path) -> None:
+    dataset = datasets.add_sample("iris")
+    first = _run(
+        NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=4, finalists=2, epochs=3, strategy="random")
+    )
+    second = jobs.extend(first, more_candidates=4)
+    assert worker.run_once(EXECUTORS, "w") == second
+    board = results.leaderboard(dataset.id)
+    assert board.groupby("job_id").size().to_dict() == {first: 2, second: 2}
+    assert board.candidate.is_unique
+    found = results.candidates(second).set_index("candidate")
+    assert found.trial_id.dropna().to_dict() == board.set_index("candidate").trial_id.to_dict()
+
+
+@pytest.mark.slow
 def test_a_search_with_nothing_to_continue_and_one_of_another_dataset_say_so(home: Path) -> None:
     iris, wine = datasets.add_sample("iris"), datasets.add_sample("wine")
     lost = NASSpec(dataset_id=iris.id, continues=7)
@@ -289,6 +304,8 @@ def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
     assert narrow.embeddings == (16,)
     with pytest.raises(ValueError, match="none has 10 parameters or fewer; the smallest has 322"):
         restricted(TableSpace(5, (), 2), 10, 1)
+    with pytest.raises(ValueError, match="none has 1 parameter or fewer"):
+        restricted(TableSpace(5, (), 2), 1, 1)
 
 
 def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:

@@ -21,8 +21,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from core import bundles, datasets, db, jobs, results, specs
-from core.events import Metric
+from core import bundles, datasets, db, jobs, results, runners, specs
+from core.events import Message, Metric
 from pages import candidates, forms, networks, policy, shared
 from tests import browser
 from tests.filled import ARCHITECTURE, ODD, OPTIONS, Filled
@@ -183,6 +183,16 @@ def test_a_gpu_is_offered_where_there_is_one(
     assert at.selectbox(key="gpus_nas").value == 0
 
 
+def test_the_runner_s_word_on_gpus_counts_more_than_this_machine_s(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METASCOUT_GPU_SLOTS", "1")
+    runners.beat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
+    at = fine(opened("new_job", dataset="digits_images"))
+    assert at.selectbox(key="gpus_nas").options == ["CPU"]
+    assert at.number_input(key="cpus_nas").help == "The job waits until this many are free. The runner has 4."
+
+
 def test_a_cloned_search_keeps_its_gpu_on_a_machine_without_one(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,13 +287,45 @@ def test_a_search_that_has_hardly_begun_is_drawn_as_far_as_it_is(running: jobs.J
     assert len(at.dataframe[0].value) == 1
 
 
+def test_the_error_of_candidates_is_named_and_one_network_is_no_networks(home: Path) -> None:
+    dataset = datasets.add_sample("diabetes")
+    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id))
+    job = jobs.claim("a runner")
+    assert job is not None
+    results.record(job, [Metric("valid_error", 54.321, 1, "a"), Metric("n_parameters", 100.0, 0, "a")])
+    at = fine(opened("job", job=str(job_id), tab="Candidates"))
+    said = "1 network proposed, 1 trained. The lowest RMSE on valid so far is 54.32."
+    assert said in [caption.value for caption in at.caption]
+    assert figure(at, "candidates_by_size")["layout"]["yaxis"]["title"]["text"] == "RMSE on valid"
+
+
+def test_a_curve_of_one_point_has_a_scale_that_tells_its_value(running: jobs.Job) -> None:
+    results.record(running, [Metric("best_valid", 0.9, 8)])
+    body = figure(fine(opened("job", job=str(running.id), tab="Progress")), "curve")
+    assert body["data"][0]["text"] == ["0.9000"]
+    assert body["layout"]["xaxis"]["range"] == pytest.approx([0, 8.8])
+    assert body["layout"]["yaxis"]["range"] == pytest.approx([0.81, 0.99])
+
+
+def test_warnings_stand_at_the_top_of_a_job_once_it_has_ended(running: jobs.Job) -> None:
+    told = [Message(f"{ODD} number {n}", "warning") for n in (1, 2, 3, 4, 5, 5)]
+    results.record(running, [Message("not worth a warning"), *told])
+    assert not fine(opened("job", job=str(running.id))).warning
+    jobs.finish(running, "succeeded")
+    [banner] = fine(opened("job", job=str(running.id))).warning
+    lines = shown(banner.value).splitlines()
+    assert [line.rpartition("number ")[2] for line in lines[:3]] == ["5", "4", "3"]
+    assert lines[0].startswith(f"- {ODD}")
+    assert lines[3:] == ["- 2 more in the log"]
+
+
 def test_a_candidate_leads_to_its_trial(filled: Filled) -> None:
     at = fine(opened("job", job=str(filled.searched), tab="Candidates"))
     frame = at.dataframe[0].value.set_index("candidate")
     trials = results.trials_of(filled.searched).set_index("candidate")["trial_id"]
     assert dict(frame["trial"].dropna()) == {name: f"Trial {trial_id}" for name, trial_id in trials.items()}
     assert frame["latency"].iloc[0] == pytest.approx(frame["n_parameters"].iloc[0] * 2e-4)
-    assert any("The lowest error so far is" in caption.value for caption in at.caption)
+    assert any("The lowest error rate on valid so far is 0.0" in caption.value for caption in at.caption)
 
 
 def test_any_two_candidates_are_drawn_side_by_side_and_the_link_keeps_them(filled: Filled) -> None:
@@ -299,6 +341,10 @@ def test_any_two_candidates_are_drawn_side_by_side_and_the_link_keeps_them(fille
     assert list(facts.loc["Trained for, epochs"]) == ["9", "1"]
     texts = [note.get("text", "") for note in figure(at, "network_1")["layout"]["annotations"]]
     assert sum("<b>" in text for text in texts) == len(results.architecture(filled.searched, names[47]))
+    finalist = results.trials_of(filled.searched)["candidate"][0]
+    pair = fine(opened("job", job=str(filled.searched), tab="Networks", network=names[47], beside=finalist))
+    links = {link.proto.label: link.proto.disabled for link in pair.page_link if "trial" in link.proto.label.lower()}
+    assert list(links.values()) == [True, False], "both drawings have a line above them"
     linked = fine(opened("job", job=str(filled.searched), tab="Networks", network=names[5], beside=names[7]))
     assert [box.value for box in linked.selectbox] == [names[5], names[7]]
     wrong = opened("job", job=str(filled.searched), tab="Networks", network="*no*")

@@ -29,11 +29,21 @@ def test_a_spec_survives_the_way_through_json() -> None:
         ({"budget": 60}, "budget.*not permitted"),
         ({"dataset_id": None}, "dataset_id"),
         ({"kind": "magic"}, "magic"),
+        ({"cpus": True}, r"cpus: input should not be true or false \(given: True\)"),
+        ({"folds": False, "budget_s": True}, r"budget_s: .*; folds: "),
+        ({"kind": "nas", "max_latency_s": True}, "max_latency_s: input should not be true or false"),
+        ({"kind": "portfolio", "candidate_s": True}, "candidate_s: input should not be true or false"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         specs.parse({"kind": "automl", "dataset_id": 1, **change})
+
+
+def test_true_and_false_are_taken_where_they_are_asked_for() -> None:
+    spec = specs.parse('{"kind": "automl", "dataset_id": 1, "balance_classes": true}')
+    assert isinstance(spec, AutoMLSpec)
+    assert spec.balance_classes is True
 
 
 def test_text_that_is_no_json_is_an_input_error() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from core.events import Architecture, Event, Message, Metric, Progress
 from runner.nas import trace as traces
 from runner.nas.drawing import layers
-from runner.nas.finals import Finalist, as_saved, finish, restored
-from runner.nas.ladder import Ascent, batch_size, rungs
+from runner.nas.finals import NothingTrained, Report, finals, inherited, unreported
+from runner.nas.ladder import Ascent
 from runner.nas.limits import Latencies, restricted
 from runner.nas.planner import Plan
 from runner.nas.sizing import prepare
@@ -24,15 +24,6 @@ __all__ = ["Data", "Judge", "NothingTrained", "OtherSearch", "Settings", "search
 
 PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
 _ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
-_FEW_EPOCHS = 3  # after fewer a finalist has hardly learned anything, and the user is told
-_ENOUGH_EPOCHS = 15  # that a finalist should have time for, even if later ones have less or none
-_REPORT_S, _REPORT_SHARE = 4.0, 0.1  # what reporting the first finalist is thought to take, and of the budget at most
-
-Report = Callable[[Finalist], Iterator[Event]]
-
-
-class NothingTrained(RuntimeError):
-    """Not one candidate could be trained, told in a sentence for the user."""
 
 
 class OtherSearch(ValueError):
@@ -50,16 +41,17 @@ def search(
     *,
     paused: Callable[[], bool] = lambda: False,
     continued: Path | None = None,
+    parent: str = "the other search",
     identity: Mapping[str, str] | None = None,
     began: float | None = None,
 ) -> Iterator[Event]:
     """Search, then train the finalists and yield what `report` makes of each.
 
     The checkpoint is written after each rung and each finalist, and stays. `previous` is the one that an earlier
-    attempt left, `continued` that of another job, whose candidates this search starts with; `identity` holds what the
-    two must have in common. The budget counts from `began` on the monotonic clock. Raises LimitError for limits that
-    no architecture meets, OtherSearch for a job that cannot be continued, and NothingTrained where no candidate could
-    be trained.
+    attempt left, `continued` that of another job, whose candidates this search starts with, and whose finalists it
+    leaves alone; `parent` is what messages call that job, and `identity` holds what the two must have in common. The
+    budget counts from `began` on the monotonic clock. Raises LimitError for limits that no architecture meets,
+    OtherSearch for a job that cannot be continued, and NothingTrained where no candidate could be trained.
     """
     began = time.monotonic() if began is None else began
     space = restricted(data.space, settings.max_parameters, settings.seed)
@@ -67,9 +59,13 @@ def search(
     data = Data(space, near["train"], near["valid"], data.test)
     mine = {**(identity or {}), "space": repr(space), "strategy": settings.strategy, "device": settings.device}
     state = Trace(identity=mine)
-    if previous or continued:
-        state = traces.load(previous) if previous else _taken_over(traces.load(continued or checkpoint), mine)
-        began -= state.spent_s
+    if previous:
+        state = traces.load(previous)
+        state.finals = unreported(state.finals)
+    elif continued:
+        state = _taken_over(traces.load(continued), mine)
+        state.finals = inherited(state.finals, parent, settings.epochs)
+    began -= state.spent_s
     latencies = Latencies(space, data.train[0], settings.device)
     strategy = make(settings.strategy, space, settings.seed)
     run = Run(data, settings, judge, cancelled, paused, strategy, latencies, state, checkpoint, began)
@@ -80,7 +76,7 @@ def search(
     yield from _learned(run)
     yield from _generations(run)
     if not run.stopping():
-        yield from _finals(run, report)
+        yield from finals(run, report)
     if paused() and not cancelled() and state.size:
         yield from _pause(run)
 
@@ -98,8 +94,6 @@ def _taken_over(state: Trace, mine: dict[str, str]) -> Trace:
         state.plans, state.size = {}, 0
         if state.climb:  # its parts are of ways to train that the other device chose
             state.climb = Climb([traces.Entry(e.name, e.genotype, e.size, e.flops) for e in state.climb.entries])
-    for saved in state.finals:
-        saved["own"] = False
     state.carried, state.spent_s = len(state.evaluated), 0.0
     return state
 
@@ -121,7 +115,8 @@ def _resumed(run: Run, strategy: str) -> Iterator[Event]:
         yield Metric("best_valid", run.judge.value(error), count)
     for count, policy in state.policies:
         yield from _policy(policy, count)
-    yield Message(f"The search goes on from its checkpoint of {len(state.evaluated)} candidates.")
+    count = len(state.evaluated)
+    yield Message(f"The search goes on from its checkpoint of {count:,} {'candidate' if count == 1 else 'candidates'}.")
 
 
 def _learned(run: Run) -> Iterator[Event]:
@@ -257,86 +252,3 @@ def _pause(run: Run) -> Iterator[Event]:
     saved.spent_s = run.spent_s
     traces.save(saved, run.checkpoint)
     yield Message(f"The search is paused after {run.spent_s:.0f} s: it can go on from its checkpoint.")
-
-
-def _finals(run: Run, report: Report) -> Iterator[Event]:
-    """Report the finalists that are trained, and train the other best candidates in full.
-
-    Raises NothingTrained where not one can be trained.
-    """
-    settings, state = run.settings, run.trace
-    good = [e for e in state.evaluated if math.isfinite(e.told or 0.0) and run.admits(e.size, e.latency_s)]
-    chosen = sorted(good, key=lambda e: (e.told, e.name))[: settings.finalists]
-    names, known = {entry.name for entry in chosen}, {saved["name"] for saved in state.finals}
-    shown = [s for s in state.finals if s["weights"] is not None and (s["own"] or s["name"] in names)]
-    report_s = min(_REPORT_S, _REPORT_SHARE * settings.budget_s)
-    for saved in shown:
-        report_s = yield from _reported(report(restored(run.data.space, saved)))
-    missing = [entry for entry in chosen if entry.name not in known]
-    n_done = len(shown)
-    # One network that has learned all it can is worth more than three that have not.
-    enough_s = min(_ENOUGH_EPOCHS, settings.epochs or _ENOUGH_EPOCHS) * _least_s(run)
-    for number, entry in enumerate(missing):
-        share_s = min(run.left_s - report_s, max(run.left_s / (len(missing) - number) - report_s, enough_s))
-        if n_done and share_s < max(_least_s(run), enough_s / 3):
-            yield Message(f"The time is up: finalists left untrained: {len(missing) - number}.", "warning")
-            break
-        yield _final_progress(run, number, len(missing))
-        finalist = yield from _finalist(run, entry, share_s)
-        if run.stopping():
-            return
-        if finalist is not None:
-            report_s, n_done = (yield from _reported(report(finalist))), n_done + 1
-    if not n_done:
-        _nothing(run)
-    yield Progress(1.0, "Done", 0.0)
-
-
-def _final_progress(run: Run, number: int, count: int) -> Progress:
-    fraction = SEARCH_SHARE + (1 - SEARCH_SHARE) * number / count
-    return Progress(fraction, f"Training finalist {number + 1} of {count}", max(run.left_s, 0.0))
-
-
-def _finalist(run: Run, entry: Entry, share_s: float) -> Generator[Event, None, Finalist | None]:
-    """Train one finalist and write the checkpoint; None where it failed or the job was stopped."""
-    epochs, course = run.settings.epochs or _epochs(run, share_s), run.course(final=True)
-    finalist = finish(course, entry.name, entry.genotype, run.data.test[0], epochs=epochs, share_s=share_s)
-    if run.stopping():
-        return None
-    run.trace.finals.append(as_saved(entry.name, entry.genotype, finalist))
-    run.save()
-    if finalist is None:
-        yield Message(f"{entry.name} failed in its full training and is left out.", "warning")
-        return None
-    done, few = len(finalist.curve), len(finalist.curve) < _FEW_EPOCHS
-    if done < epochs and finalist.fit_s >= 0.9 * share_s and (few or run.settings.epochs):
-        told = f"{entry.name} was trained for {done} of {epochs} epochs: the time was up."
-        yield Message(f"{told} Give the search more time." if few else told, "warning" if few else "info")
-    return finalist
-
-
-def _reported(events: Iterator[Event]) -> Generator[Event, None, float]:
-    """The events of one report; returns the seconds that it took."""
-    began = time.monotonic()
-    yield from events
-    return time.monotonic() - began
-
-
-def _nothing(run: Run) -> None:
-    """Say why not one candidate could be trained."""
-    count, limit_s = len(run.trace.evaluated), run.settings.max_latency_s
-    if not count and limit_s is not None:
-        raise run.latencies.error(limit_s)
-    if not count:
-        raise NothingTrained("Not one candidate could be trained: none is within the limits.")
-    raise NothingTrained(f"Of {count} candidates none could be trained: their losses are no numbers.")
-
-
-def _least_s(run: Run) -> float:
-    return run.trace.epoch_s * run.n_rows / run.trace.rows
-
-
-def _epochs(run: Run, share_s: float) -> int:
-    """As many epochs as the time allows, within reason."""
-    most = (100 if run.n_rows < 12_000 else 40) * rungs(run.n_rows, batch_size(run.n_rows))[0]
-    return max(3, min(most, int(share_s / _least_s(run))))

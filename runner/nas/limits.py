@@ -35,9 +35,9 @@ def restricted(space: AnySpace, limit: int | None, seed: int) -> AnySpace:
     drawn = [random_genotype(space, rng) for _ in range(SAMPLES)]
     fits = [genotype for genotype in drawn if space.size(genotype) <= limit]
     if not fits:
-        least = min(space.size(genotype) for genotype in drawn)
+        least, unit = min(space.size(genotype) for genotype in drawn), "parameter" if limit == 1 else "parameters"
         raise LimitError(
-            f"max_parameters: of {SAMPLES:,} architectures none has {limit:,} parameters or fewer; the smallest has "
+            f"max_parameters: of {SAMPLES:,} architectures none has {limit:,} {unit} or fewer; the smallest has "
             f"{least:,.0f}. Raise the limit."
         )
     changes: dict[str, Any] = {}

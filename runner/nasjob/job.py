@@ -68,7 +68,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
         yield from search(
             data, settings, _judge(job), lambda f: _report(job, f), context.directory / CHECKPOINT,
             previous, context.cancelled,
-            paused=context.paused, continued=continued, identity=identity, began=began,
+            paused=context.paused, continued=continued, parent=f"job {spec.continues}", identity=identity, began=began,
         )  # fmt: skip
     except (LimitError, OtherSearch) as error:
         raise InputError(str(error)) from error
