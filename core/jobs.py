@@ -106,6 +106,9 @@ def _check_fits(spec: specs.Spec) -> None:
     checked(dataset.task, spec.metric)
     if (old_id := _continued(spec)) is not None:
         _check_continues(get(old_id), spec.dataset_id)
+    for other in getattr(spec, "starts", ()):
+        if (kind := get(other).kind) != "nas":
+            raise InputError(f"starts: job {other} is of kind {kind!r}; choose jobs that have searched for networks.")
 
 
 def _check_slots(spec: specs.Spec) -> None:

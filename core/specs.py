@@ -81,12 +81,17 @@ class NASSpec(_Spec):
         default=None, ge=1, description="epochs in all that the search may train its candidates, finalists apart"
     )
     continues: int | None = Field(default=None, ge=1, description="the job whose search this one goes on with")
+    starts: tuple[int, ...] = Field(
+        default=(), max_length=10, description="jobs on other datasets whose best candidates are tried first"
+    )
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _check(self) -> NASSpec:
         if self.gpus > 1:
             raise ValueError(f"gpus: the search uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
+        if self.starts and self.continues is not None:
+            raise ValueError("starts: a search that continues another has its candidates already; leave this empty")
         if self.finalists > self.max_candidates:
             raise ValueError(f"finalists: {self.finalists} are more than max_candidates, {self.max_candidates}")
         return self

@@ -69,6 +69,7 @@ FIELDS = {  # of a spec, as people know them
     "note": "Note",
     "priority": "Priority",
     "seed": "Seed",
+    "starts": "Starts with the best of jobs",
     "strategy": "Strategy",
 }
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}

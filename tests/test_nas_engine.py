@@ -171,6 +171,34 @@ def test_another_job_continues_with_new_candidates_and_its_own_counts(strategy: 
     assert best == sorted(best)
 
 
+@pytest.mark.parametrize("strategy", ["gp", "reinforce", "evolution"])
+def test_a_search_tries_the_best_of_searches_on_other_data_first(strategy: str, tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run()
+    best = trace.load(tmp_path / "a.pt").best(4)
+    other = problem(60)
+    settings = replace(SETTINGS, strategy=strategy, seed=7)
+    warm = Search(tmp_path / "b.pt", settings, other, starts=[tmp_path / "a.pt"]).run()
+    names = [metric.candidate for metric in warm.metrics("n_parameters")]
+    size = trace.load(tmp_path / "b.pt").size
+    wanted = [other.space.canonical(genotype) for genotype in best][:size]
+    assert names[: len(wanted)] == wanted
+    assert len(set(names)) == len(names) == 8
+    assert warm.said("starts with 8 of the best candidates of other searches")
+
+
+def test_a_search_of_another_kind_of_data_is_no_start(tmp_path: Path) -> None:
+    Search(tmp_path / "a.pt").run()
+    state = trace.load(tmp_path / "a.pt")
+    state.identity["space"] = "TextSpace()"
+    trace.save(state, tmp_path / "text.pt")
+    state.identity["space"] = repr(problem().space)
+    for entry in state.entries:
+        entry.genotype = (99, *entry.genotype[1:])
+    trace.save(state, tmp_path / "large.pt")
+    paths = [tmp_path / "text.pt", tmp_path / "large.pt"]
+    assert Search(tmp_path / "b.pt", starts=paths).run().said("starts with 0 of the best")
+
+
 @pytest.mark.slow
 def test_a_continued_search_trains_the_best_that_no_job_has_trained(tmp_path: Path) -> None:
     first = Search(tmp_path / "a.pt").run()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from core.events import Architecture, Event, Message, Metric, Progress
@@ -15,7 +16,7 @@ from runner.nas.ladder import Ascent
 from runner.nas.limits import Latencies, restricted
 from runner.nas.planner import Plan
 from runner.nas.sizing import prepare
-from runner.nas.spaces import Policy
+from runner.nas.spaces import Genotype, Policy
 from runner.nas.strategies import Candidate, make
 from runner.nas.study import SEARCH_SHARE, VALID_ROWS, Data, Judge, Run, Settings
 from runner.nas.trace import Climb, Entry, Trace
@@ -23,6 +24,7 @@ from runner.nas.trace import Climb, Entry, Trace
 __all__ = ["Data", "Judge", "NothingTrained", "OtherSearch", "Settings", "search"]
 
 PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
+_STARTS = 8  # candidates of other searches that are tried first, at most
 _ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
 
 
@@ -44,6 +46,7 @@ def search(
     parent: str = "the other search",
     identity: Mapping[str, str] | None = None,
     began: float | None = None,
+    starts: Sequence[Path] = (),
 ) -> Iterator[Event]:
     """Search, then train the finalists and yield what `report` makes of each.
 
@@ -69,6 +72,8 @@ def search(
     latencies = Latencies(space, data.train[0], settings.device)
     strategy = make(settings.strategy, space, settings.seed)
     run = Run(data, settings, judge, cancelled, paused, strategy, latencies, state, checkpoint, began)
+    if starts and not state.entries:
+        yield from _warmed(run, starts)
     if previous or continued:
         yield from _resumed(run, mine["strategy"])
     elif settings.max_latency_s is not None:
@@ -79,6 +84,24 @@ def search(
         yield from finals(run, report)
     if paused() and not cancelled() and state.size:
         yield from _pause(run)
+
+
+def _warmed(run: Run, starts: Sequence[Path]) -> Iterator[Event]:
+    """Put the best candidates of other searches first, in turn, as far as this space has them."""
+    space = run.data.space
+    offers = []
+    for path in starts:
+        other = traces.load(path)
+        alike = other.identity["space"].partition("(")[0] == repr(space).partition("(")[0]
+        offers.append([genotype for genotype in other.best(_STARTS) if alike and _within(space.choices, genotype)])
+    mixed = [genotype for row in zip_longest(*offers) for genotype in row if genotype is not None]
+    run.starts = list(dict.fromkeys(mixed))[:_STARTS]
+    yield Message(f"The search starts with {len(run.starts)} of the best candidates of other searches.")
+
+
+def _within(choices: Sequence[int], genotype: Genotype) -> bool:
+    """Whether a genotype of another space is one of this space, too: decisions mean the same in both."""
+    return len(choices) == len(genotype) and all(0 <= place < n for place, n in zip(genotype, choices, strict=True))
 
 
 def _taken_over(state: Trace, mine: dict[str, str]) -> Trace:
@@ -175,15 +198,17 @@ def _generations(run: Run) -> Iterator[Event]:
 def _ask(run: Run, wanted: int) -> list[Entry]:
     """New candidates within the limits; the strategy hears of those beyond them as failed."""
     found: list[Entry] = []
+    offered = [] if run.trace.evaluated else run.strategy.offer(run.starts[:wanted])
     for _ in range(_ROUNDS):
         if len(found) >= wanted or run.search_over():
             break
-        for candidate in run.strategy.ask(wanted - len(found)):
+        for candidate in offered or run.strategy.ask(wanted - len(found)):
             entry = run.entry(candidate.name, candidate.genotype)
             if run.admits(entry.size, entry.latency_s):
                 found.append(entry)
             else:
                 run.strategy.tell(candidate, math.nan)
+        offered = []
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,7 @@ class Run:
     trace: Trace
     checkpoint: Path
     start: float
+    starts: Sequence[Genotype] = ()  # that are tried first
     sampled: Tensor | None = field(init=False)  # the valid rows of the search, where not all
     n_tries: int = 0  # candidates that reached a rung
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -73,6 +74,11 @@ class Trace:
     def n_own(self) -> int:
         """Candidates of this job, which its budget counts."""
         return len(self.evaluated) - self.carried
+
+    def best(self, count: int) -> list[Genotype]:
+        """The genotypes of the candidates with the least errors, best first."""
+        good = [entry for entry in self.evaluated if entry.told is not None and math.isfinite(entry.told)]
+        return [entry.genotype for entry in sorted(good, key=lambda entry: (entry.told, entry.name))[:count]]
 
     def epochs(self, n_rows: int) -> float:
         """What this job has trained its candidates, in epochs of all `n_rows` train rows."""

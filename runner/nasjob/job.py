@@ -53,9 +53,13 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     device = _device(spec)
     previous = _previous(context)
     continued = None if previous else _continued(spec, context)
+    found = {job_id: _left(context, job_id) for job_id in spec.starts}
+    starts = [path for path in found.values() if path is not None]
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     yield from _notes(context)
+    if gone := [str(job_id) for job_id, path in found.items() if path is None]:
+        yield Message(f"starts: no checkpoint is left of {', '.join(gone)}; the search does without.", "warning")
     job = _Job(spec, context, prepare(context.dataset, device), metric)
     data = Data(job.prepared.space, *(job.prepared.pair(split) for split in ("train", "valid", "test")))
     settings = Settings(
@@ -69,6 +73,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
             data, settings, _judge(job), lambda f: _report(job, f), context.directory / CHECKPOINT,
             previous, context.cancelled,
             paused=context.paused, continued=continued, parent=f"job {spec.continues}", identity=identity, began=began,
+            starts=starts,
         )  # fmt: skip
     except (LimitError, OtherSearch) as error:
         raise InputError(str(error)) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 
 from core.events import Event
-from runner.nas.spaces import Policy
+from runner.nas.spaces import Genotype, Policy
 from runner.nas.strategies.archive import Archive, Candidate, Space
 
 
@@ -30,6 +30,11 @@ class Strategy:
     def ask(self, n: int) -> list[Candidate]:
         """n candidates never asked before; fewer when the space is exhausted."""
         raise NotImplementedError
+
+    def offer(self, genotypes: Iterable[Genotype]) -> list[Candidate]:
+        """Candidates that somebody else thinks good, those never asked before; they are told like any other."""
+        found = (self.archive.candidate(genotype) for genotype in genotypes)
+        return [self.archive.take(candidate) for candidate in found if candidate is not None]
 
     def tell(self, candidate: Candidate, error: float) -> None:
         """Report an error (lower is better); NaN means that the candidate failed."""
