@@ -9,7 +9,7 @@ import logging
 import sys
 from importlib import import_module
 
-PARTS = ("store", "pages", "automl", "start", "search", "halving", "nas", "selector")
+PARTS = ("store", "pages", "automl", "start", "search", "halving", "nas", "warm", "selector")
 
 
 def main(names: list[str]) -> int:
