@@ -225,8 +225,7 @@ def imported() -> None:
     if name is not None:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/check_circle: {shared.plain(f'{name} stands in the list below.')}")
-            shared.link(shared.DATASETS, "Your datasets")
-            shared.link(shared.NEW_JOB, "New job")
+            shared.link(shared.ADVICE, "Advice")
 
 
 def listed() -> None:
