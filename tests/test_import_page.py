@@ -51,7 +51,7 @@ def test_a_tidy_file_is_recognised_previewed_imported_and_listed(home: Path) -> 
     at.button(key="import").click().run()
     fine(at)
     assert "past is imported: 2 datasets, 2 candidates." in shown(at.toast[0].value)
-    assert {link.label for link in at.page_link} >= {"Your datasets", "New job"}
+    assert {link.label for link in at.page_link} >= {"Advice"}
     assert pair("past", "a", "linear") == 0.2
     assert (knowledge.get("past").source, knowledge.get("past").owner) == ("../My past [1].csv", "local")
     row = at.dataframe[-1].value.iloc[0]
