@@ -34,6 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr("runner.nas.ladder._FEWEST_STEPS", 1)
+    monkeypatch.setattr("runner.nas.ladder._SHORT_STEPS", 1)
     yield
     torch.set_num_threads(before)
 

@@ -21,7 +21,9 @@ from runner.nas.training import Batch, Part, train
 
 RUNGS = (1, 3, 9)  # epochs in all that a candidate is trained by the end of each; more where one is but few steps
 KEPT = 3  # one of so many goes on to the next rung
-_FEWEST_STEPS = 32  # of the first rung
+_SHORT_RUNGS = (2, 4, 9)  # where the first epoch is too short to tell candidates apart: see docs/benchmarks.md
+_SHORT_STEPS = 64  # of an epoch, below which it is
+_FEWEST_STEPS = 32  # of an epoch, which is else counted several times
 _FEWEST_ROWS = 16  # of a batch
 _STEPS = 16  # between two looks at the clock, or fewer where they take longer than this
 _LOOK_S = 0.5
@@ -85,8 +87,9 @@ def batches(x: Tensor, y: Tensor, size: int, rows: int, seed: int, epoch: int) -
 
 def rungs(rows: int, size: int) -> tuple[int, ...]:
     """Epochs in all by the end of each rung, where an epoch has `rows` rows in batches of `size`."""
-    factor = math.ceil(_FEWEST_STEPS / math.ceil(rows / size))
-    return tuple(factor * rung for rung in RUNGS)
+    steps = math.ceil(rows / size)
+    factor = math.ceil(_FEWEST_STEPS / steps)
+    return tuple(factor * rung for rung in (RUNGS if factor * steps >= _SHORT_STEPS else _SHORT_RUNGS))
 
 
 def cost(entries: int, ladder: Sequence[int]) -> int:
