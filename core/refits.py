@@ -119,6 +119,20 @@ def learning_curve(kind: TaskKind) -> pd.DataFrame:
     return frame
 
 
+def unseen(refit: Refit) -> pd.DataFrame:
+    """What the selector predicts for the datasets that it knows, each from the trees that have not seen it.
+
+    Index (dataset, candidate); columns predicted, lower, upper (90% interval), actual (the known error, NaN where it
+    was not run), metric (by which the error is). Datasets that are gone since the fit are left out.
+    """
+    errors, known = selector(refit).model.errors, knowledge.gather(refit.kind)
+    names = errors.index.intersection(known.about.index)
+    said = selector(refit).predict(known.features.loc[names]).rename(columns={"error": "predicted"})
+    rows, columns = (said.index.get_level_values(level) for level in ("dataset", "candidate"))
+    actual = errors.to_numpy()[errors.index.get_indexer(rows), errors.columns.get_indexer(columns)]
+    return said.drop(columns="rank").assign(actual=actual, metric=known.about["metric"].reindex(rows).to_numpy())
+
+
 def due() -> bool:
     """Whether something new is known since the last fit, or a fit was asked for."""
     stamp = knowledge.stamp()

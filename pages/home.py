@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 import streamlit as st
 
 from core import datasets, jobs, machine, results, runners
 from pages import shared
-
-# The Python that runs this page has what the runner needs; another one may not.
-START = f"{os.path.relpath(sys.executable)} -m runner"
 
 
 @st.fragment(run_every=shared.LIVE_S * 2)
@@ -38,7 +33,7 @@ def runner_state(alive: list[runners.Runner], queued: int) -> None:
         title="No runner is alive",
         icon=":material/power_off:",
     )
-    st.code(START, language="bash")
+    st.code(shared.START_RUNNER, language="bash")
 
 
 def queue(counts: dict[str, int], n_runners: int) -> None:

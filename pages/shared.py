@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,8 +28,10 @@ DATASETS, ADD_DATASET = "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
 LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
-IMPORT_RUNS = "pages/import_runs.py"
+IMPORT_RUNS, META_MODEL = "pages/import_runs.py", "pages/meta_model.py"
 LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
+# The Python that runs this page has what the runner needs; another one may not.
+START_RUNNER = f"{os.path.relpath(sys.executable)} -m runner"
 LIVE_S = 2.0
 BEST_N = 500
 FEW_POINTS = 3  # of a chart, whose own spread would be a poor scale
@@ -99,6 +103,7 @@ def menu() -> dict[str, list[Any]]:
             page(COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare", visibility="hidden"),
         ],
         "Knowledge": [
+            page(META_MODEL, title="Meta-model", icon=":material/psychology:", url_path="meta_model"),
             page(IMPORT_RUNS, title="Import runs", icon=":material/database_upload:", url_path="import_runs"),
         ],
     }
