@@ -97,7 +97,8 @@ def history(kind: TaskKind) -> pd.DataFrame:
             " ORDER BY fitted_at",
             [kind],
         ).df()
-    figures = [{name: row["regret"] for name, row in json.loads(text or "{}").items()} for text in frame["figures"]]
+    texts = frame["figures"].fillna("{}")
+    figures = [{name: row["regret"] for name, row in json.loads(text).items()} for text in texts]
     columns = ["advice", "sbs", "advice_3", "portfolio_3"]
     regrets = pd.DataFrame(figures, index=frame.index).reindex(columns=columns).astype(float)
     return pd.concat([frame.drop(columns="figures"), regrets], axis=1)

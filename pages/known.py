@@ -95,7 +95,12 @@ def part(names: pd.Index) -> pd.Index:
     starts = range(0, len(names), ROWS)
     labels = {f"{start + 1} to {min(start + ROWS, len(names))}": start for start in starts}
     chosen = st.segmented_control(
-        f"Rows of {len(names):,}", list(labels), default=next(iter(labels)), required=True, key="rows"
+        f"Rows of {len(names):,}",
+        list(labels),
+        default=next(iter(labels)),
+        required=True,
+        key="rows",
+        bind="query-params",
     )
     return names[labels[chosen] : labels[chosen] + ROWS]
 
@@ -114,7 +119,7 @@ def heat_map(known: Known, names: pd.Index) -> None:
     data = np.empty((*table.shape, 3), dtype=object)
     data[:, :, 0], data[:, :, 1] = np.array(full)[:, None], told["metric"].map(shared.label).to_numpy()[:, None]
     data[:, :, 2] = table.to_numpy()
-    ticks = [0, 0.01, 0.05, 0.1, CLIP]
+    ticks = {"best": 0.0, "+0.02": 0.02, "+0.1": 0.1, f"≥{CLIP:g}": CLIP}
     figure = go.Figure()
     figure.add_heatmap(
         z=np.sqrt(regret.clip(upper=CLIP)).to_numpy(), x=[shared.label(str(name), 26) for name in order],
@@ -122,9 +127,8 @@ def heat_map(known: Known, names: pd.Index) -> None:
         hoverongaps=False,
         colorscale=[[0, shared.ACCENT], [0.3, "#A9C4EC"], [0.5, "#D9DCE2"], [1, shared.SECOND]],
         colorbar={
-            "orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left", "len": 0.6, "thickness": 8,
-            "tickvals": [tick**0.5 for tick in ticks],
-            "ticktext": ["best", *(f"+{tick:g}" for tick in ticks[1:-1]), f"+{CLIP:g} or more"],
+            "orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left", "thickness": 8,
+            "tickvals": [tick**0.5 for tick in ticks.values()], "ticktext": list(ticks), "tickangle": 0,
             "ticklabelposition": "outside top",
         },
         hovertemplate="<b>%{x}</b> on %{customdata[0]}<br>%{customdata[1]} %{customdata[2]:.4g}<br>"
@@ -141,15 +145,16 @@ def heat_map(known: Known, names: pd.Index) -> None:
 
 def export(known: Known, kind: str) -> None:
     """All errors as a file."""
-
-    def text() -> str:
-        table = known.about.rename(columns={"metric": "error by"}).join(known.errors)
-        return shared.csv_safe(table.rename_axis("dataset").reset_index())
-
     st.download_button(
-        "Export all as CSV", text, f"knowledge_{kind}.csv", "text/csv", icon=":material/download:",
+        "Export all as CSV", lambda: as_csv(known), f"knowledge_{kind}.csv", "text/csv", icon=":material/download:",
         on_click="ignore", key="export",
     )  # fmt: skip
+
+
+def as_csv(known: Known) -> str:
+    """Every known dataset with its errors, a column a candidate."""
+    table = known.about.rename(columns={"metric": "error by"}).join(known.errors)
+    return shared.csv_safe(table.rename_axis("dataset").reset_index())
 
 
 def map_and_importance(known: Known, refit: Refit) -> None:
@@ -182,8 +187,8 @@ def plane(known: Known, refit: Refit) -> None:
     waiting = unrun(known, refit)
     if len(waiting):
         dots(figure, waiting, "Yours, nothing run yet", colors["Yours"], "", "nothing has run yet", "circle-open")
-    figure.update_xaxes(showticklabels=False, zeroline=False, title=None)
-    figure.update_yaxes(showticklabels=False, zeroline=False, title=None)
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=None)
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, title=None)
     shared.chart(figure, f"{len(points)} known datasets on a plane, near ones are alike", height=520, key="map")
 
 
@@ -208,8 +213,9 @@ def dots(
 def unrun(known: Known, refit: Refit) -> pd.DataFrame:
     """The own datasets of this kind without a result, on the map: x, y."""
     features = shared.read(metafeatures.stored)
-    wanted = (features["is_regression"] == 1) == (refit.kind == "regression")
-    features = features[wanted & features["is_regression"].notna() & ~features.index.isin(known.errors.index)]
+    run = known.about.index[known.about["origin"] == ORIGINS["own"]]
+    wanted = features["is_regression"] == float(refit.kind == "regression")
+    features = features[wanted & ~features.index.isin(run)]
     return refits.selector(refit).map(features) if len(features) else pd.DataFrame(columns=["x", "y"])
 
 
@@ -221,15 +227,17 @@ def importance(known: Known) -> None:
         return
     st.caption("How much each meta-feature told the known datasets' rankings apart, as a share of all.")
     names = [metafeatures.NAMES.get(str(name), str(name)) for name in top.index]
+    rows = np.arange(len(top))
     figure = go.Figure()
     figure.add_bar(
-        x=top, y=list(top.index), orientation="h", width=0.32, marker={"color": shared.ACCENT}, customdata=names,
-        showlegend=False, hovertemplate="%{customdata}<br>%{x:.1%}<extra>%{y}</extra>",
+        x=top, y=rows, orientation="h", width=0.3, marker={"color": shared.ACCENT}, showlegend=False,
+        customdata=list(zip(names, top.index, strict=True)),
+        hovertemplate="%{customdata[0]}<br>%{x:.1%}<extra>%{customdata[1]}</extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=[0] * len(top), y=list(top.index), mode="text", text=[shared.label(name, 58) for name in names],
-        textposition="top right", textfont={"size": 12}, cliponaxis=False, showlegend=False, hoverinfo="skip",
+        x=np.zeros(len(top)), y=rows - 0.4, mode="text", text=[shared.label(name, 52) for name in names],
+        textposition="middle right", textfont={"size": 12}, showlegend=False, hoverinfo="skip",
     )  # fmt: skip
-    figure.update_yaxes(type="category", autorange="reversed", showticklabels=False, showgrid=False)
+    figure.update_yaxes(range=[len(top) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", title=None)
-    shared.chart(figure, f"The most important meta-feature is: {names[0]}", height=60 + 34 * len(top), key="importance")
+    shared.chart(figure, f"The most important meta-feature: {names[0]}", height=60 + 34 * len(top), key="importance")

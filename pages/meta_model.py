@@ -205,8 +205,11 @@ def record_numbers(frame: pd.DataFrame, judged: pd.DataFrame) -> None:
         st.metric("Mean regret", shared.number(judged["regret"].mean()), border=True,
                   help="Error of the recommended candidate minus that of the best that has run")  # fmt: skip
         default = (both["default"] - both["best"]).mean()
-        st.metric("Safe default", shared.number(default), border=True,
-                  help=f"Its mean regret on the {len(both):,} datasets on which it has run, too")  # fmt: skip
+        st.metric(
+            "Safe default", shared.number(default), f"advice: {shared.number(both['regret'].mean())}",
+            delta_color="off", delta_arrow="off", border=True,
+            help=f"Its mean regret on the datasets where it has run ({len(both):,}), and that of the advice there",
+        )  # fmt: skip
         hits = int(with_interval["inside"].sum())
         st.metric("Inside the interval", f"{hits:,} of {len(with_interval):,}" if len(with_interval) else shared.NONE,
                   border=True, help="90% are claimed")  # fmt: skip
@@ -276,8 +279,10 @@ def open_advice(names: list[str]) -> None:
 st.title("Meta-model")
 st.caption("What past runs teach about the next dataset, and how far that can be trusted.")
 with shared.sentences():
+    kinds = {kind.capitalize(): kind for kind in refits.KINDS}
+    shared.asked_choice("kind", list(kinds), {kind: label for label, kind in kinds.items()})
     chosen = st.segmented_control(
-        "Kind of task", refits.KINDS, default=refits.KINDS[0], required=True, key="kind", bind="query-params",
-        format_func=str.capitalize, label_visibility="collapsed",
+        "Kind of task", list(kinds), default=next(iter(kinds)), required=True, key="kind", bind="query-params",
+        label_visibility="collapsed",
     )  # fmt: skip
-    show(chosen)
+    show(kinds[chosen])

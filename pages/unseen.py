@@ -38,14 +38,18 @@ def numbers(known: Known) -> None:
         f"advice_{trust.PLAN}": "the best of the candidates that the plan would have run",
         f"portfolio_{trust.PLAN}": "the best of the same candidates, run on every dataset",
     }
+    st.caption("Mean regret on the known datasets, each advised on as if it were new")
     with st.grid(5, min_column_width=170):
         for name, (label, _, _) in LINES.items():
             judged = bool(found[name].notna().any())
             st.metric(
                 label, shared.number(found[name].mean()) if judged else shared.NONE,
-                f"within {NEAR} of the best: {within[name]:.0%}" if judged else None,
+                f"{within[name]:.0%} near the best" if judged else None,
                 delta_color="off", delta_arrow="off", border=True,
-                help=shared.plain(f"Mean regret: the error minus that of the best candidate. Here: {notes[name]}."),
+                help=shared.plain(
+                    f"Mean regret (the error minus that of the best candidate) of {notes[name]}."
+                    f" Near the best: within {NEAR} of it."
+                ),
             )  # fmt: skip
         closed(known)
 
@@ -54,13 +58,14 @@ def closed(known: Known) -> None:
     """The share of the gap between the safe default and the best that the advice closes."""
     means = known.past[["advice", "sbs", "best"]].dropna().mean()
     gap = None if means.isna().any() else regret.closed_gap(means["advice"], means["sbs"], means["best"])
-    why = "of the default's mean regret is saved"
+    why = "100% is perfect"
     if gap is None:
-        why = "not judged yet" if means.isna().any() else "the default is always best"
+        why = "not judged yet" if means.isna().any() else "default is best"
     st.metric(
         "Closed gap", shared.NONE if gap is None else f"{gap:.0%}", why,
         delta_color="off", delta_arrow="off", border=True,
-        help="100% would be the best candidate on every dataset, 0% is as good as the safe default, less is worse.",
+        help="How much of the safe default's mean regret the advice saves: 100% would be the best candidate on every"
+        " dataset, 0% is as good as the safe default, less is worse. Undefined where the default is always best.",
     )  # fmt: skip
 
 
