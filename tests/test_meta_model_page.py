@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def ship(path: Path, n_classification: int, n_regression: int) -> Path:
 def few_trees() -> Iterator[None]:
     """Small forests, which are fitted in a moment: the page is tested, not the advice."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refits, "Selector", partial(Selector, trees=100, plan_trees=50))
+        patch.setattr(Selector.__init__, "__kwdefaults__", {"trees": 100, "plan_trees": 50, "seed": 0})
         patch.setattr(learningcurve, "_TREES", 20)
         yield
 
