@@ -16,7 +16,6 @@ from pages.known import Known
 from pages.unseen import LINES
 
 OUTCOMES = 30  # of advice, drawn
-HOME_OF_ADVICE = getattr(shared, "ADVICE", shared.DATASET)
 
 
 def state(kind: Any, file: str | None) -> None:
@@ -148,9 +147,9 @@ def simulated(frame: pd.DataFrame) -> None:
 
 def as_it_was(fits: pd.DataFrame) -> None:
     """Mean regret at each fit, on the datasets that were known then."""
-    good = fits[fits["error"].isna()]
+    good = fits[fits["error"].isna() & (fits["n_datasets"] > 1)]  # a single one judges nothing
     if len(good) < 2:
-        st.info("There has been one fit so far: the next ones are drawn beside it.", icon=":material/hourglass_empty:")
+        st.info("There has been one fit so far; the next ones are drawn here.", icon=":material/hourglass_empty:")
         return
     st.caption(
         "Each fit was judged on the datasets known then, each unseen. Harder datasets raise all lines: what counts is"
@@ -178,9 +177,9 @@ def track_record() -> None:
     frame = shared.read(advice.track_record)
     if frame.empty:
         shared.empty(
-            "No advice has been given yet on a dataset without results. Open a dataset before you run anything on it:"
+            "No advice has been given yet on a dataset without results. Ask for it before you run anything on a dataset:"
             " what was predicted is kept, and compared with what came of it.",
-            shared.DATASETS, "Choose a dataset",
+            shared.ADVICE, "Ask for advice",
         )  # fmt: skip
         return
     st.caption("Classification and regression together: the last advice on each dataset before its first result.")
@@ -273,7 +272,7 @@ def record_table(frame: pd.DataFrame) -> None:
 
 def open_advice(names: list[str]) -> None:
     """Go to the advice on the clicked row's dataset."""
-    st.switch_page(HOME_OF_ADVICE, query_params={"dataset": names[st.session_state.open_advice.row]})
+    st.switch_page(shared.ADVICE, query_params={"dataset": names[st.session_state.open_advice.row]})
 
 
 st.title("Meta-model")
