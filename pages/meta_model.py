@@ -31,7 +31,7 @@ def state(kind: Any, file: str | None) -> None:
             st.caption(":material/hourglass_top: A fit is due: the runner does it by itself, within a minute or so.")
             return
         st.warning(
-            "Results have come in since the last fit, or one was asked for. The runner fits; start one in the project's"
+            "Something new is known, or a fit was asked for. The runner fits; start one in the project's"
             " folder as below.",
             title="A fit is due, and no runner is alive", icon=":material/power_off:",
         )  # fmt: skip
