@@ -258,6 +258,7 @@ def test_the_learning_curve_is_drawn_where_there_is_one_and_fits_once_there_are_
     assert len(line["x"]) == 2
 
 
+@pytest.mark.slow
 def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
