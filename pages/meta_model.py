@@ -177,7 +177,7 @@ def track_record() -> None:
     frame = shared.read(advice.track_record)
     if frame.empty:
         shared.empty(
-            "No advice has been given yet on a dataset without results. Ask for it before you run anything on a dataset:"
+            "No advice has been given yet on a dataset without results. Ask for it before you run anything on one:"
             " what was predicted is kept, and compared with what came of it.",
             shared.ADVICE, "Ask for advice",
         )  # fmt: skip
