@@ -41,6 +41,7 @@ class Model:
     inputs: Inputs
     choice: Forest  # for the ranking and the errors
     plan: Forest  # for the plans
+    weights: Array  # [datasets] how much a known dataset counts
     trust: Trust
     cautious: bool  # whether the ranking is the cautious one
     width: float  # the half interval in units of the spread; NaN where too few datasets are known
@@ -54,25 +55,35 @@ class Selector:
         self._seed = seed
         self._model: Model | None = None
 
-    def fit(self, features: pd.DataFrame, errors: pd.DataFrame, *, groups: pd.Series | None = None) -> Selector:
+    def fit(
+        self,
+        features: pd.DataFrame,
+        errors: pd.DataFrame,
+        *,
+        groups: pd.Series | None = None,
+        weights: pd.Series | None = None,
+    ) -> Selector:
         """Learn from meta-features and errors, both with one row a dataset; errors are NaN where not run.
 
         Datasets without meta-features count as typical, those without an error are left out. `groups` (index dataset)
-        marks versions of one dataset, which must not judge one another. Raises InputError where there is no result, or
-        a dataset or candidate is there twice.
+        marks versions of one dataset, which must not judge one another. `weights` (index dataset, 1 where none is
+        given) say how much a dataset counts in the advice and in the defaults; each judges the advice alike. Raises
+        InputError where there is no result, a dataset or candidate is there twice, or a weight is not above 0.
         """
         errors = _usable(errors)
         features = inputs.checked(features).reindex(errors.index)
         numbers = _numbered(groups, errors.index)
+        counts = _counts(weights, errors.index)
         known = inputs.learnt(features, numbers)
-        table = _filled(errors.to_numpy(float), known, numbers, self._seed)
+        table = _filled(errors.to_numpy(float), known, numbers, counts, self._seed)
         kinds = (((table, 2), (_loss(table), 1)), ((_ranks(table), 2),))
         choice, plan = (
             forest.grow(known.known, kind, numbers, trees=trees, seed=self._seed)
             for kind, trees in zip(kinds, self._trees, strict=True)
         )
-        judgement = _judged(errors, table, known, choice, plan, numbers, self._seed)
-        self._model = Model(errors, table, regret.safe_order(errors), known, choice, plan, *judgement)
+        safe = regret.safe_order(errors, counts)
+        judgement = _judged(errors, table, known, choice, plan, numbers, counts, self._seed)
+        self._model = Model(errors, table, safe, known, choice, plan, counts, *judgement)
         return self
 
     @property
@@ -131,7 +142,7 @@ class Selector:
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
-            moved = pd.Series(model.choice.contributions(row, relative[:, place]), list(model.inputs.names))
+            moved = pd.Series(model.choice.contributions(row, relative[:, place], model.weights), list(model.inputs.names))
             found[name] = moved[moved != 0].sort_values(key=np.abs, ascending=False)[:count]
         return found
 
@@ -148,7 +159,7 @@ class Selector:
 
     def portfolio(self, k: int = PLAN) -> list[str]:
         """The fixed portfolio: the k candidates whose best was best on the known datasets."""
-        return regret.portfolio(self.model.errors, k)
+        return regret.portfolio(self.model.errors, k, self.model.weights)
 
     @property
     def trust(self) -> Trust:
@@ -197,14 +208,18 @@ class Selector:
         if k == 1:
             return self.ranking_places(features)[:, :1]
         if model.trust.plan_falls_back:
-            return np.tile(regret.portfolio_places(model.errors, k), (len(features), 1))
-        return _plans(model.plan.weights(self._quantiles(features)), model.table, k)
+            return np.tile(self.portfolio_places(k), (len(features), 1))
+        return _plans(_weighted(model.plan.weights(self._quantiles(features)), model.weights), model.table, k)
+
+    def portfolio_places(self, k: int = PLAN) -> list[int]:
+        """The fixed portfolio as column numbers of the known errors."""
+        return regret.portfolio_places(self.model.errors, k, self.model.weights)
 
     def _quantiles(self, features: pd.DataFrame) -> Array:
         return self.model.inputs.transform(inputs.checked(features))
 
     def _weights(self, features: pd.DataFrame) -> Array:
-        return self.model.choice.weights(self._quantiles(features))
+        return _weighted(self.model.choice.weights(self._quantiles(features)), self.model.weights)
 
     def _ranking(self, weights: Array) -> Array:
         model = self.model
@@ -232,13 +247,30 @@ def _numbered(groups: pd.Series | None, index: pd.Index) -> Array:
     return np.asarray(pd.factorize(pd.Series(names, dtype=object))[0])
 
 
-def _filled(errors: Array, known: Inputs, groups: Array, seed: int) -> Array:
+def _counts(weights: pd.Series | None, index: pd.Index) -> Array:
+    """How much each dataset counts. Raises InputError for a weight that is not a number above 0."""
+    if weights is None:
+        return np.ones(len(index))
+    counts = weights.reindex(index).astype(float).fillna(1.0)
+    wrong = counts[~(np.isfinite(counts) & (counts > 0))]
+    if len(wrong):
+        raise InputError(f"weight of dataset {wrong.index[0]!r}: {wrong.iloc[0]}; give a number above 0.")
+    return counts.to_numpy()
+
+
+def _weighted(shares: Array, counts: Array) -> Array:
+    """A forest's weights [new datasets, known datasets] where each known dataset counts so much; rows sum to 1."""
+    product = shares * counts
+    return np.asarray(product / np.maximum(product.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _filled(errors: Array, known: Inputs, groups: Array, counts: Array, seed: int) -> Array:
     """The errors, missing ones filled by what like datasets say: those of a first forest, grown for a first filling."""
-    table = regret.filled(errors)
+    table = regret.filled(errors, counts)
     if np.isfinite(errors).all():
         return table
     first = forest.grow(known.known, ((_ranks(table), 2), (table, 2)), groups, trees=_FILLING_TREES, seed=seed)
-    return regret.filled_locally(errors, first.held_out_weights(known.known))
+    return regret.filled_locally(errors, first.held_out_weights(known.known), counts)
 
 
 def _ranks(table: Array) -> Array:
@@ -292,7 +324,14 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 
 def _judged(
-    errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
+    errors: pd.DataFrame,
+    table: Array,
+    known: Inputs,
+    choice: Forest,
+    plan: Forest,
+    groups: Array,
+    counts: Array,
+    seed: int,
 ) -> tuple[Trust, bool, float]:
     """The trust in the advice, whether it is cautious, and the width of the intervals.
 
@@ -300,18 +339,18 @@ def _judged(
     doubt.
     """
     actual = errors.to_numpy(float)
-    defaults = trust.held_out_defaults(errors, groups, seed)
+    defaults = trust.held_out_defaults(errors, groups, counts, seed)
     if defaults is None:
         return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), True, np.nan
-    weights = choice.held_out_weights(known.known)
+    weights = _weighted(choice.held_out_weights(known.known), counts)
     mean, spread = _moments(weights, table)
     width = _width(np.abs(actual - mean) / np.maximum(spread, 1e-12), int(groups.max()) + 1)
     lower = np.maximum(mean - width * spread, _lowest(errors))
     covered = regret.coverage(actual, lower, mean + width * spread)
-    plans = _plans(plan.held_out_weights(known.known), table, PLAN)
+    plans = _plans(_weighted(plan.held_out_weights(known.known), counts), table, PLAN)
     bold, careful = (
         Trust(pd.DataFrame(trust.judge(actual, ranking, plans, *defaults), errors.index), groups, covered)
-        for ranking in (_ranking(weights, table), _ranking(weights, table, regret.safe_order(errors)[0]))
+        for ranking in (_ranking(weights, table), _ranking(weights, table, regret.safe_order(errors, counts)[0]))
     )
     cautious = not bold.beyond_doubt
     return careful if cautious else bold, cautious, width

@@ -112,7 +112,7 @@ def judge(errors: Array, ranking: Array, plans: Array, safe: Array, fixed: Array
     }
 
 
-def held_out_defaults(errors: pd.DataFrame, groups: Array, seed: int) -> tuple[Array, Array] | None:
+def held_out_defaults(errors: pd.DataFrame, groups: Array, weights: Array, seed: int) -> tuple[Array, Array] | None:
     """The safe order [datasets, candidates] and the portfolio [datasets, three] for each dataset, chosen without it.
 
     None where there is a single dataset.
@@ -125,8 +125,9 @@ def held_out_defaults(errors: pd.DataFrame, groups: Array, seed: int) -> tuple[A
     safe = np.empty(errors.shape, int)
     fixed = np.empty((len(errors), min(PLAN, errors.shape[1])), int)
     for place in range(parts):
-        safe[part == place] = regret.safe_order(errors[part != place])
-        fixed[part == place] = regret.portfolio_places(errors[part != place], fixed.shape[1])
+        kept, counts = errors[part != place], weights[part != place]
+        safe[part == place] = regret.safe_order(kept, counts)
+        fixed[part == place] = regret.portfolio_places(kept, fixed.shape[1], counts)
     return safe, fixed
 
 
