@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 CONFIDENCE = 0.9
 _TREES, _PLAN_TREES, _FILLING_TREES = 1600, 300, 100
-_MARGIN = 0.25  # standard errors by which a cautious choice is expected to lose less than the SBS
+_GENERAL = 0.15  # the part of all known datasets beside the like ones in a cautious expectation
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
 
@@ -225,7 +225,9 @@ class Selector:
         model = self.model
         if model.trust.falls_back:
             return np.tile(model.safe, (len(weights), 1))
-        return _ranking(weights, model.table, model.safe[0] if model.cautious else None)
+        if not model.cautious:
+            return _bold(weights, model.table)
+        return _cautious(weights, model.weights / model.weights.sum(), model.table, model.safe[:1])
 
 
 def _usable(errors: pd.DataFrame) -> pd.DataFrame:
@@ -287,22 +289,27 @@ def _loss(table: Array) -> Array:
     return _ranks(table) + regrets / max(regrets.std(), 1e-12)
 
 
-def _ranking(weights: Array, table: Array, safe: int | None = None) -> Array:
-    """Column numbers by expected rank and expected regret, each standardised over a dataset's candidates.
+def _bold(weights: Array, table: Array) -> Array:
+    """The ranking [datasets, candidates] by expected loss, in column numbers."""
+    return np.argsort(_expected_loss(weights, table), axis=1, kind="stable")
 
-    With `safe`, the number of the SBS, the ranking is cautious: candidates that are not clearly expected to have less
-    regret than the SBS come last, however good their ranks.
+
+def _cautious(weights: Array, everyone: Array, table: Array, safe: Array) -> Array:
+    """As `_bold`, but candidates that are not expected to have less error than the SBS come last, whatever their ranks.
+
+    That expectation counts the known datasets at large (`everyone`: weights, for each row or all) a little beside the
+    like ones, so that a rare disaster that none of the like ones saw is not forgotten. `safe` [datasets] is the SBS's
+    number, or one for all.
     """
+    expected = ((1 - _GENERAL) * weights + _GENERAL * everyone) @ table
+    barred = expected > np.take_along_axis(expected, np.broadcast_to(safe, len(weights))[:, None], axis=1)
+    return np.lexsort((_expected_loss(weights, table), barred), axis=1)
+
+
+def _expected_loss(weights: Array, table: Array) -> Array:
+    """Expected rank plus expected regret, each standardised over a dataset's candidates."""
     regrets = table - table.min(axis=1, keepdims=True)
-    loss = regret.standardised(weights @ _ranks(table)) + regret.standardised(weights @ regrets)
-    if safe is None:
-        return np.argsort(loss, axis=1, kind="stable")
-    more = table - table[:, [safe]]
-    mean = weights @ more
-    error = np.sqrt(np.maximum(weights @ more**2 - mean**2, 0.0) * (weights**2).sum(axis=1, keepdims=True))
-    barred = mean + _MARGIN * error > 0
-    barred[:, safe] = False
-    return np.lexsort((loss, barred), axis=1)
+    return regret.standardised(weights @ _ranks(table)) + regret.standardised(weights @ regrets)
 
 
 def _plans(weights: Array, table: Array, k: int) -> Array:
@@ -335,8 +342,8 @@ def _judged(
 ) -> tuple[Trust, bool, float]:
     """The trust in the advice, whether it is cautious, and the width of the intervals.
 
-    All three are from the trees that had not seen the dataset. The advice is cautious unless the bold one is beyond
-    doubt.
+    All three are from the trees that had not seen the dataset, and from defaults chosen without it. The advice is
+    cautious unless the bold one is beyond doubt.
     """
     actual = errors.to_numpy(float)
     defaults = trust.held_out_defaults(errors, groups, counts, seed)
@@ -348,9 +355,10 @@ def _judged(
     lower = np.maximum(mean - width * spread, _lowest(errors))
     covered = regret.coverage(actual, lower, mean + width * spread)
     plans = _plans(_weighted(plan.held_out_weights(known.known), counts), table, PLAN)
+    others = _weighted((groups[:, None] != groups[None, :]).astype(float), counts)
     bold, careful = (
         Trust(pd.DataFrame(trust.judge(actual, ranking, plans, *defaults), errors.index), groups, covered)
-        for ranking in (_ranking(weights, table), _ranking(weights, table, regret.safe_order(errors, counts)[0]))
+        for ranking in (_bold(weights, table), _cautious(weights, others, table, defaults[0][:, 0]))
     )
     cautious = not bold.beyond_doubt
     return careful if cautious else bold, cautious, width

@@ -145,13 +145,14 @@ def test_the_advice_is_cautious_unless_it_is_beyond_doubt(fitted):
     assert not selector.trust.beyond_doubt
 
 
-def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs():
-    table = np.array([[0.0, 0.2, 0.3], [0.0, 0.2, 0.3], [0.55, 0.2, 0.1]])  # the first is better by a hair
-    alike = np.full((1, 3), 1 / 3)
-    assert selection._ranking(alike, table)[0].tolist() == [0, 1, 2]
-    assert selection._ranking(alike, table, safe=1)[0].tolist() == [1, 0, 2]
-    sure = np.array([[0.5, 0.5, 0.0]])
-    assert selection._ranking(sure, table, safe=1)[0].tolist() == [0, 1, 2]
+def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs_even_where_a_disaster_was_elsewhere():
+    table = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.9, 0.2, 0.1]])  # the third dataset is unlike the new one
+    alike, everyone, safe = np.array([[0.5, 0.5, 0.0]]), np.full(3, 1 / 3), np.array([1])
+    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
+    table[2, 0] = 9.0
+    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
 
 
 def test_save_load_predict_is_equal(fitted, tmp_path):
