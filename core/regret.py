@@ -133,8 +133,8 @@ def deviations(errors: Array, weights: Array | None = None) -> tuple[Array, Arra
     """The additive model of a table with gaps: a level for each dataset, a deviation for each candidate.
 
     A missing run counts as the dataset's typical error, so that a candidate with one lucky result does not lead; in a
-    complete table the deviations order the candidates exactly as their weighted means do. A dataset without any result has the
-    mean level of the others.
+    complete table the deviations order the candidates exactly as their weighted means do. A dataset without any result
+    has the mean level of the others.
     """
     known = np.isfinite(errors)
     runs, counts = np.maximum(known.sum(axis=1), 1), _counted(weights, len(errors))

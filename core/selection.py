@@ -142,7 +142,8 @@ class Selector:
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
-            moved = pd.Series(model.choice.contributions(row, relative[:, place], model.weights), list(model.inputs.names))
+            contributions = model.choice.contributions(row, relative[:, place], model.weights)
+            moved = pd.Series(contributions, list(model.inputs.names))
             found[name] = moved[moved != 0].sort_values(key=np.abs, ascending=False)[:count]
         return found
 

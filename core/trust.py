@@ -19,7 +19,7 @@ FEWEST = 10  # datasets, below which nothing can be said about the advice
 COLUMNS = ("best", "advice", "sbs", f"advice_{PLAN}", f"portfolio_{PLAN}")
 
 _PARTS = 10  # the defaults are chosen without one of ten parts of the datasets, which judge them
-_SOME, _CLEAR, _BEYOND_DOUBT = 0.5, 1.0, 4.0  # standard errors of a difference
+_ERRORS, _BEYOND_DOUBT = 1.0, 4.0  # standard errors from which a difference counts, and is beyond doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Trust:
 
     @property
     def falls_back(self) -> bool:
-        """Whether there is no sign that the first of the advice has been better than the SBS.
+        """Whether the first of the advice has not been clearly better than the SBS.
 
-        A strict gate would do harm: where one dataset is a disaster for the advice, it is when that dataset is unknown
-        that the evidence looks best. What keeps weak advice from disasters is that it is cautious.
+        The mean error has no say: where it hangs on one dataset that was a disaster for the advice, it is when that
+        dataset is unknown that it looks best. Caution keeps from disasters, this from advice without any gain.
         """
-        return not self.gain("advice", "sbs")[1] > _SOME
+        return not self.gain("advice", "sbs")[1] > _ERRORS
 
     @property
     def beyond_doubt(self) -> bool:
@@ -56,7 +56,7 @@ class Trust:
         A plan is a portfolio for the datasets like this one: where none is, it is the fixed portfolio of itself, so
         that it need not prove more.
         """
-        return not self.gain(*COLUMNS[3:])[1] > -_CLEAR
+        return not self.gain(*COLUMNS[3:])[1] > -_ERRORS
 
     def gain(self, advice: str, default: str) -> tuple[float, float]:
         """What the advice saved against the default: mean error, and its size in standard errors; NaN for too few.
@@ -90,14 +90,14 @@ class Trust:
             f" {figures.loc['advice', 'within']:.0%} of cases; the safe default, {single_best}, would have been in"
             f" {figures.loc['sbs', 'within']:.0%}."
         )
-        return text + self._verdict(figures) if self.falls_back else text
+        return text + self._verdict(*figures.loc[["advice", "sbs"], "regret"])
 
-    def _verdict(self, figures: pd.DataFrame) -> str:
-        """Why the default is recommended."""
-        return (
-            f" Its mean regret was {figures.loc['advice', 'regret']:.4f} against {figures.loc['sbs', 'regret']:.4f} of"
-            " the default: no clear gain, so the default is recommended."
-        )
+    def _verdict(self, advice: float, single_best: float) -> str:
+        """Why the default is recommended, or what speaks against the advice."""
+        regrets = f" Its mean regret was {advice:.4f} against {single_best:.4f} of the default:"
+        if self.falls_back:
+            return f"{regrets} no clear gain, so the default is recommended."
+        return f"{regrets} where it was wrong, it could cost much." if advice > single_best else ""
 
 
 def judge(errors: Array, ranking: Array, plans: Array, safe: Array, fixed: Array) -> dict[str, Array]:
