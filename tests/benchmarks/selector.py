@@ -46,8 +46,9 @@ class Table:
             yield labels == label
 
 
-def _table(name: str, runs: pd.DataFrame) -> Table:
-    features = pd.read_parquet(DATA / f"meta_{name}_features.parquet").set_index("dataset").select_dtypes("number")
+def _table(name: str, runs: pd.DataFrame, key: str = "dataset") -> Table:
+    features = pd.read_parquet(DATA / f"meta_{name}_features.parquet").drop_duplicates(key).set_index(key)
+    features = features.rename(index=str.lower if key == "name" else str).select_dtypes("number")
     errors = runs.pivot(index="dataset", columns="algorithm", values="error")
     shared = features.index.intersection(errors.index)
     return Table(features.loc[shared], errors.loc[shared])
@@ -87,11 +88,11 @@ def pmlb(metric: str) -> Table:
 
 
 def amlb() -> Table:
-    """6 AutoML systems with four hours on 39 datasets, 1 - mean accuracy over the folds; four meta-features."""
+    """6 AutoML systems with four hours on 37 datasets, 1 - mean accuracy over the folds; four meta-features."""
     runs = _runs("amlb2019")
     runs = runs[(runs["budget"] == "4h") & (runs["algorithm"] != "constantpredictor")]
     means = runs.groupby(["dataset", "algorithm"], as_index=False)["acc"].mean()
-    return _table("amlb2019", means.assign(error=1 - means["acc"]))
+    return _table("amlb2019", means.assign(error=1 - means["acc"]), key="name")
 
 
 def noise() -> Table:
