@@ -53,28 +53,28 @@ class Forest:
                 row[:] = _shares(self.leaf[unseen], leaves[unseen])
         return result
 
-    def contributions(self, inputs: Array, target: Array) -> Array:
+    def contributions(self, inputs: Array, target: Array, counts: Array) -> Array:
         """How each feature moved the forest's answer for one row of inputs [features] away from the mean answer.
 
         Along each tree's path the mean of `target` [rows] changes from node to node; the change belongs to the feature
         that the node asks for (Palczewska et al. 2014). The contributions sum to answer minus mean answer of the roots.
+        `counts` [rows] multiply the rows' weights; a tree counts by the mean of those in the leaf that it reached.
         """
         result = np.zeros(len(self.importance))
-        paths, means = self._paths(inputs[None])[:, :, 0], self._means(target)
+        paths = self._paths(inputs[None])[:, :, 0]
+        rows, mass, sums = (self._sums(values) for values in (np.ones(len(counts)), counts, counts * target))
+        means, votes = sums / mass, (mass / rows)[paths[-1]]
         for before, after in itertools.pairwise(paths):
             moved = before != after
-            np.add.at(result, self.feature[before[moved]], (means[after] - means[before])[moved])
-        return result / len(self.root)
+            np.add.at(result, self.feature[before[moved]], (votes * (means[after] - means[before]))[moved])
+        return np.asarray(result / votes.sum())
 
-    def _means(self, target: Array) -> Array:
-        """The mean of `target` [rows] in each node: a subtree is a run of nodes, so two running sums give it."""
+    def _sums(self, values: Array) -> Array:
+        """The sum of `values` [rows] in each node: a subtree is a run of nodes, so a running sum gives it."""
         seen = self.leaf >= 0
-        values = np.broadcast_to(target, seen.shape)[seen]
-        sums, counts = (
-            np.concatenate([[0.0], np.cumsum(np.bincount(self.leaf[seen], weights, len(self.feature)))])
-            for weights in (values, None)
-        )
-        return (sums[self.end] - sums[:-1]) / (counts[self.end] - counts[:-1])
+        in_leaves = np.bincount(self.leaf[seen], np.broadcast_to(values, seen.shape)[seen], len(self.feature))
+        sums = np.concatenate([[0.0], np.cumsum(in_leaves)])
+        return np.asarray(sums[self.end] - sums[:-1])
 
     def _paths(self, inputs: Array) -> Array:
         """The nodes [steps, trees, new rows] that the rows pass, from the roots to the leaves."""

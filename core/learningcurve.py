@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core import regret, trust
+from core import trust
 from core.errors import InputError
 from core.selection import Selector
 
@@ -25,7 +25,7 @@ def judged(selector: Selector, features: pd.DataFrame, errors: pd.DataFrame) -> 
     """
     features, model = features.reindex(errors.index), selector.model
     safe = np.tile(model.safe, (len(errors), 1))
-    fixed = np.tile(regret.portfolio_places(model.errors, trust.PLAN), (len(errors), 1))
+    fixed = np.tile(selector.portfolio_places(trust.PLAN), (len(errors), 1))
     actual = errors.reindex(columns=model.errors.columns).to_numpy(float)
     found = trust.judge(actual, selector.ranking_places(features), selector.plan_places(features), safe, fixed)
     return pd.DataFrame({**found, "best": errors.min(axis=1)}, errors.index)
@@ -38,6 +38,7 @@ def learning_curve(
     *,
     shipped: Collection[Any] = (),
     groups: pd.Series | None = None,
+    weights: pd.Series | None = None,
     repeats: int = 5,
     held_out_frac: float = 0.3,
     seed: int = 0,
@@ -61,7 +62,7 @@ def learning_curve(
                 raise InputError(f"size: {size} datasets are asked for, {len(ordered)} are there; ask for fewer.")
             known = [*(name for name in errors.index if name in set(shipped)), *ordered[:size]]
             selector = Selector(trees=_TREES, plan_trees=_TREES, seed=repeat)
-            selector.fit(features.reindex(known), errors.loc[known], groups=groups)
+            selector.fit(features.reindex(known), errors.loc[known], groups=groups, weights=weights)
             past = judged(selector, features, errors.loc[test])
             rows[size].append(past.drop(columns="best").sub(past["best"], axis=0).mean())
     return pd.DataFrame({size: pd.concat(found, axis=1).mean(axis=1) for size, found in rows.items()}).T

@@ -187,7 +187,8 @@ def fit(known: Knowledge) -> Selector:
 
     Landmarkers are left out: they are unknown of a new dataset until a job has run.
     """
-    return Selector().fit(_features(known), known.errors, groups=_families(known))
+    counts = known.about["origin"].map({"own": _OWN_WEIGHT}).fillna(1.0)
+    return Selector().fit(_features(known), known.errors, groups=_families(known), weights=counts)
 
 
 def _families(known: Knowledge) -> pd.Series:

@@ -1,6 +1,7 @@
 """How good a choice of candidates is: SBS, VBS, regret, closed gap, fixed portfolio, coverage.
 
 A table of errors has one row a dataset, one column a candidate, lower is better; NaN where a candidate was not run.
+Weights [datasets] say how much each dataset counts; without them all count alike.
 """
 
 from __future__ import annotations
@@ -85,20 +86,21 @@ def coverage(actual: Array, lower: Array, upper: Array) -> float | None:
     return float(((lower <= actual) & (actual <= upper))[known].mean())
 
 
-def portfolio(errors: pd.DataFrame, k: int) -> list[str]:
+def portfolio(errors: pd.DataFrame, k: int, weights: Array | None = None) -> list[str]:
     """The greedy fixed portfolio: each next candidate lowers the mean of the best error most (Nemhauser et al. 1978).
 
     Missing runs are filled by the additive model. Fewer than k where there are fewer candidates with a result.
     """
-    return [str(errors.columns[place]) for place in portfolio_places(errors, k)]
+    return [str(errors.columns[place]) for place in portfolio_places(errors, k, weights)]
 
 
-def portfolio_places(errors: pd.DataFrame, k: int) -> list[int]:
+def portfolio_places(errors: pd.DataFrame, k: int, weights: Array | None = None) -> list[int]:
     """As `portfolio`, column numbers; candidates without a result come last, where k asks for them."""
-    full = filled(errors.to_numpy(float))
+    weights = _counted(weights, len(errors))
+    full = filled(errors.to_numpy(float), weights)
     usable = np.isfinite(errors.to_numpy(float)).any(axis=0)
     full = np.where(usable, full, np.inf)
-    return greedy(full - full.min(axis=1, keepdims=True), np.ones(len(full)), min(k, errors.shape[1]))
+    return greedy(full - full.min(axis=1, keepdims=True), weights, min(k, errors.shape[1]))
 
 
 def greedy(regrets: Array, weights: Array, k: int) -> list[int]:
@@ -118,40 +120,46 @@ def greedy(regrets: Array, weights: Array, k: int) -> list[int]:
     return places
 
 
-def safe_order(errors: pd.DataFrame) -> Array:
+def safe_order(errors: pd.DataFrame, weights: Array | None = None) -> Array:
     """Column numbers from the SBS to the worst candidate; without results last. Raises InputError without any."""
     values = errors.to_numpy(float)
     usable = np.isfinite(values).any(axis=0) if len(values) else np.zeros(values.shape[1], bool)
     if not usable.any():
         raise InputError("there is no result yet: run the candidates on at least one dataset, or import past runs.")
-    return np.argsort(np.where(usable, deviations(values)[1], np.inf), kind="stable")
+    return np.argsort(np.where(usable, deviations(values, weights)[1], np.inf), kind="stable")
 
 
-def deviations(errors: Array) -> tuple[Array, Array]:
+def deviations(errors: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """The additive model of a table with gaps: a level for each dataset, a deviation for each candidate.
 
     A missing run counts as the dataset's typical error, so that a candidate with one lucky result does not lead; in a
-    complete table the deviations order the candidates exactly as their means do. A dataset without any result has the
-    mean level of the others.
+    complete table the deviations order the candidates exactly as their weighted means do. A dataset without any result
+    has the mean level of the others.
     """
     known = np.isfinite(errors)
-    runs, total = np.maximum(known.sum(axis=1), 1), max(len(errors), 1)
+    runs, counts = np.maximum(known.sum(axis=1), 1), _counted(weights, len(errors))
+    shares = counts[:, None] / max(counts.sum(), 1e-300)
     column = np.zeros(errors.shape[1])
     for _ in range(1 if known.all() else _SWEEPS):
         level = np.where(known, errors - column, 0.0).sum(axis=1) / runs
-        column = np.where(known, errors - level[:, None], 0.0).sum(axis=0) / total
+        column = (shares * np.where(known, errors - level[:, None], 0.0)).sum(axis=0)
     ran = known.any(axis=1)
     return np.where(ran, level, level[ran].mean() if ran.any() else 0.0), column
 
 
-def filled(errors: Array) -> Array:
+def _counted(weights: Array | None, count: int) -> Array:
+    """The weights of `count` datasets."""
+    return np.ones(count) if weights is None else weights
+
+
+def filled(errors: Array, weights: Array | None = None) -> Array:
     """The table with the additive model's value where a run is missing."""
-    level, column = deviations(errors)
+    level, column = deviations(errors, weights)
     return np.where(np.isfinite(errors), errors, level[:, None] + column)
 
 
-def filled_locally(errors: Array, weights: Array) -> Array:
-    """As `filled`, by an additive model for each dataset in which the others count by weights [datasets, datasets].
+def filled_locally(errors: Array, alike: Array, weights: Array | None = None) -> Array:
+    """As `filled`, by an additive model for each dataset in which the others count by `alike` [datasets, datasets].
 
     What a candidate does relative to the others differs between kinds of datasets; datasets that are like the one with
     the gap say it better than all. All together still count a little, for what no like dataset has.
@@ -160,12 +168,12 @@ def filled_locally(errors: Array, weights: Array) -> Array:
     if known.all():
         return errors
     runs, values, counted = np.maximum(known.sum(axis=1), 1), np.where(known, errors, 0.0), known.astype(float)
-    weights = weights + _EVERYONE / len(errors)
-    weights = weights / weights.sum(axis=1, keepdims=True)
+    alike = (alike + _EVERYONE / len(errors)) * _counted(weights, len(errors))
+    alike = alike / alike.sum(axis=1, keepdims=True)
     column = np.zeros(errors.shape)
     for _ in range(_SWEEPS):
         level = (values.sum(axis=1) - column @ counted.T) / runs  # [for this dataset, of that dataset]
-        column = weights @ values - (weights * level) @ counted
+        column = alike @ values - (alike * level) @ counted
     own = np.where(known, errors - column, 0.0).sum(axis=1) / runs
     return np.where(known, errors, own[:, None] + column)
 

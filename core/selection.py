@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 CONFIDENCE = 0.9
 _TREES, _PLAN_TREES, _FILLING_TREES = 1600, 300, 100
-_MARGIN = 0.25  # standard errors by which a cautious choice is expected to lose less than the SBS
+_GENERAL = 0.15  # the part of all known datasets beside the like ones in a cautious expectation
 _FLOOR = 0.1  # of a candidate's deviation over all datasets: what like datasets agree on is not certain
 
 
@@ -42,6 +42,7 @@ class Model:
     inputs: Inputs
     choice: Forest  # for the ranking and the errors
     plan: Forest  # for the plans
+    weights: Array  # [datasets] how much a known dataset counts
     trust: Trust
     cautious: bool  # whether the ranking is the cautious one
     width: float  # the half interval in units of the spread; NaN where too few datasets are known
@@ -55,25 +56,35 @@ class Selector:
         self._seed = seed
         self._model: Model | None = None
 
-    def fit(self, features: pd.DataFrame, errors: pd.DataFrame, *, groups: pd.Series | None = None) -> Selector:
+    def fit(
+        self,
+        features: pd.DataFrame,
+        errors: pd.DataFrame,
+        *,
+        groups: pd.Series | None = None,
+        weights: pd.Series | None = None,
+    ) -> Selector:
         """Learn from meta-features and errors, both with one row a dataset; errors are NaN where not run.
 
         Datasets without meta-features count as typical, those without an error are left out. `groups` (index dataset)
-        marks versions of one dataset, which must not judge one another. Raises InputError where there is no result, or
-        a dataset or candidate is there twice.
+        marks versions of one dataset, which must not judge one another. `weights` (index dataset, 1 where none is
+        given) say how much a dataset counts in the advice and in the defaults; each judges the advice alike. Raises
+        InputError where there is no result, a dataset or candidate is there twice, or a weight is not above 0.
         """
         errors = _usable(errors)
         features = inputs.checked(features).reindex(errors.index)
         numbers = _numbered(groups, errors.index)
+        counts = _counts(weights, errors.index)
         known = inputs.learnt(features, numbers)
-        table = _filled(errors.to_numpy(float), known, numbers, self._seed)
+        table = _filled(errors.to_numpy(float), known, numbers, counts, self._seed)
         kinds = (((table, 2), (_loss(table), 1)), ((_ranks(table), 2),))
         choice, plan = (
             forest.grow(known.known, kind, numbers, trees=trees, seed=self._seed)
             for kind, trees in zip(kinds, self._trees, strict=True)
         )
-        judgement = _judged(errors, table, known, choice, plan, numbers, self._seed)
-        self._model = Model(errors, table, regret.safe_order(errors), known, choice, plan, *judgement)
+        safe = regret.safe_order(errors, counts)
+        judgement = _judged(errors, table, known, choice, plan, numbers, counts, self._seed)
+        self._model = Model(errors, table, safe, known, choice, plan, counts, *judgement)
         return self
 
     @property
@@ -94,7 +105,7 @@ class Selector:
         weights = self._weights(features)
         error, spread = _moments(weights, model.table)
         half = model.width * spread
-        order = self._ranking(weights, self._places(among))
+        order = self._ranking(features, weights, self._places(among))
         columns = {"error": error, "lower": np.maximum(error - half, _lowest(model.errors)), "upper": error + half}
         sorted_columns = {name: np.take_along_axis(values, order, axis=1).ravel() for name, values in columns.items()}
         names = np.array(model.errors.columns, dtype=object)[order].ravel()
@@ -131,11 +142,15 @@ class Selector:
         In units of error, relative to the mean of all candidates: below zero speaks for the candidate.
         """
         model = self.model
-        quantiles, order = self._quantiles(features), self._ranking(self._weights(features), self._places(among))
+        quantiles, order = (
+            self._quantiles(features),
+            self._ranking(features, self._weights(features), self._places(among)),
+        )
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):
-            moved = pd.Series(model.choice.contributions(row, relative[:, place]), list(model.inputs.names))
+            contributions = model.choice.contributions(row, relative[:, place], model.weights)
+            moved = pd.Series(contributions, list(model.inputs.names))
             found[name] = moved[moved != 0].sort_values(key=np.abs, ascending=False)[:count]
         return found
 
@@ -152,7 +167,7 @@ class Selector:
 
     def portfolio(self, k: int = PLAN) -> list[str]:
         """The fixed portfolio: the k candidates whose best was best on the known datasets."""
-        return regret.portfolio(self.model.errors, k)
+        return regret.portfolio(self.model.errors, k, self.model.weights)
 
     @property
     def trust(self) -> Trust:
@@ -193,17 +208,21 @@ class Selector:
 
     def ranking_places(self, features: pd.DataFrame) -> Array:
         """The ranking as column numbers of the known errors [datasets, candidates]."""
-        return self._ranking(self._weights(features), self._places(None))
+        return self._ranking(features, self._weights(features), self._places(None))
 
     def plan_places(self, features: pd.DataFrame, k: int = PLAN, *, among: Collection[str] | None = None) -> Array:
         """The plan as column numbers of the known errors [datasets, k]."""
         model, places = self.model, self._places(among)
         if k == 1:
-            return self._ranking(self._weights(features), places)[:, :1]
+            return self._ranking(features, self._weights(features), places)[:, :1]
         if model.trust.plan_falls_back:
-            fixed = regret.portfolio_places(model.errors.iloc[:, places], k)
-            return np.tile(places[fixed], (len(features), 1))
+            return np.tile(places[self.portfolio_places(k, places)], (len(features), 1))
         return places[_plans(self._weights(features, model.plan), model.table[:, places], k)]
+
+    def portfolio_places(self, k: int = PLAN, places: Array | None = None) -> list[int]:
+        """The fixed portfolio as numbers among `places`, column numbers of the known errors (None: all)."""
+        errors = self.model.errors if places is None else self.model.errors.iloc[:, places]
+        return regret.portfolio_places(errors, k, self.model.weights)
 
     def _quantiles(self, features: pd.DataFrame) -> Array:
         return self.model.inputs.transform(inputs.checked(features))
@@ -211,7 +230,7 @@ class Selector:
     def _weights(self, features: pd.DataFrame, forest: Forest | None = None) -> Array:
         """Of the known datasets for these; none of its own for one that is known."""
         forest, quantiles = forest or self.model.choice, self._quantiles(features)
-        places = self.model.errors.index.get_indexer(features.index)
+        places = self._known(features)
         seen_by_all = np.asarray((forest.leaf >= 0).all(axis=0))  # where there is a single dataset
         known = (places >= 0) & ~seen_by_all[places]
         weights = np.empty((len(features), len(self.model.errors)))
@@ -219,7 +238,11 @@ class Selector:
             weights[known] = forest.held_out_weights(quantiles[known], places[known])
         if not known.all():
             weights[~known] = forest.weights(quantiles[~known])
-        return weights
+        return _weighted(weights, self.model.weights)
+
+    def _known(self, features: pd.DataFrame) -> Array:
+        """The numbers of the datasets among the known ones, -1 for new ones."""
+        return np.asarray(self.model.errors.index.get_indexer(features.index))
 
     def _places(self, among: Collection[str] | None) -> Array:
         """Column numbers of the candidates that are asked for. Raises InputError where none is known."""
@@ -231,13 +254,17 @@ class Selector:
             )
         return places
 
-    def _ranking(self, weights: Array, places: Array) -> Array:
+    def _ranking(self, features: pd.DataFrame, weights: Array, places: Array) -> Array:
         model = self.model
         safe = model.safe[np.isin(model.safe, places)]
         if model.trust.falls_back:
             return np.tile(safe, (len(weights), 1))
-        first = int(np.flatnonzero(places == safe[0])[0]) if model.cautious else None
-        return places[_ranking(weights, model.table[:, places], first)]
+        table = model.table[:, places]
+        if not model.cautious:
+            return places[_bold(weights, table)]
+        own = self._known(features)[:, None] == np.arange(len(table))
+        everyone = _weighted((~own | (len(table) == 1)).astype(float), model.weights)
+        return places[_cautious(weights, everyone, table, np.flatnonzero(places == safe[0]))]
 
 
 def _usable(errors: pd.DataFrame) -> pd.DataFrame:
@@ -259,13 +286,30 @@ def _numbered(groups: pd.Series | None, index: pd.Index) -> Array:
     return np.asarray(pd.factorize(pd.Series(names, dtype=object))[0])
 
 
-def _filled(errors: Array, known: Inputs, groups: Array, seed: int) -> Array:
+def _counts(weights: pd.Series | None, index: pd.Index) -> Array:
+    """How much each dataset counts. Raises InputError for a weight that is not a number above 0."""
+    if weights is None:
+        return np.ones(len(index))
+    counts = weights.reindex(index).astype(float).fillna(1.0)
+    wrong = counts[~(np.isfinite(counts) & (counts > 0))]
+    if len(wrong):
+        raise InputError(f"weight of dataset {wrong.index[0]!r}: {wrong.iloc[0]}; give a number above 0.")
+    return counts.to_numpy()
+
+
+def _weighted(shares: Array, counts: Array) -> Array:
+    """A forest's weights [new datasets, known datasets] where each known dataset counts so much; rows sum to 1."""
+    product = shares * counts
+    return np.asarray(product / np.maximum(product.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _filled(errors: Array, known: Inputs, groups: Array, counts: Array, seed: int) -> Array:
     """The errors, missing ones filled by what like datasets say: those of a first forest, grown for a first filling."""
-    table = regret.filled(errors)
+    table = regret.filled(errors, counts)
     if np.isfinite(errors).all():
         return table
     first = forest.grow(known.known, ((_ranks(table), 2), (table, 2)), groups, trees=_FILLING_TREES, seed=seed)
-    return regret.filled_locally(errors, first.held_out_weights(known.known))
+    return regret.filled_locally(errors, first.held_out_weights(known.known), counts)
 
 
 def _ranks(table: Array) -> Array:
@@ -282,22 +326,27 @@ def _loss(table: Array) -> Array:
     return _ranks(table) + regrets / max(regrets.std(), 1e-12)
 
 
-def _ranking(weights: Array, table: Array, safe: int | None = None) -> Array:
-    """Column numbers by expected rank and expected regret, each standardised over a dataset's candidates.
+def _bold(weights: Array, table: Array) -> Array:
+    """The ranking [datasets, candidates] by expected loss, in column numbers."""
+    return np.argsort(_expected_loss(weights, table), axis=1, kind="stable")
 
-    With `safe`, the number of the SBS, the ranking is cautious: candidates that are not clearly expected to have less
-    regret than the SBS come last, however good their ranks.
+
+def _cautious(weights: Array, everyone: Array, table: Array, safe: Array) -> Array:
+    """As `_bold`, but candidates that are not expected to have less error than the SBS come last, whatever their ranks.
+
+    That expectation counts the known datasets at large (`everyone`: weights, for each row or all) a little beside the
+    like ones, so that a rare disaster that none of the like ones saw is not forgotten. `safe` [datasets] is the SBS's
+    number, or one for all.
     """
+    expected = ((1 - _GENERAL) * weights + _GENERAL * everyone) @ table
+    barred = expected > np.take_along_axis(expected, np.broadcast_to(safe, len(weights))[:, None], axis=1)
+    return np.lexsort((_expected_loss(weights, table), barred), axis=1)
+
+
+def _expected_loss(weights: Array, table: Array) -> Array:
+    """Expected rank plus expected regret, each standardised over a dataset's candidates."""
     regrets = table - table.min(axis=1, keepdims=True)
-    loss = regret.standardised(weights @ _ranks(table)) + regret.standardised(weights @ regrets)
-    if safe is None:
-        return np.argsort(loss, axis=1, kind="stable")
-    more = table - table[:, [safe]]
-    mean = weights @ more
-    error = np.sqrt(np.maximum(weights @ more**2 - mean**2, 0.0) * (weights**2).sum(axis=1, keepdims=True))
-    barred = mean + _MARGIN * error > 0
-    barred[:, safe] = False
-    return np.lexsort((loss, barred), axis=1)
+    return regret.standardised(weights @ _ranks(table)) + regret.standardised(weights @ regrets)
 
 
 def _plans(weights: Array, table: Array, k: int) -> Array:
@@ -319,26 +368,34 @@ def _lowest(errors: pd.DataFrame) -> float:
 
 
 def _judged(
-    errors: pd.DataFrame, table: Array, known: Inputs, choice: Forest, plan: Forest, groups: Array, seed: int
+    errors: pd.DataFrame,
+    table: Array,
+    known: Inputs,
+    choice: Forest,
+    plan: Forest,
+    groups: Array,
+    counts: Array,
+    seed: int,
 ) -> tuple[Trust, bool, float]:
     """The trust in the advice, whether it is cautious, and the width of the intervals.
 
-    All three are from the trees that had not seen the dataset. The advice is cautious unless the bold one is beyond
-    doubt.
+    All three are from the trees that had not seen the dataset, and from defaults chosen without it. The advice is
+    cautious unless the bold one is beyond doubt.
     """
     actual = errors.to_numpy(float)
-    defaults = trust.held_out_defaults(errors, groups, seed)
+    defaults = trust.held_out_defaults(errors, groups, counts, seed)
     if defaults is None:
         return Trust(pd.DataFrame(np.nan, errors.index, list(trust.COLUMNS)), groups, None), True, np.nan
-    weights = choice.held_out_weights(known.known)
+    weights = _weighted(choice.held_out_weights(known.known), counts)
     mean, spread = _moments(weights, table)
     width = _width(np.abs(actual - mean) / np.maximum(spread, 1e-12), int(groups.max()) + 1)
     lower = np.maximum(mean - width * spread, _lowest(errors))
     covered = regret.coverage(actual, lower, mean + width * spread)
-    plans = _plans(plan.held_out_weights(known.known), table, PLAN)
+    plans = _plans(_weighted(plan.held_out_weights(known.known), counts), table, PLAN)
+    others = _weighted((groups[:, None] != groups[None, :]).astype(float), counts)
     bold, careful = (
         Trust(pd.DataFrame(trust.judge(actual, ranking, plans, *defaults), errors.index), groups, covered)
-        for ranking in (_ranking(weights, table), _ranking(weights, table, regret.safe_order(errors)[0]))
+        for ranking in (_bold(weights, table), _cautious(weights, others, table, defaults[0][:, 0]))
     )
     cautious = not bold.beyond_doubt
     return careful if cautious else bold, cautious, width

@@ -20,7 +20,7 @@ from core.trust import COLUMNS, Trust
 
 Array = NDArray[Any]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def write(model: Model, path: Path) -> None:
@@ -59,6 +59,7 @@ def _arrays(model: Model) -> dict[str, Array]:
         "past": model.trust.past[list(COLUMNS)].to_numpy(float),
         "groups": model.trust.groups,
         "coverage": np.nan if model.trust.coverage is None else model.trust.coverage,
+        "weights": model.weights,
         "cautious": model.cautious,
         "width": model.width,
     }
@@ -84,6 +85,7 @@ def _model(stored: dict[str, Array]) -> Model:
         Inputs(**scale),
         Forest(**_part(stored, "choice")),
         Forest(**_part(stored, "plan")),
+        stored["weights"],
         Trust(
             pd.DataFrame(stored["past"], datasets, list(COLUMNS)),
             stored["groups"],

@@ -52,9 +52,13 @@ def test_contributions_sum_to_the_answer_and_name_the_feature_that_counts(known)
     inputs, targets = known
     grown = forest.grow(inputs, [(targets, 2), (targets[:, :1], 1)], np.zeros(60, int), trees=50)
     row = np.array([0.9, 0.5, 0.5, 0.5, 0.5])
-    found = grown.contributions(row, targets[:, 0])
+    found = grown.contributions(row, targets[:, 0], np.ones(60))
     assert found.sum() == pytest.approx((grown.weights(row[None]) @ targets[:, 0])[0] - targets[:, 0].mean())
     assert np.abs(found).argmax() == 0
+    counts = np.arange(1.0, 61.0)
+    weights = grown.weights(row[None])[0] * counts
+    answer, mean = np.average(targets[:, 0], weights=weights), np.average(targets[:, 0], weights=counts)
+    assert grown.contributions(row, targets[:, 0], counts).sum() == pytest.approx(answer - mean)
     assert set(np.argsort(grown.importance)[-2:]) == {0, 1}
 
 

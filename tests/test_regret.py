@@ -94,3 +94,16 @@ def test_coverage_counts_the_known_values_within_their_interval():
     actual, low, high = np.array([1.0, 2.0, 3.0, np.nan]), np.zeros(4), np.array([1.0, 1.0, np.inf, 1.0])
     assert regret.coverage(actual, low, high) == pytest.approx(2 / 3)
     assert regret.coverage(actual[3:], low[3:], high[3:]) is None
+
+
+def test_a_dataset_of_weight_3_counts_as_three_like_it():
+    table = np.random.default_rng(0).random((5, 4))
+    table[1, 2] = table[3, 0] = np.nan
+    weights = np.array([1.0, 3.0, 1.0, 2.0, 1.0])
+    few, many = pd.DataFrame(table), pd.DataFrame(np.repeat(table, weights.astype(int), axis=0))
+    assert regret.deviations(table, weights)[1] == pytest.approx(regret.deviations(many.to_numpy())[1])
+    assert regret.safe_order(few, weights).tolist() == regret.safe_order(many).tolist()
+    assert regret.portfolio(few, 3, weights) == regret.portfolio(many, 3)
+    assert regret.filled(table, weights)[3, 0] == pytest.approx(regret.filled(many.to_numpy())[5, 0])
+    alike = np.full((5, 5), 0.25) - 0.25 * np.eye(5)
+    assert not np.allclose(regret.filled_locally(table, alike, weights), regret.filled_locally(table, alike))

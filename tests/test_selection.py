@@ -145,13 +145,14 @@ def test_the_advice_is_cautious_unless_it_is_beyond_doubt(fitted):
     assert not selector.trust.beyond_doubt
 
 
-def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs():
-    table = np.array([[0.0, 0.2, 0.3], [0.0, 0.2, 0.3], [0.55, 0.2, 0.1]])  # the first is better by a hair
-    alike = np.full((1, 3), 1 / 3)
-    assert selection._ranking(alike, table)[0].tolist() == [0, 1, 2]
-    assert selection._ranking(alike, table, safe=1)[0].tolist() == [1, 0, 2]
-    sure = np.array([[0.5, 0.5, 0.0]])
-    assert selection._ranking(sure, table, safe=1)[0].tolist() == [0, 1, 2]
+def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs_even_where_a_disaster_was_elsewhere():
+    table = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.9, 0.2, 0.1]])  # the third dataset is unlike the new one
+    alike, everyone, safe = np.array([[0.5, 0.5, 0.0]]), np.full(3, 1 / 3), np.array([1])
+    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
+    table[2, 0] = 9.0
+    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
 
 
 def test_save_load_predict_is_equal(fitted, tmp_path):
@@ -332,3 +333,59 @@ def test_two_fits_with_one_seed_are_equal():
     features, errors = planted(30)
     first, second = (Selector(**FEW, seed=4).fit(features, errors).predict(features) for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
+
+
+def two_camps(n=40):
+    """Nothing tells the datasets apart; `ours` is good on the last quarter of them, `theirs` on the others."""
+    names = [f"d{place}" for place in range(n)]
+    mine = pd.Series(np.arange(n) >= 3 * n // 4, names)
+    errors = pd.DataFrame({"theirs": np.where(mine, 0.5, 0.1), "ours": np.where(mine, 0.1, 0.5), "other": 0.6}, names)
+    return pd.DataFrame(index=names), errors, mine
+
+
+def test_a_dataset_that_counts_more_decides_the_advice_and_the_defaults(tmp_path):
+    features, errors, mine = two_camps()
+    errors.loc[["d0", "d39"], "ours"] = np.nan
+    plain = Selector(**FEW).fit(features, errors)
+    heavy = Selector(**FEW).fit(features, errors, weights=mine.map({True: 20.0, False: 1.0}))
+    new = pd.DataFrame(index=["new"])
+    for selector, first in ((plain, "theirs"), (heavy, "ours")):
+        assert selector.sbs == first
+        assert selector.portfolio(1) == [first]
+        assert selector.plan(new, 2).iloc[0, 0] == first
+        assert selector.predict(new)["error"].idxmin() == ("new", first)
+    assert heavy.model.table[0, 1] < plain.model.table[0, 1]
+    heavy.save(tmp_path / "selector.npz")
+    pd.testing.assert_frame_equal(Selector.load(tmp_path / "selector.npz").predict(new), heavy.predict(new))
+
+
+def test_weights_of_1_change_nothing_and_a_dataset_without_a_weight_has_it():
+    features, errors = planted(30, noise=0.2)
+    errors = errors.mask(np.random.default_rng(0).random(errors.shape) < 0.2)
+    new, _ = planted(10, seed=1)
+    plain = Selector(**FEW).fit(features, errors)
+    for weights in (pd.Series(1.0, errors.index), pd.Series({"d3": 1, "elsewhere": 7})):
+        same = Selector(**FEW).fit(features, errors, weights=weights)
+        pd.testing.assert_frame_equal(same.predict(new), plain.predict(new), check_exact=True)
+        pd.testing.assert_frame_equal(same.plan(new), plain.plan(new))
+        pd.testing.assert_frame_equal(same.trust.past, plain.trust.past, check_exact=True)
+        pd.testing.assert_series_equal(same.drivers(new)["d0"], plain.drivers(new)["d0"], check_exact=True)
+        assert (same.reason, same.sbs, same.portfolio()) == (plain.reason, plain.sbs, plain.portfolio())
+
+
+@pytest.mark.parametrize("weight", [0.0, -2.0, np.inf])
+def test_a_weight_that_is_not_above_0_is_refused(weight):
+    features, errors = planted(12)
+    with pytest.raises(InputError, match=rf"weight of dataset 'd3': {weight}; give a number above 0"):
+        Selector(**FEW).fit(features, errors, weights=pd.Series({"d3": weight}))
+
+
+def test_one_disaster_does_not_decide_whether_the_advice_is_followed():
+    past = pd.DataFrame({"best": 0.0, "advice": [0.01, 0.02] * 20, "sbs": [0.03, 0.04] * 20, "advice_3": 0.0})
+    past = past.assign(portfolio_3=0.0)
+    past.loc[0, "advice"] = 0.9
+    followed = trust.Trust(past, np.arange(40), 0.9)
+    assert followed.gain("advice", "sbs")[0] < 0
+    assert not followed.falls_back
+    assert not followed.beyond_doubt
+    assert followed.sentence("safe").endswith("of the default: where it was wrong, it could cost much.")
