@@ -25,6 +25,9 @@ FEATURE = "feature:"  # before the name of a column that is a meta-feature whate
 # What compares between datasets: RMSE has the unit of its target, and log loss has no upper end.
 METRIC: dict[Task, str] = DEFAULT_METRIC | {"multiclass": "auc", "regression": "r2"}
 
+_FEWEST_ROWS = 300  # train rows of a shipped dataset: what differs on fewer is mostly noise (see docs/benchmarks.md)
+# What knowing nothing costs. How much worse than that a failure is says nothing, and would outweigh what matters.
+_CHANCE = {"auc": 0.5, "r2": 1.0}
 _LEAST_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
 _OF_REGRESSION = re.compile(r"(^|_)(r2|mae|mse|rmse|rmsle|mape)(_|$)", re.IGNORECASE)
 _PER_PAIR = ("candidate", "error", "fit_s")
@@ -33,7 +36,7 @@ _ABOUT = ("origin", "mark", "task", "metric", "family")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
-    """What is known, each table with the same index of datasets; errors are lower is better.
+    """What is known, each table with the same index of datasets; errors are lower is better, at most those of chance.
 
     `about` has origin ("shipped", "own", or a scenario's name), mark (what kind of dataset it is, in a few words),
     task ("binary", "multiclass", "regression"; a scenario's is "classification" or "regression"), metric, and family
@@ -103,9 +106,14 @@ def gather(kind: TaskKind) -> Knowledge:
 
 
 def shipped(kind: TaskKind) -> Knowledge:
-    """What comes with the project: measured by our own portfolio, as the mark of each dataset says."""
+    """What comes with the project: measured by our own portfolio, as the mark of each dataset says.
+
+    Very small datasets are left out.
+    """
     rows = pd.read_parquet(SHIPPED) if SHIPPED.exists() else pd.DataFrame(columns=["task", "kind", *_PER_PAIR])
     rows = rows[(rows["kind"] == "regression") == (kind == "regression")]
+    if (n_rows := f"{FEATURE}n_rows") in rows:
+        rows = rows[~(rows[n_rows] < _FEWEST_ROWS)]
     rows = rows.rename(columns={"task": "dataset", "kind": "task", "origin": "mark"}).assign(origin="shipped")
     wide = rows.drop_duplicates("dataset").set_index("dataset")
     features = wide[[name for name in wide if str(name).startswith(FEATURE)]]
@@ -219,7 +227,8 @@ def _knowledge(rows: pd.DataFrame, features: pd.DataFrame, about: pd.DataFrame) 
         rows.pivot(index="dataset", columns="candidate", values=value).reindex(about.index).astype(float)
         for value in ("error", "fit_s")
     )
-    return Knowledge(features.reindex(about.index).astype(float), errors, fit_s, about)
+    capped = errors.clip(upper=about["metric"].map(_CHANCE).fillna(np.inf).astype(float), axis=0)
+    return Knowledge(features.reindex(about.index).astype(float), capped, fit_s, about)
 
 
 def _without(knowledge: Knowledge, others: Knowledge) -> Knowledge:

@@ -20,8 +20,12 @@ def ship(path: Path, *, tasks: int = N_TASKS, noise: float = 0.005, seed: int = 
     for number in range(tasks):
         features = {f"feature:{name}": random.random() for name in NAMES if name not in LANDMARKERS}
         features |= {"feature:categorical_frac": float(number % 2), "feature:numeric_frac": float(1 - number % 2)}
-        n_rows = 100 * (1 + number)
-        features |= {"feature:log_n_rows": np.log10(n_rows), "feature:log_n_features": 1.0}
+        n_rows = 100 * (3 + number)
+        features |= {
+            "feature:n_rows": float(n_rows),
+            "feature:log_n_rows": np.log10(n_rows),
+            "feature:log_n_features": 1.0,
+        }
         errors = (0.1, 0.3, 0.2, 0.5) if number % 2 else (0.3, 0.1, 0.2, 0.5)
         for candidate, error in zip(CANDIDATES, errors, strict=True):
             told = {"task": f"task {number}", "origin": "generated", "family": f"family {number}", "kind": "binary"}

@@ -414,6 +414,15 @@ def test_what_ships_is_told_by_kind_of_task_with_its_marks(home: Path, ships: Pa
     assert list(knowledge.shipped("regression").errors.index) == ["friedman"]
 
 
+def test_small_shipped_datasets_are_left_out_and_no_error_is_worse_than_chance(home: Path, ships: Path) -> None:
+    rows = pd.read_parquet(ships).assign(**{"feature:n_rows": [100.0, 100.0, 300.0, 500.0]})
+    rows.loc[rows["task"] == "small", "error"] = 0.9
+    rows.loc[rows["task"] == "friedman", "error"] = 123.0
+    rows.to_parquet(ships)
+    assert knowledge.shipped("classification").errors["H2O GLM"].to_dict() == {"small": 0.5}
+    assert knowledge.shipped("regression").errors["H2O GBM"].to_dict() == {"friedman": 1.0}
+
+
 def test_of_own_trials_the_one_that_valid_chose_counts_by_its_test_error(dataset: Dataset, ships: Path) -> None:
     chosen, lucky = trial("chosen", error=0.2), trial("lucky", error=0.3)
     lucky = replace(lucky, scores=tuple(replace(score, test_error=0.01) for score in lucky.scores))
