@@ -188,14 +188,16 @@ def fit(known: Knowledge) -> Selector:
     Landmarkers are left out: they are unknown of a new dataset until a job has run.
     """
     counts = known.about["origin"].map({"own": _OWN_WEIGHT}).fillna(1.0)
-    return Selector().fit(_features(known), known.errors, groups=_families(known), weights=counts)
+    return Selector().fit(described(known), known.errors, groups=families(known), weights=counts)
 
 
-def _families(known: Knowledge) -> pd.Series:
+def families(known: Knowledge) -> pd.Series:
+    """What each dataset was made from: one that nothing is said of is a family of its own."""
     return known.about["family"].fillna(pd.Series(known.about.index, known.about.index))
 
 
-def _features(known: Knowledge) -> pd.DataFrame:
+def described(known: Knowledge) -> pd.DataFrame:
+    """The meta-features that a selector learns from."""
     return known.features.drop(columns=list(LANDMARKERS), errors="ignore")
 
 
@@ -252,7 +254,7 @@ def _curve(known: Knowledge) -> dict[str, Any]:
         rest, sizes = [], [size for size in _CURVE_SIZES if size <= _CURVE_FRAC * len(errors)]
     if not sizes:
         return {"own": False, "rows": {}}
-    frame = learningcurve.learning_curve(_features(known), errors, sizes, shipped=rest, groups=_families(known))
+    frame = learningcurve.learning_curve(described(known), errors, sizes, shipped=rest, groups=families(known))
     rows = {str(size): {str(key): float(value) for key, value in row.items()} for size, row in frame.iterrows()}
     return {"own": beside, "rows": rows}
 
