@@ -39,8 +39,8 @@ class Trust:
         """Whether the first of the advice has not been better than the SBS.
 
         A strict gate would do harm: where the evidence hangs on one dataset that was a disaster for the advice, it is
-        when that dataset is unknown that it looks best. So the mean error has no say, and the advice need not be clearly
-        better: it is caution that keeps weak advice from disasters.
+        when that dataset is unknown that it looks best. So the mean error has no say, and no margin is asked for: it is
+        caution that keeps weak advice from disasters.
         """
         return not self.gain("advice", "sbs")[1] > 0
 

@@ -1,7 +1,7 @@
 """The selector on the meta-learning tables: ten folds over the datasets, three seeds, everything fitted in the fold.
 
 `python -m tests.benchmarks.selector --table pmlb openml2017 --seeds 1` runs a part of it. The selector's few constants
-were chosen on the seeds 0 to 5 of TABLES; `--first 10 --seeds 3` and UNSEEN show what that is worth elsewhere.
+were chosen on the seeds 0 to 4 of TABLES; `--first 10 --seeds 3` and UNSEEN show what that is worth elsewhere.
 """
 
 from __future__ import annotations
