@@ -1,12 +1,13 @@
 """The selector on the meta-learning tables: ten folds over the datasets, three seeds, everything fitted in the fold.
 
 `python -m tests.benchmarks.selector --table pmlb openml2017 --seeds 1` runs a part of it. The selector's few constants
-were chosen on the seeds 0 to 5 of TABLES; `--first 10 --seeds 3` and UNSEEN show what that is worth elsewhere.
+were chosen on the seeds 0 to 4 of TABLES; `--first 10 --seeds 3` and UNSEEN show what that is worth elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -198,20 +199,23 @@ def _costs() -> Iterator[tuple[str, str]]:
         yield "loading it", told(times_ms(lambda: Selector.load(path), rounds=10)[0])
 
 
+def _curve() -> Iterator[tuple[str, str]]:
+    table = autosklearn("bac_error")
+    for size, row in learning_curve(table.features, table.errors, _CURVE).iterrows():
+        yield (
+            f"autosklearn2016 balanced accuracy, {size} datasets known: mean regret",
+            f"advice {row['advice']:.4f}, SBS {row['sbs']:.4f}, best of 3 {row['advice_3']:.4f},"
+            f" portfolio of 3 {row['portfolio_3']:.4f}",
+        )
+
+
 def figures(names: tuple[str, ...] = tuple(TABLES), seeds: range = range(3)) -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with threadpool_limits(1):
         for name in names:
             yield from _figures(name, seeds)
         yield from _costs()
-        table = autosklearn("bac_error")
-        curve = learning_curve(table.features, table.errors, _CURVE)
-        for size, row in curve.iterrows():
-            yield (
-                f"autosklearn2016 balanced accuracy, {size} datasets known: mean regret",
-                f"advice {row['advice']:.4f}, SBS {row['sbs']:.4f}, best of 3 {row['advice_3']:.4f},"
-                f" portfolio of 3 {row['portfolio_3']:.4f}",
-            )
+        yield from _curve()
 
 
 def main() -> None:
@@ -220,11 +224,13 @@ def main() -> None:
     parser.add_argument("--table", nargs="+", default=list(TABLES), help="part of a table's name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--costs", action="store_true", help="only the costs and the learning curve")
     given = parser.parse_args()
-    for name in TABLES | UNSEEN:
-        if any(part in name for part in given.table):
-            for figure, value in _figures(name, range(given.first, given.first + given.seeds)):
-                print(f"{figure:<74} {value}", flush=True)
+    seeds = range(given.first, given.first + given.seeds)
+    chosen = [name for name in TABLES | UNSEEN if any(part in name for part in given.table)]
+    parts = [_costs(), _curve()] if given.costs else [_figures(name, seeds) for name in chosen]
+    for figure, value in itertools.chain(*parts):
+        print(f"{figure:<74} {value}", flush=True)
 
 
 if __name__ == "__main__":
