@@ -19,7 +19,7 @@ FEWEST = 10  # datasets, below which nothing can be said about the advice
 COLUMNS = ("best", "advice", "sbs", f"advice_{PLAN}", f"portfolio_{PLAN}")
 
 _PARTS = 10  # the defaults are chosen without one of ten parts of the datasets, which judge them
-_ERRORS, _BEYOND_DOUBT = 1.0, 4.0  # standard errors from which a difference counts, and is beyond doubt
+_ERRORS, _BEYOND_DOUBT = 1.0, 3.0  # standard errors from which a difference counts, and is beyond doubt
 
 
 @dataclass(frozen=True, slots=True)
