@@ -262,8 +262,9 @@ class Selector:
         table = model.table[:, places]
         if not model.cautious:
             return places[_bold(weights, table)]
-        own = self._known(features)[:, None] == np.arange(len(table))
-        everyone = _weighted((~own | (len(table) == 1)).astype(float), model.weights)
+        groups, known = model.trust.groups, self._known(features)
+        own = (known >= 0)[:, None] & (groups[known][:, None] == groups)  # itself, if it is known, and its versions
+        everyone = _weighted((~own | own.all(axis=1, keepdims=True)).astype(float), model.weights)
         return places[_cautious(weights, everyone, table, np.flatnonzero(places == safe[0]))]
 
 

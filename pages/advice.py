@@ -108,19 +108,26 @@ def plan(given: Advice) -> None:
             shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
     with panel, st.form("run_plan", border=False):
         offered = advice.specs_of(given, cpus=min(2, machine.cpu_slots()))
-        wanted = [asked(number, spec) for number, spec in enumerate(offered)]
+        warm = shared.read(advice.warm_starts, given)
+        wanted = [asked(number, spec, warm) for number, spec in enumerate(offered)]
         if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key="queue_plan"):
             queue(given, [given_spec for given_spec in wanted if given_spec is not None])
 
 
-def asked(number: int, spec: Spec) -> dict[str, Any] | None:
+def asked(number: int, spec: Spec, warm: list[int]) -> dict[str, Any] | None:
     """One job of the plan: whether it is wanted, and for how long."""
     st.markdown(f"**{shared.ENGINES[spec.kind]}**")
     st.caption(shared.plain(told(spec)))
     chosen, seconds = st.columns([1, 1], vertical_alignment="bottom")
     wanted = chosen.checkbox("Run it", True, key=f"wanted_{number}")
     budget_s = seconds.number_input("Seconds", value=spec.budget_s, step=30, key=f"budget_{number}")
-    return {**spec.model_dump(mode="json"), "budget_s": budget_s} if wanted else None
+    given = {**spec.model_dump(mode="json"), "budget_s": budget_s}
+    if warm and spec.kind == "nas" and st.checkbox(
+        f"Start with the best of job {', '.join(map(str, warm))}", key=f"warm_{number}",
+        help="Their datasets are like this one. It finds good networks sooner, and looks less far.",
+    ):  # fmt: skip
+        given["starts"] = warm
+    return given if wanted else None
 
 
 def told(spec: Spec) -> str:

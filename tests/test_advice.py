@@ -165,6 +165,17 @@ def test_an_engine_that_is_known_trains_what_the_ranking_puts_first(ships: Path,
     assert other.modality == "table"
 
 
+def test_a_search_can_start_from_those_of_near_datasets_of_ones_own(ships: Path, numbers: Dataset) -> None:
+    other = datasets.add_sample("breast_cancer")
+    ran(other, NASSpec(dataset_id=other.id), MLP=0.1)
+    ran(other, Linear=0.1)
+    refits.refit("classification")
+    given = advice.advise(numbers.id)
+    near = (advice.Near("breast_cancer", "own", "sample", 0.1, "Linear", 0.1),)
+    assert advice.warm_starts(replace(given, near=near)) == [1]
+    assert advice.warm_starts(replace(given, near=())) == []
+
+
 def test_candidates_are_named_by_their_engine() -> None:
     assert candidates.engine_of("H2O GBM") == "automl"
     assert candidates.algorithm_of("H2O GBM") == "GBM"
