@@ -34,11 +34,8 @@ class Inputs:
 
     def transform(self, features: pd.DataFrame) -> Array:
         """Quantiles [datasets, features] in 0..1; equal values share the middle of their range."""
-        values = np.empty((len(features), len(self.names)))
-        for place, name in enumerate(self.names):
-            column = features[name].to_numpy(float) if name in features else np.full(len(features), np.nan)
-            values[:, place] = np.where(np.isfinite(column), column, self.medians[place])
-        return _quantiles(self.ordered, values)
+        values = features.reindex(columns=list(self.names)).to_numpy(float)
+        return _quantiles(self.ordered, np.where(np.isfinite(values), values, self.medians))
 
     def distances(self, quantiles: Array) -> Array:
         """Root mean squared difference of quantiles [new, features] to the known datasets: [new, known] in 0..1."""

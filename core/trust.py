@@ -65,13 +65,13 @@ class Trust:
         The second is that of the regrets' square roots: a few datasets with large regrets, of which the next sample has
         others, would decide otherwise. Versions of one dataset count once. No difference anywhere is a gain of 0.
         """
-        regrets = self.past[[default, advice]].sub(self.past["best"], axis=0)
-        roots = np.sqrt(regrets).groupby(self.groups).mean().dropna()
-        if len(roots) < FEWEST:
+        best, of_default, of_advice = (self.past[name].to_numpy(float) for name in ("best", default, advice))
+        saved = _means(np.sqrt(of_default - best), self.groups) - _means(np.sqrt(of_advice - best), self.groups)
+        saved = saved[np.isfinite(saved)]
+        if len(saved) < FEWEST:
             return np.nan, np.nan
-        saved = roots[default] - roots[advice]
         spread = saved.std(ddof=1) / np.sqrt(len(saved))
-        return float((regrets[default] - regrets[advice]).mean()), float(saved.mean() / spread) if spread > 0 else 0.0
+        return float(np.nanmean(of_default - of_advice)), float(saved.mean() / spread) if spread > 0 else 0.0
 
     def figures(self) -> pd.DataFrame:
         """For each column but the best: mean `regret`, `within` (share of datasets within NEAR of the best), count."""
@@ -99,6 +99,15 @@ class Trust:
         if self.falls_back:
             return f"{regrets} no clear gain, so the default is recommended."
         return f"{regrets} where it was wrong, it could cost much." if advice > single_best else ""
+
+
+def _means(values: Array, groups: Array) -> Array:
+    """The mean of the known values of each group; NaN where none is known."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.bincount(groups[known], values[known], groups.max() + 1)) / np.bincount(
+            groups[known], minlength=groups.max() + 1
+        )
 
 
 def judge(errors: Array, ranking: Array, plans: Array, safe: Array, fixed: Array) -> dict[str, Array]:
