@@ -16,6 +16,11 @@ NAMED = (
 )
 
 
+def named(engine: str, algorithm: str) -> str:
+    """The candidate of an engine's algorithm, as NAMED has it."""
+    return _PREFIXES.get(engine, "") + algorithm
+
+
 def engine_of(candidate: str) -> str | None:
     """The kind of job that trains it; None for a candidate that is known from imported runs only."""
     for engine, prefix in _PREFIXES.items():

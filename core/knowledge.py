@@ -25,7 +25,7 @@ FEATURE = "feature:"  # before the name of a column that is a meta-feature whate
 # What compares between datasets: RMSE has the unit of its target, and log loss has no upper end.
 METRIC: dict[Task, str] = DEFAULT_METRIC | {"multiclass": "auc", "regression": "r2"}
 
-_FEWEST_ROWS = 300  # train rows of a shipped dataset: what differs on fewer is mostly noise (see docs/benchmarks.md)
+FEWEST_ROWS = 300  # train rows of a shipped dataset: what differs on fewer is mostly noise (see docs/benchmarks.md)
 # What knowing nothing costs. How much worse than that a failure is says nothing, and would outweigh what matters.
 _CHANCE = {"auc": 0.5, "r2": 1.0}
 _LEAST_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
@@ -113,7 +113,7 @@ def shipped(kind: TaskKind) -> Knowledge:
     rows = pd.read_parquet(SHIPPED) if SHIPPED.exists() else pd.DataFrame(columns=["task", "kind", *_PER_PAIR])
     rows = rows[(rows["kind"] == "regression") == (kind == "regression")]
     if (n_rows := f"{FEATURE}n_rows") in rows:
-        rows = rows[~(rows[n_rows] < _FEWEST_ROWS)]
+        rows = rows[~(rows[n_rows] < FEWEST_ROWS)]
     rows = rows.rename(columns={"task": "dataset", "kind": "task", "origin": "mark"}).assign(origin="shipped")
     wide = rows.drop_duplicates("dataset").set_index("dataset")
     features = wide[[name for name in wide if str(name).startswith(FEATURE)]]

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import datasets, jobs, metafeatures, results
+from core import candidates, datasets, jobs, metafeatures, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
-from core.knowledge import METRIC
+from core.knowledge import FEWEST_ROWS, METRIC
 from core.results import Scope
 from core.specs import AutoMLSpec, PortfolioSpec, Spec
 from runner import worker
@@ -38,7 +38,7 @@ log = logging.getLogger("metascout.knowledge")
 def measure(tasks: Sequence[KnownTask], path: Path, *, h2o_s: int = 0) -> pd.DataFrame:
     """Run what is not done yet, and write what is known to a Parquet file, now and then and at the end.
 
-    With `h2o_s`, each table has a run of H2O AutoML of so many seconds, too. Columns of the result, a row a task and
+    With `h2o_s`, each table that is large enough to count has a run of H2O AutoML of so many seconds, too. Columns of the result, a row a task and
     candidate: task, origin, family, kind (of task), fingerprint, candidate, error (on the test rows, of the trial that
     the valid rows chose; lower is better), metric, fit_s, and each meta-feature under "feature:" and its name.
     """
@@ -59,8 +59,9 @@ def measure(tasks: Sequence[KnownTask], path: Path, *, h2o_s: int = 0) -> pd.Dat
 def rows(task: KnownTask, dataset: Dataset) -> pd.DataFrame:
     """What the jobs of a task found, a row a candidate; the columns are those of `measure`."""
     board = results.leaderboard(dataset.id, metric=METRIC[dataset.task], scope=Scope(yardsticks=False))
-    best = board.drop_duplicates("algorithm")[["algorithm", "test_error", "metric", "fit_s"]]
-    best = best.rename(columns={"algorithm": "candidate", "test_error": "error"})
+    board["candidate"] = [candidates.named(*pair) for pair in zip(board["engine"], board["algorithm"], strict=True)]
+    best = board.drop_duplicates("candidate")[["candidate", "test_error", "metric", "fit_s"]]
+    best = best.rename(columns={"test_error": "error"})
     best = best[np.isfinite(best["error"])].reset_index(drop=True)
     about = pd.DataFrame({"task": task.name, "origin": task.origin, "family": task.family}, best.index)
     about = about.assign(kind=dataset.task, fingerprint=dataset.fingerprint)
@@ -87,7 +88,7 @@ def _missing(dataset: Dataset, h2o_s: int) -> list[Spec]:
     wanted: list[Spec] = [
         PortfolioSpec(dataset_id=dataset.id, cpus=1, budget_s=_BUDGET_S, candidate_s=_CANDIDATE_S, keep_models=False)
     ]
-    if h2o_s and dataset.modality == "table":
+    if h2o_s and dataset.modality == "table" and dataset.n_rows["train"] >= FEWEST_ROWS:
         wanted.append(AutoMLSpec(dataset_id=dataset.id, cpus=1, budget_s=h2o_s, memory_bytes=_H2O_BYTES))
     had = jobs.overview(dataset_id=dataset.id)
     return [spec for spec in wanted if spec.kind not in set(had["kind"])]
