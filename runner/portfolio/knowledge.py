@@ -38,9 +38,10 @@ log = logging.getLogger("metascout.knowledge")
 def measure(tasks: Sequence[KnownTask], path: Path, *, h2o_s: int = 0) -> pd.DataFrame:
     """Run what is not done yet, and write what is known to a Parquet file, now and then and at the end.
 
-    With `h2o_s`, each table that is large enough to count has a run of H2O AutoML of so many seconds, too. Columns of the result, a row a task and
-    candidate: task, origin, family, kind (of task), fingerprint, candidate, error (on the test rows, of the trial that
-    the valid rows chose; lower is better), metric, fit_s, and each meta-feature under "feature:" and its name.
+    With `h2o_s`, each table that is large enough to count has a run of H2O AutoML of so many seconds, too. Columns of
+    the result, a row a task and candidate: task, origin, family, kind (of task), fingerprint, candidate, error (on the
+    test rows, of the trial that the valid rows chose; lower is better), metric, fit_s, and each meta-feature under
+    "feature:" and its name.
     """
     known = pd.DataFrame()
     for number, task in enumerate(tasks, 1):
