@@ -79,22 +79,27 @@ def test_the_error_of_a_number_is_the_share_of_its_variance_that_is_left(home: P
 def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
     jobs.submit(AutoMLSpec(dataset_id=dataset.id))
     told("automl", trial("a", algorithm="GBM"), trial("b", error=0.1, algorithm="Linear", yardstick=True))
-    assert list(rows(TASK, dataset).candidate) == ["GBM"]
+    assert list(rows(TASK, dataset).candidate) == ["H2O GBM"]
 
 
-def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(home: Path, tmp_path: Path) -> None:
+def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knowledge, "FEWEST_ROWS", 10)
     dataset = knowledge._registered(TASK)
     for spec in knowledge._missing(dataset, 10):
         jobs.submit(spec)
     told("portfolio", trial("a", algorithm="SVM"))
     told("automl", trial("b", algorithm="GBM"))
     found = measure([TASK], tmp_path / "new" / "known.parquet", h2o_s=10)
-    assert set(found.candidate) == {"SVM", "GBM"}
+    assert set(found.candidate) == {"SVM", "H2O GBM"}
     assert len(jobs.overview()) == 2
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / "known.parquet"), found, check_dtype=False)
 
 
-def test_h2o_is_for_tables_only(home: Path, dataset: Dataset) -> None:
+def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio"]
+    monkeypatch.setattr(knowledge, "FEWEST_ROWS", 10)
     images = datasets.add_sample("digits_images")
     assert [spec.kind for spec in knowledge._missing(images, 10)] == ["portfolio"]
     assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio", "automl"]
