@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import datasets
+from core import advice, datasets, refits
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
+from core.scoring import METRICS
 from pages import columns, images, shared
 
 
@@ -32,6 +34,7 @@ def show(dataset: Dataset) -> None:
         shared.link(shared.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
         shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
         shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
+    advised(dataset)
     split(dataset)
     columns.findings(dataset.findings)
     if shape := dataset.features[0].shape:
@@ -47,6 +50,22 @@ def show(dataset: Dataset) -> None:
     if dataset.labels:
         classes(dataset)
     st.caption(f"Fingerprint {dataset.fingerprint[:16]}, split with seed {dataset.seed}")
+
+
+def advised(dataset: Dataset) -> None:
+    """What will do best, in a line; nothing where no selector can say."""
+    if refits.latest(advice.kind_of(dataset)) is None:
+        return
+    with suppress(InputError):
+        given = advice.advise(dataset.id)
+        best = next(item for item in given.ranking if item.candidate == given.plan[0])
+        name, metric = ", ".join(given.plan), METRICS[given.metric].label
+        st.info(
+            shared.plain(
+                f"Worth running first: {name}. {best.candidate} is expected at {metric} {1 - best.error:.3f}."
+            ),
+            icon=":material/lightbulb:",
+        )
 
 
 def split(dataset: Dataset) -> None:

@@ -135,11 +135,13 @@ def first_steps() -> None:
             st.space("stretch")
             if st.button("Add the breast cancer sample", type="primary", icon=":material/add:"):
                 dataset = datasets.add_sample("breast_cancer", owner=shared.user())
-                st.switch_page(shared.NEW_JOB, query_params={"dataset": dataset.name})
+                st.switch_page(shared.ADVICE, query_params={"dataset": dataset.name})
             shared.link(shared.ADD_DATASET, "Or add your own table", icon=":material/upload_file:")
         with st.container(border=True, height="stretch"):
-            st.markdown("**2. Start a job**")
-            st.caption("H2O AutoML tries many models within the time that you give it, beside two simple yardsticks.")
+            st.markdown("**2. Read the advice**")
+            st.caption(
+                "Which models will do best on it, learned from past runs, before anything runs. One button runs them."
+            )
         with st.container(border=True, height="stretch"):
             st.markdown("**3. Read the leaderboard**")
             st.caption("Every model is scored on the same test rows, with its interval, its cost and its file.")

@@ -104,6 +104,12 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     assert "no clear gain, so the default is recommended" in words(at)
 
 
+def test_the_page_of_a_dataset_says_what_is_worth_running_first(ships: Path, numbers: Dataset) -> None:
+    assert "Worth running first" not in words(fine(opened("dataset", dataset="numbers")))
+    refits.refit("classification")
+    assert "Worth running first: " in words(fine(opened("dataset", dataset="numbers")))
+
+
 def test_a_store_without_data_sends_to_add_some(home: Path) -> None:
     at = fine(opened("advice"))
     assert "Advice needs a dataset" in words(at)

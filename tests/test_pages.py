@@ -144,11 +144,11 @@ def test_home_tells_how_to_start_a_runner_until_one_is_alive(filled: Filled) -> 
     assert any("25%" in (bar.text or "") for bar in at.progress)
 
 
-def test_the_sample_of_the_first_steps_leads_to_the_form(home: Path) -> None:
+def test_the_sample_of_the_first_steps_leads_to_its_advice(home: Path) -> None:
     at = opened("home")
     at.button[0].click().run()
     fine(at)
-    assert at.title[0].value == "New job"
+    assert at.title[0].value == "Advice"
     assert at.selectbox(key="dataset").value == "breast_cancer"
 
 
