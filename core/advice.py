@@ -121,18 +121,18 @@ def before_results(dataset_id: int) -> Advice | None:
 
 
 def outcome(advice: Advice) -> pd.DataFrame:
-    """What came of it: the ranking's candidates that have run since, in its order.
+    """What came of it: the candidates that have run, those of the ranking in its order, then the others.
 
-    Columns: candidate, rank (from 1), predicted, lower, upper, actual (error on the test rows of the trial that valid
-    chose), inside (whether the interval held it).
+    Columns: candidate, rank (from 1; NaN for a candidate that the advice did not know, as are the next three),
+    predicted, lower, upper, actual (error on the test rows of the trial that valid chose), valid_error, inside (whether
+    the interval held it).
     """
-    actual = _actual([advice.dataset_id]).set_index("candidate")["error"]
-    rows = [
-        (item.candidate, rank, item.error, item.lower, item.upper, float(actual[item.candidate]))
-        for rank, item in enumerate(advice.ranking, 1)
-        if item.candidate in actual
-    ]
-    frame = pd.DataFrame(rows, columns=["candidate", "rank", "predicted", "lower", "upper", "actual"])
+    actual = _actual([advice.dataset_id]).set_index("candidate")[["error", "valid_error"]]
+    actual = actual.rename(columns={"error": "actual"})
+    told = {item.candidate: (rank, item.error, item.lower, item.upper) for rank, item in enumerate(advice.ranking, 1)}
+    columns = ["rank", "predicted", "lower", "upper"]
+    frame = pd.DataFrame.from_dict(told, orient="index", columns=columns).reindex(actual.index).join(actual)
+    frame = frame.sort_values("rank", kind="stable").rename_axis("candidate").reset_index()
     return frame.assign(inside=frame["actual"].between(frame["lower"], frame["upper"]))
 
 
@@ -251,7 +251,9 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
             f"Nothing is known of any candidate that {dataset.name!r} could have; run a portfolio on it first."
         )
     ranking = selector.predict(features, among=among).loc[dataset.name]
-    plan = selector.plan(features, PLAN, among=runnable).loc[dataset.name]
+    plan = list(map(str, selector.plan(features, PLAN, among=runnable).loc[dataset.name]))
+    if selector.falls_back and (safe := _single_best(selector, runnable)) not in plan:
+        plan = [safe, *plan[:-1]]  # what is recommended alone is part of the plan, too
     drivers = selector.drivers(features, _DRIVERS, among=among)[dataset.name]
     return Advice(
         id=0, dataset_id=dataset.id, given_at=time.time(), fitted_at=refit.fitted_at, metric=METRIC[dataset.task],
@@ -260,7 +262,7 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
                    min(float(row.upper), _WORST[METRIC[dataset.task]]), refits.fit_s(refit.fit_times, str(name), found))
             for name, row in ranking.iterrows()
         ),
-        plan=tuple(map(str, plan)),
+        plan=tuple(plan),
         near=_near(dataset, refit, selector, features),
         drivers=tuple(Driver(str(name), found[str(name)], float(moved)) for name, moved in drivers.items()),
         falls_back=selector.falls_back, beyond=bool(selector.beyond(features).iloc[0]),

@@ -242,7 +242,12 @@ def _histogram(values: pd.Series, kind: ColumnType) -> tuple[int, ...]:
     with np.errstate(over="ignore"):  # a column may span the whole range of a double
         if not np.isfinite(numbers.max() - numbers.min()):
             numbers = numbers / 4
-        return tuple(int(n) for n in np.histogram(numbers, bins=min(_N_BINS, len(np.unique(numbers))))[0])
+        bins = min(_N_BINS, len(np.unique(numbers)))
+        try:
+            counts, _ = np.histogram(numbers, bins=bins)
+        except ValueError:  # values so close that no double lies between the edges: each value has a bar
+            counts = np.unique(numbers, return_counts=True)[1][:_N_BINS]
+        return tuple(int(n) for n in counts)
 
 
 def as_numbers(values: pd.Series, kind: ColumnType) -> pd.Series:

@@ -407,14 +407,14 @@ def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFram
     """Of each dataset and candidate the trial with the lowest valid error by the task's default metric.
 
     Columns: dataset_id, dataset, fingerprint, source, task, candidate (see `core.candidates`), fit_s, metric (the one
-    that `judged_by` names for the task) and error (on the test rows, by that metric).
+    that `judged_by` names for the task), error (on the test rows, by that metric) and valid_error.
     """
     with db.transaction() as connection:
         return connection.execute(
             "WITH chosen AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
             f" {NAMED} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
             f" QUALIFY row_number() OVER (PARTITION BY d.id, {NAMED} ORDER BY s.valid_error, t.id) = 1)"
-            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error FROM chosen JOIN scores m"
+            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM chosen JOIN scores m"
             " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
             [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],
         ).df()

@@ -88,8 +88,8 @@ class Trust:
             return f"There are comparable results on {known} datasets; it takes {FEWEST} to judge the advice."
         text = (
             f"On {known} past datasets this advice was within {NEAR} of the best in"
-            f" {figures.loc['advice', 'within']:.0%} of cases; the safe default, {single_best}, would have been in"
-            f" {figures.loc['sbs', 'within']:.0%}."
+            f" {figures.loc['advice', 'within']:.0%} of cases; the safe default would have been in"
+            f" {figures.loc['sbs', 'within']:.0%} (chosen without the dataset each time; today it is {single_best})."
         )
         return text + self._verdict(*figures.loc[["advice", "sbs"], "regret"])
 

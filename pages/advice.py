@@ -33,11 +33,12 @@ def show(dataset: Dataset) -> None:
         shared.say(error)
         shared.link(shared.NEW_JOB, "Start a portfolio", dataset=dataset.name, engine="portfolio")
         return
+    renewed(given)
     trust(given)
     before = advice.before_results(dataset.id)
     judged = before or given
     actual = advice.outcome(judged)
-    plan(given)
+    plan(given, dict(zip(actual["candidate"], actual["actual"], strict=True)))
     if len(actual):
         outcome(judged, actual, blind=before is None)
     left, right = st.columns([3, 2], gap="medium")
@@ -49,6 +50,14 @@ def show(dataset: Dataset) -> None:
         near(given)
         st.subheader("What drove it")
         drivers(given)
+
+
+def renewed(given: Advice) -> None:
+    """Say so where the advice has changed under the reader's eyes: what was on the page before is not queued."""
+    seen = st.session_state.get("advice_seen")
+    if seen is not None and seen[0] == given.dataset_id and seen[1] != given.id:
+        st.toast("More is known now: the advice was made anew. Look at the plan again.", icon=":material/update:")
+    st.session_state["advice_seen"] = given.dataset_id, given.id
 
 
 def waiting() -> None:
@@ -85,20 +94,23 @@ def trust(given: Advice) -> None:
         )
 
 
-def plan(given: Advice) -> None:
+def plan(given: Advice, got: dict[str, float]) -> None:
     """The candidates to run of which the best is kept, and the button that queues their jobs."""
     st.subheader("The plan")
-    st.caption(
-        "Run these, keep the best by the valid rows. They were chosen together: one may win where another fails."
-    )
+    text = "Run these, keep the best by the valid rows. They were chosen together: one may win where another fails."
+    if given.falls_back:
+        text += f" To run a single one, take the safe default, {given.single_best}."
+    st.caption(shared.plain(text))
     by_name = {item.candidate: item for item in given.ranking}
     with st.grid(max(1, len(given.plan)), min_column_width=220):
         for name in given.plan:
             item = by_name[name]
+            note = f"90%: {bounds(item)}, fits in about {shared.duration(item.fit_s)}"
+            if name in got:
+                note = f"has run: {value(got[name])} on test"
             st.metric(
-                shared.plain(name), f"{METRICS[given.metric].label} {value(item.error)}",
-                f"90%: {bounds(item)}, fits in about {shared.duration(item.fit_s)}",
-                delta_color="off", delta_arrow="off", border=True,
+                shared.plain(name), f"{METRICS[given.metric].label} {value(item.error)}", note, delta_color="off",
+                delta_arrow="off", border=True, help="Predicted",
             )  # fmt: skip
     queued = shared.read(advice.jobs_of, given.dataset_id)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -106,11 +118,14 @@ def plan(given: Advice) -> None:
         for job_id in queued[-4:]:
             status = shared.read(jobs.get, job_id).status
             shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
-    with panel, st.form("run_plan", border=False):
+    with panel, st.form(f"run_plan_{given.id}", border=False):  # a newer advice has a form of its own
+        st.caption("Each job trains its candidates of the plan, and those that the ranking puts next.")
+        if queued:
+            st.caption(f"Plans of this dataset were queued before (last: job {queued[-1]}); this adds new jobs.")
         offered = advice.specs_of(given, cpus=min(2, machine.cpu_slots()))
         warm = shared.read(advice.warm_starts, given)
         wanted = [asked(number, spec, warm) for number, spec in enumerate(offered)]
-        if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key="queue_plan"):
+        if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key=f"queue_{given.id}"):
             queue(given, [given_spec for given_spec in wanted if given_spec is not None])
 
 
@@ -156,22 +171,24 @@ def outcome(judged: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
     st.subheader("What came of it")
     if blind:
         st.caption("No advice was given before the first result; this one was made without looking at this dataset's.")
-    best = actual.loc[actual["actual"].idxmin()]
-    first = actual.iloc[0]
+    best, first = actual.loc[actual["valid_error"].idxmin()], actual.iloc[0]
     name = METRICS[judged.metric].label
     with st.grid(3, min_column_width=220):
-        st.metric("Best so far", f"{name} {value(best['actual'])}", shared.plain(str(best["candidate"])),
+        st.metric("Best by valid", f"{name} {value(best['actual'])}", shared.plain(f"{best['candidate']}, on test"),
                   delta_color="off", delta_arrow="off", border=True)  # fmt: skip
-        lost = first["actual"] - best["actual"]
-        behind = f"{shared.number(lost, 3)} behind the best" if lost > 0 else "the best"
-        st.metric(
-            f"Recommended, rank {first['rank']}", f"{name} {value(first['actual'])}",
-            shared.plain(f"{first['candidate']}, {behind}"),
-            delta_color="off", delta_arrow="off", border=True,
-        )  # fmt: skip
-        inside = f"{int(actual['inside'].sum())} of {len(actual)}"
-        st.metric("Within their 90% interval", inside, "candidates that have run",
-                  delta_color="off", delta_arrow="off", border=True)  # fmt: skip
+        if first["rank"] == first["rank"]:
+            lost = first["actual"] - best["actual"]
+            behind = f"{abs(lost):.3f} {'behind' if lost > 0 else 'ahead of'} it" if lost else "the same"
+            st.metric(
+                f"Rank {first['rank']:.0f} of the advice", f"{name} {value(first['actual'])}",
+                shared.plain(f"{first['candidate']}, {behind}"), delta_color="off", delta_arrow="off", border=True,
+            )  # fmt: skip
+        told = actual["rank"].notna()
+        inside = f"{int(actual['inside'].sum())} of {int(told.sum())}"
+        st.metric("Within their 90% interval", inside, "candidates that have run", delta_color="off",
+                  delta_arrow="off", border=True)  # fmt: skip
+    if others := list(actual["candidate"][~told]):
+        st.caption(shared.plain(f"Not known to the advice when it was given: {', '.join(others)}."))
 
 
 def ranking(given: Advice, actual: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import advice, datasets, jobs, knowledge, refits, runners
 from core.datasets import Dataset
+from core.specs import NASSpec
 from tests.known import CANDIDATES
 from tests.test_advice import numbers, ran, ships
 from tests.test_pages import fine, fresh, opened, shown
@@ -48,7 +49,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
     assert len(near) == 5
     at.checkbox(key="wanted_1").uncheck()
     at.number_input(key="budget_0").set_value(45)
-    at.button(key="queue_plan").click().run()
+    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
     assert "Queued: job 1." in words(fine(at))
     assert jobs.get(1).spec.budget_s == 45
     assert advice.jobs_of(numbers.id) == [1]
@@ -58,11 +59,11 @@ def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships
     refits.refit("classification")
     at = opened("advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
-    at.button(key="queue_plan").click().run()
+    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
     assert "Time budget, seconds: input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
     at.checkbox(key="wanted_0").uncheck()
     at.checkbox(key="wanted_1").uncheck()
-    at.button(key="queue_plan").click().run()
+    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
     assert "no job is chosen" in shown(at.error[0].value)
     assert len(jobs.overview()) == 0
 
@@ -74,13 +75,24 @@ def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: 
     at = fine(opened("advice", dataset="numbers"))
     assert "Predicted before anything ran" in [item.value for item in at.subheader]
     told = {metric.label: (metric.value, metric.delta) for metric in at.metric}
-    assert told["Best so far"] == ("AUC 0.950", "SVM")
-    assert told["Recommended, rank 1"][0] == "AUC 0.880"
-    assert "0.070 behind the best" in shown(told["Recommended, rank 1"][1])
+    assert told["Best by valid"] == ("AUC 0.950", "SVM, on test")
+    assert told["Rank 1 of the advice"] == ("AUC 0.880", "Linear, 0.070 behind it")
+    ran_of_plan = [name for name in given.plan if name in ("Linear", "SVM")]
+    assert ran_of_plan
+    assert all(told[name][1].startswith("has run: 0.") for name in ran_of_plan)
     assert told["Within their 90% interval"][0].endswith("of 2")
     table = at.dataframe[0].value.set_index("candidate")
     assert table.loc["Linear", "actual"] == pytest.approx(0.88)
     assert given.ranking[0].candidate == "Linear"
+
+
+def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numbers: Dataset) -> None:
+    refits.refit("classification")
+    advice.advise(numbers.id)
+    ran(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
+    at = fine(opened("advice", dataset="numbers"))
+    assert "Not known to the advice when it was given: NAS MLP." in words(at)
+    assert {metric.label for metric in at.metric} >= {"Best by valid"}
 
 
 def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Dataset) -> None:
@@ -101,7 +113,10 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     monkeypatch.setattr(knowledge, "SHIPPED", ships)
     refits.refit("classification")
     at = fine(opened("advice", dataset="odd"))
-    assert "no clear gain, so the default is recommended" in words(at)
+    assert "so the default is recommended" in words(at)
+    given = advice.latest(datasets.get("odd").id)
+    assert given is not None
+    assert given.plan[0] == given.single_best == "SVM"
 
 
 def test_the_page_of_a_dataset_says_what_is_worth_running_first(ships: Path, numbers: Dataset) -> None:

@@ -78,6 +78,14 @@ def test_adult_counts_question_marks_as_missing(home, data):
     assert (len(inspection.preview), list(inspection.preview)) == (20, [c.name for c in inspection.columns])
 
 
+def test_numbers_too_close_for_bars_and_a_constant_at_the_end_of_the_range_are_inspected(tmp_path):
+    lines = [f"{1700000000000000000 + n % 3},1e308,{n}.5" for n in range(90)]
+    (tmp_path / "close.csv").write_text("\n".join(["ns,big,y", *lines]))
+    inspection = datasets.inspect(tmp_path / "close.csv")
+    assert sum(column(inspection, "ns").histogram) == 90
+    assert sum(column(inspection, "big").histogram) == 90
+
+
 def test_titanic_has_an_id_and_texts(home, data):
     inspection = datasets.inspect(data / "tabular" / "titanic.csv")
     assert column(inspection, "PassengerId").type == "ignored"
