@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from core import db, refits
 from runner.launch import ROOT
 
-PAUSE_S = 30.0  # between two fits: a running job brings news all the time
+PAUSE_S = 30.0  # between two fits
+BUSY_PAUSE_S = 600.0  # while jobs run, which bring news all the time and want the cores
 LIMIT_S = 900.0
 _STOP_S = 5.0
 _NICE = 10
@@ -28,10 +29,11 @@ class Fitting:
     process: subprocess.Popen[bytes] | None = None
     began_at: float = 0.0
     next_at: float = 0.0
+    busy_next_at: float = 0.0
 
 
-def tend(fitting: Fitting) -> None:
-    """Start a fit where one is due, and see to the one that runs; never waits."""
+def tend(fitting: Fitting, *, busy: bool = False) -> None:
+    """Start a fit where one is due, and see to the one that runs; never waits. `busy`: jobs are running."""
     now = time.monotonic()
     if fitting.process is not None:
         if fitting.process.poll() is None:
@@ -41,9 +43,9 @@ def tend(fitting: Fitting) -> None:
             return
         if fitting.process.returncode:
             log.warning("The fit of the selectors ended with code %d", fitting.process.returncode)
-        fitting.process, fitting.next_at = None, now + PAUSE_S
-    elif now >= fitting.next_at:
-        fitting.next_at = now + PAUSE_S / 10
+        _rest(fitting)
+    elif now >= (fitting.busy_next_at if busy else fitting.next_at):
+        fitting.next_at = fitting.busy_next_at = now + PAUSE_S / 10
         if refits.due():
             fitting.process, fitting.began_at = _started(), now
 
@@ -56,7 +58,13 @@ def stop(fitting: Fitting) -> None:
             fitting.process.wait(_STOP_S)
         fitting.process.kill()
         fitting.process.wait()
-        fitting.process, fitting.next_at = None, time.monotonic() + PAUSE_S
+        _rest(fitting)
+
+
+def _rest(fitting: Fitting) -> None:
+    """The fit is over; the next one waits."""
+    now = time.monotonic()
+    fitting.process, fitting.next_at, fitting.busy_next_at = None, now + PAUSE_S, now + BUSY_PAUSE_S
 
 
 def _started() -> subprocess.Popen[bytes]:

@@ -67,7 +67,7 @@ def serve(
             _follow_all(runs)
             _claim_all(executors, worker_id, runs)
             if not drain:
-                fitting.tend(fit)
+                fitting.tend(fit, busy=bool(runs))
             elif not runs and "queued" not in jobs.counts():
                 break
         except MetascoutError as error:  # a full disk, a busy store: nothing is lost, another turn tries again

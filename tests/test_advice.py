@@ -266,6 +266,12 @@ def test_a_runner_has_the_selectors_fitted_and_stops_it_when_it_ends(ships: Path
     assert state.process is None
     fitting.tend(state)  # a pause lies between two
     assert state.process is None
+    state.next_at = 0.0
+    fitting.tend(state, busy=True)  # a longer one while jobs run
+    assert state.process is None
+    fitting.tend(state)
+    assert state.process is not None
+    fitting.stop(state)
 
 
 @pytest.mark.slow
