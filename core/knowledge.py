@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,9 @@ _ABOUT = ("origin", "mark", "task", "metric", "family")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
-    """What is known, each table with the same index of datasets; errors are lower is better, at most those of chance.
+    """What is known, each table with the same index of datasets; errors are lower is better.
+
+    Of what ships and of own results no error is worse than that of chance.
 
     `about` has origin ("shipped", "own", or a scenario's name), mark (what kind of dataset it is, in a few words),
     task ("binary", "multiclass", "regression"; a scenario's is "classification" or "regression"), metric, and family
@@ -118,7 +120,7 @@ def shipped(kind: TaskKind) -> Knowledge:
     wide = rows.drop_duplicates("dataset").set_index("dataset")
     features = wide[[name for name in wide if str(name).startswith(FEATURE)]]
     about = wide.reindex(columns=[*_ABOUT, "fingerprint"])
-    return _knowledge(rows, features.rename(columns=lambda name: name.removeprefix(FEATURE)), about)
+    return _capped(_knowledge(rows, features.rename(columns=lambda name: name.removeprefix(FEATURE)), about))
 
 
 def own(kind: TaskKind) -> Knowledge:
@@ -135,7 +137,7 @@ def own(kind: TaskKind) -> Knowledge:
             "SELECT d.name AS dataset, f.name, f.value FROM meta_features f JOIN datasets d ON d.id = f.dataset_id"
         ).df()
     about = rows.drop_duplicates("dataset").set_index("dataset")[[*_ABOUT, "fingerprint"]]
-    return _knowledge(rows, features.pivot(index="dataset", columns="name", values="value"), about)
+    return _capped(_knowledge(rows, features.pivot(index="dataset", columns="name", values="value"), about))
 
 
 def of_scenario(name: str) -> Knowledge:
@@ -227,8 +229,13 @@ def _knowledge(rows: pd.DataFrame, features: pd.DataFrame, about: pd.DataFrame) 
         rows.pivot(index="dataset", columns="candidate", values=value).reindex(about.index).astype(float)
         for value in ("error", "fit_s")
     )
-    capped = errors.clip(upper=about["metric"].map(_CHANCE).fillna(np.inf).astype(float), axis=0)
-    return Knowledge(features.reindex(about.index).astype(float), capped, fit_s, about)
+    return Knowledge(features.reindex(about.index).astype(float), errors, fit_s, about)
+
+
+def _capped(known: Knowledge) -> Knowledge:
+    """The same with no error worse than that of chance."""
+    worst = known.about["metric"].map(_CHANCE).fillna(np.inf).astype(float)
+    return replace(known, errors=known.errors.clip(upper=worst, axis=0))
 
 
 def _without(knowledge: Knowledge, others: Knowledge) -> Knowledge:
