@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve
+from runner.fewshot.convolutions import convolve, convolve_images
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
@@ -50,8 +50,7 @@ class Conv4:
         tasks, rows = x.shape[:2]
         hidden = x.transpose(0, 1).flatten(1, 2)
         for layer in range(4):
-            kernel = weights[f"conv{layer}"].flatten(0, 1)
-            hidden = convolve(hidden, kernel, stride=2, padding=1, groups=tasks)
+            hidden = (convolve if layer else convolve_images)(hidden, weights[f"conv{layer}"])
             scale, shift = weights[f"scale{layer}"].flatten(), weights[f"shift{layer}"].flatten()
             hidden = F.relu(normalised(hidden, scale, shift, n_statistics))
         return hidden.mean((2, 3)).view(rows, tasks, self.width).transpose(0, 1)
@@ -129,10 +128,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def normalised(x: Tensor, scale: Tensor, shift: Tensor, n_statistics: int | None) -> Tensor:
     """Batch norm of x [rows, channels, height, width] by the statistics of its first rows (None: of all).
 
-    By hand, since torch's own second derivative is slow on large images and wrong under `vmap`.
+    Never call it under `vmap`, which gives torch's own a wrong second derivative.
     """
-    known = x[:n_statistics]
-    variance, mean = torch.var_mean(known, (0, 2, 3), correction=0)
+    if n_statistics is None:
+        return F.batch_norm(x, None, None, scale, shift, True, 0.0, EPSILON)
+    variance, mean = torch.var_mean(x[:n_statistics], (0, 2, 3), correction=0)
     gain = scale * torch.rsqrt(variance + EPSILON)
     return torch.addcmul((shift - mean * gain).view(1, -1, 1, 1), x, gain.view(1, -1, 1, 1))
 
