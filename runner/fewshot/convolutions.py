@@ -21,9 +21,9 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 
 def convolve_images(x: Tensor, weight: Tensor) -> Tensor:
     """The same of images, whose few channels make a grouped convolution slow: a product of matrices."""
-    tasks, n_outputs, channels, *side = weight.shape
+    tasks, n_outputs, channels, side, _ = weight.shape
     rows, _, height, width = x.shape
-    patches = F.unfold(x.reshape(rows * tasks, channels, height, width), side, 1, PADDING, STRIDE)
+    patches = F.unfold(x.reshape(rows * tasks, channels, height, width), (side, side), 1, PADDING, STRIDE)
     patches = patches.view(rows, tasks, -1, patches.shape[-1])
     found = torch.matmul(weight.view(tasks, n_outputs, -1), patches)
     return found.view(rows, tasks * n_outputs, (height + 1) // 2, (width + 1) // 2)

@@ -64,7 +64,7 @@ def split_classes(groups: Sequence[str], seed: int, valid: float = 0.1, test: fl
 class ImageTasks:
     """N-way K-shot tasks from images [n, channels, height, width] (uint8) with their classes' numbers `labels` [n].
 
-    With `rotated`, each train class is four, one for each quarter turn; valid and test classes never turn.
+    With `rotated`, a train class comes in any of its four quarter turns, once in a task; valid and test never turn.
     """
 
     images: Tensor
@@ -94,11 +94,9 @@ class ImageTasks:
     def draw(self, split: Split, episode: int) -> list[tuple[int, int, list[int]]]:
         """One task: a class, its quarter turns, and its rows (first the support's, then the query's) for each way."""
         rng = random.Random(f"{self.seed} {split} {episode}")
-        usable, each = self._usable(split), self.shots + self.queries
+        chosen, each = rng.sample(self._usable(split), self.ways), self.shots + self.queries
         turns = 4 if split == "train" and self.rotated else 1
-        chosen = rng.sample(range(turns * len(usable)), self.ways)
-        places = [(usable[number // turns], number % turns) for number in chosen]
-        return [(label, turn, rng.sample(self.rows[label], each)) for label, turn in places]
+        return [(label, rng.randrange(turns), rng.sample(self.rows[label], each)) for label in chosen]
 
     def batch(self, split: Split, first: int, count: int) -> Batch:
         """The tasks of `count` episodes from `first` on; pixels from 0 to 1, rows ordered by shot, then by way."""
@@ -120,8 +118,7 @@ class ImageTasks:
         return [label for label in self.splits[split] if len(self.rows.get(label, ())) >= self.shots + self.queries]
 
     def _check(self, split: Split) -> None:
-        turns = 4 if split == "train" and self.rotated else 1
-        most = turns * len(self._usable(split))
+        most = len(self._usable(split))
         if min(self.ways - 1, self.shots, self.queries) < 1:
             raise TooFew(
                 f"{self.ways}-way {self.shots}-shot with {self.queries} queries: ways are 2 or more, others 1."
@@ -129,8 +126,7 @@ class ImageTasks:
         if most >= self.ways:
             return
         sizes = sorted((len(self.rows.get(label, ())) for label in self.splits[split]), reverse=True)
-        needed = math.ceil(self.ways / turns)
-        shots = sizes[needed - 1] - self.queries if len(sizes) >= needed else 0
+        shots = sizes[self.ways - 1] - self.queries if len(sizes) >= self.ways else 0
         raise TooFew(
             f"{self.ways}-way {self.shots}-shot with {self.queries} queries a class is more than the {split} classes "
             f"can give: at most {most}-way with {self.shots} shots, and at most {max(0, shots)} shots with "

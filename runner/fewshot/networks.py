@@ -112,6 +112,10 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
     for name, shape in network.shapes().items():
         if name.startswith("scale"):
             weights[name] = torch.ones(shape, dtype=dtype)
+        elif name.startswith("bias"):
+            # Spread, so that the kinks of a network of few inputs are not all at zero.
+            n_inputs = network.shapes()[name.replace("bias", "weight")][1]
+            weights[name] = torch.randn(shape, generator=generator, dtype=dtype) / math.sqrt(n_inputs)
         elif len(shape) == 1 or name in HEAD:
             weights[name] = torch.zeros(shape, dtype=dtype)
         else:
