@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ class Settings:
     memory_bytes: int = LIMIT
     seed: int = 0
     device: str = "cpu"
-    dtype: torch.dtype = field(default=torch.float32)
+    dtype: torch.dtype = torch.float32
 
 
 def train(
@@ -119,9 +119,7 @@ def _started(network: Network, settings: Settings, inner: Inner, tasks: Tasks, p
 
 def _inner_at(inner: Inner, share: float, settings: Settings) -> Inner:
     """How tasks are learned at this share of the training."""
-    if share >= settings.first_order_share:
-        return inner
-    return Inner(inner.steps, inner.rate, True, inner.only_head, inner.learned_rates, inner.transductive)
+    return replace(inner, first_order=inner.first_order or share < settings.first_order_share)
 
 
 def _step(
