@@ -38,15 +38,18 @@ def test_no_part_imports_what_it_must_not(part: str) -> None:
     assert wrong == {}
 
 
-def test_the_search_runs_on_a_machine_that_has_torch_and_nothing_of_ours() -> None:
+@pytest.mark.parametrize("engine", ["nas", "fewshot"])
+def test_an_engine_runs_on_a_machine_that_has_torch_and_nothing_of_ours(engine: str) -> None:
     allowed = {"torch", "numpy", "core", "runner"} | set(sys.stdlib_module_names)
-    for path in (ROOT / "runner" / "nas").rglob("*.py"):
+    files = sorted((ROOT / "runner" / engine).rglob("*.py"))
+    assert files
+    for path in files:
         assert _imports(path) <= allowed, path
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "core":
                 assert [alias.name for alias in node.names] == ["events"], path
             elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("core", "runner")):
-                assert node.module.startswith(("core.events", "runner.nas")), path
+                assert node.module.startswith(("core.events", f"runner.{engine}")), path
 
 
 def test_only_the_store_and_the_readers_of_tables_import_duckdb() -> None:

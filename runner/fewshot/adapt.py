@@ -1,0 +1,107 @@
+"""Inner learning: steps of SGD on the support sets of many tasks at once. Training, evaluation and users share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from runner.fewshot.episodes import Batch
+from runner.fewshot.networks import HEAD, Network, Weights, head
+
+RATE = "rate."  # begins the name of a learned rate among the meta-parameters
+
+
+@dataclass(frozen=True)
+class Inner:
+    """How a task is learned, and by which statistics of batch norm its query rows are predicted.
+
+    `only_head` leaves the features as they are (ANIL); `first_order` takes the inner gradients as constants in the
+    meta-gradient; `learned_rates` makes the rate of each tensor and step a meta-parameter (MAML++). `transductive`
+    takes the statistics from the query rows themselves, which then are predicted together; else from the support.
+    """
+
+    steps: int = 5
+    rate: float = 0.4
+    first_order: bool = False
+    only_head: bool = False
+    learned_rates: bool = False
+    transductive: bool = False
+
+    def names(self, network: Network) -> tuple[str, ...]:
+        """Names of the weights that a task changes."""
+        return HEAD if self.only_head else tuple(network.shapes())
+
+    def rates(self, network: Network, dtype: torch.dtype = torch.float32) -> Weights:
+        """The meta-parameters beside the weights: a rate [steps] for each tensor, or none."""
+        wanted = self.names(network) if self.learned_rates else ()
+        return {RATE + name: torch.full((self.steps,), self.rate, dtype=dtype) for name in wanted}
+
+
+def losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean loss over the rows of each task [tasks]: cross-entropy for integer targets, else squared error."""
+    if y.is_floating_point():
+        return (outputs - y).square().mean((1, 2))
+    flat = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none")
+    return flat.view(y.shape).mean(1)
+
+
+def each(network: Network, meta: Weights, tasks: int) -> Weights:
+    """The weights of `meta` for each of the tasks [tasks, *shape], without the learned rates."""
+    return {name: meta[name].expand(tasks, *shape) for name, shape in network.shapes().items()}
+
+
+def steps(
+    network: Network, meta: Weights, x: Tensor, y: Tensor, inner: Inner, graph: bool = False
+) -> Iterator[Weights]:
+    """The tasks' weights before the first step and after each one, learned from the support sets x and y.
+
+    x [tasks, rows, ...], y [tasks, rows] (classes) or [tasks, rows, outputs] (numbers). With `graph` what is yielded
+    can be differentiated by `meta`. Rates past the learned ones are the last learned one.
+    """
+    second_order = graph and not inner.first_order
+    weights = each(network, meta, len(x))
+    if not graph:
+        weights = {name: value.detach() for name, value in weights.items()}
+    yield weights
+    names = inner.names(network)
+    # Features that no step changes are computed once.
+    fixed = network.features(weights, x) if inner.only_head else None
+    for step in range(inner.steps):
+        weights = weights | {name: _leaf(weights[name]) for name in names}
+        features = network.features(weights, x) if fixed is None else fixed
+        # The sum, not the mean: each task's gradient is its own, however many there are.
+        total = losses(head(weights, features), y).sum()
+        gradients = torch.autograd.grad(total, [weights[name] for name in names], create_graph=second_order)
+        rates = [_rate(meta, name, step, inner) for name in names]
+        changed = {n: weights[n] - rate * g for n, rate, g in zip(names, rates, gradients, strict=True)}
+        weights = weights | (changed if graph else {name: value.detach() for name, value in changed.items()})
+        yield weights
+
+
+def adapt(network: Network, meta: Weights, x: Tensor, y: Tensor, inner: Inner, graph: bool = False) -> Weights:
+    """The tasks' weights after all steps; see `steps`."""
+    *_, last = steps(network, meta, x, y, inner, graph)
+    return last
+
+
+def query_outputs(network: Network, weights: Weights, batch: Batch, inner: Inner) -> Tensor:
+    """What adapted weights say of the query rows [tasks, rows, outputs]."""
+    if inner.transductive:
+        return head(weights, network.features(weights, batch.query_x))
+    n_support = batch.support_x.shape[1]
+    features = network.features(weights, torch.cat([batch.support_x, batch.query_x], 1), n_support)
+    return head(weights, features[:, n_support:])
+
+
+def _leaf(value: Tensor) -> Tensor:
+    """The tensor itself where it has a graph, else one that can be differentiated by."""
+    return value if value.requires_grad else value.detach().requires_grad_()
+
+
+def _rate(meta: Weights, name: str, step: int, inner: Inner) -> Tensor | float:
+    learned = meta.get(RATE + name)
+    return inner.rate if learned is None else learned[min(step, len(learned) - 1)]

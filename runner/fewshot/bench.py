@@ -1,0 +1,98 @@
+"""Figures of this engine: `python -m runner.fewshot.bench --device cpu|cuda`.
+
+Tasks per second of second-order MAML (Conv4-64, 1-shot, 5 inner steps) with the tasks at once against one by one, both
+ways interleaved in one run. On one CPU thread the clock is the thread's own, so that other processes disturb less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from runner.fewshot import maml, reference
+from runner.fewshot.adapt import Inner, adapt
+from runner.fewshot.episodes import Batch
+from runner.fewshot.memory import chunks
+from runner.fewshot.networks import Conv4, initial
+
+INNER = Inner(steps=5, rate=0.1, transductive=True)
+
+
+def noise(ways: int, tasks: int, device: str) -> Batch:
+    """Tasks of noise; what is measured does not depend on the values."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(tasks, 2 * ways, 1, 28, 28, generator=generator)
+    y = torch.arange(ways).expand(tasks, ways)
+    return Batch(x[:, :ways].contiguous(), y, x[:, ways:].contiguous(), y).to(device)
+
+
+def clock(device: str) -> float:
+    """Seconds that count: the thread's own on one CPU thread, the wall's otherwise."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    single = device == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time() if single else time.perf_counter()
+
+
+def seconds(way: Callable[[], object], device: str) -> float:
+    """What one turn of a way takes."""
+    began = clock(device)
+    way()
+    return clock(device) - began
+
+
+def measure(ways: int, tasks: int, device: str, rounds: int) -> str:
+    """Two lines: training (meta-gradients) and adaptation, as rates and as ratios by round."""
+    network = Conv4(1, ways)
+    meta = {name: value.to(device).requires_grad_() for name, value in initial(network, 0).items()}
+    batch = noise(ways, tasks, device)
+    parts = list(chunks(network, batch, INNER))
+    turns: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "training": (
+            lambda: reference.gradient(meta, batch, INNER),
+            lambda: [maml.gradient(network, meta, part, INNER) for part in parts],
+        ),
+        "adaptation": (
+            lambda: [reference.learned(meta, x, y, INNER, False) for x, y in _rows(batch)],
+            lambda: [adapt(network, meta, part.support_x, part.support_y, INNER) for part in parts],
+        ),
+    }
+    lines = []
+    for name, (plain, batched) in turns.items():
+        plain(), batched()
+        times = [(seconds(plain, device), seconds(batched, device)) for _ in range(rounds)]
+        ratios = sorted(one / other for one, other in times)
+        slow, fast = (tasks / statistics.median(column) for column in zip(*times, strict=True))
+        lines.append(
+            f"{ways}-way, {tasks} tasks ({len(parts[0])} at once), {name}: {fast:.1f} tasks a second, one by one "
+            f"{slow:.1f}: {statistics.median(ratios):.2f}x ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def _rows(batch: Batch) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return list(zip(batch.support_x, batch.support_y, strict=True))
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tasks", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("No CUDA device is available; use --device cpu.")
+    torch.set_num_threads(options.threads)
+    print(f"torch {torch.__version__}, {options.device}, threads {options.threads}, median of {options.rounds} rounds")
+    for ways in (5, 20):
+        print(measure(ways, options.tasks, options.device, options.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The few-shot engine's gradients: against the plain loop, finite differences and what algebra says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from runner.fewshot import maml, protonet, reference, reptile
+from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
+from runner.fewshot.episodes import Batch, SinusoidTasks
+from runner.fewshot.memory import chunks
+from runner.fewshot.networks import MLP, Conv4, Network, Weights, initial, normalised, outputs
+
+
+def _meta(network: Network, noise: float = 0.1) -> Weights:
+    """Weights in float64, none of them zero."""
+    generator = torch.Generator().manual_seed(1)
+    start = initial(network, 0, torch.float64)
+    return {n: v + noise * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in start.items()}
+
+
+def _images(ways: int = 3, tasks: int = 4, channels: int = 1, side: int = 12) -> Batch:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(tasks, 3 * ways, channels, side, side, generator=generator, dtype=torch.float64)
+    y = torch.arange(ways).repeat(3).expand(tasks, -1)
+    return Batch(x[:, :ways], y[:, :ways], x[:, ways:], y[:, ways:])
+
+
+def _apart(one: Weights, other: Weights) -> float:
+    assert one.keys() == other.keys()
+    assert max(float(value.abs().max()) for value in other.values()) > 1e-3
+    return max(float((one[name] - other[name]).abs().max()) for name in other)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 13)])
+def test_tasks_at_once_equal_one_after_another(channels: int, side: int, first_order: bool) -> None:
+    network, batch = Conv4(channels, 3, width=8), _images(channels=channels, side=side)
+    inner = Inner(steps=3, rate=0.1, first_order=first_order, transductive=True)
+    mine, my_losses = maml.gradient(network, _meta(network), batch, inner)
+    theirs, their_losses = reference.gradient(_meta(network), batch, inner)
+    assert float((my_losses - their_losses).abs().max()) < 1e-12
+    assert _apart(mine, theirs) < 1e-12
+
+
+def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() -> None:
+    x, scale, shift = torch.randn(5, 6, 4, 4).double(), torch.randn(6).double(), torch.randn(6).double()
+    places = [part.requires_grad_() for part in (x, scale, shift)]
+    seconds = []
+    for n_statistics in (None, 5):
+        y = normalised(x, scale, shift, n_statistics).tanh()
+        first = torch.autograd.grad(y.square().sum(), places, create_graph=True)
+        seconds.append(torch.autograd.grad(sum(g.square().sum() for g in first), places))
+    for one, other in zip(*seconds, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("inner", "gap"),
+    [
+        (Inner(steps=2, rate=0.05), 1e-7),
+        (Inner(steps=2, rate=0.05, only_head=True), 1e-7),
+        (Inner(steps=2, rate=0.05, learned_rates=True), 1e-7),
+    ],
+)
+def test_the_meta_gradient_is_that_of_finite_differences(inner: Inner, gap: float) -> None:
+    network = MLP(width=5, activation="tanh")
+    batch = SinusoidTasks(shots=5, queries=5, dtype=torch.float64).batch("train", 0, 3)
+    meta = _meta(network) | inner.rates(network, torch.float64)
+    found, _ = maml.gradient(network, meta, batch, inner)
+    assert _apart(found, _differences(network, meta, batch, inner)) < gap
+
+
+def test_finite_differences_see_that_the_second_order_is_missing() -> None:
+    network = MLP(width=5, activation="tanh")
+    batch = SinusoidTasks(shots=5, queries=5, dtype=torch.float64).batch("train", 0, 3)
+    inner = Inner(steps=2, rate=0.05, first_order=True)
+    found, _ = maml.gradient(network, _meta(network), batch, inner)
+    assert _apart(found, _differences(network, _meta(network), batch, inner)) > 0.01
+
+
+def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, step: float = 1e-5) -> Weights:
+    found = {name: torch.zeros_like(value) for name, value in meta.items()}
+    for name, value in meta.items():
+        for place in range(value.numel()):
+            ends = []
+            for sign in (1, -1):
+                moved = value.clone()
+                moved.view(-1)[place] += sign * step
+                answers = maml.outputs(network, meta | {name: moved}, batch, inner)
+                ends.append(float(losses(answers.detach(), batch.query_y).sum()))
+            found[name].view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
+    return found
+
+
+def test_one_step_of_reptile_is_joint_training() -> None:
+    network, batch, inner = Conv4(1, 3, width=8), _images(), Inner(steps=1, rate=0.1)
+    meta = {name: value.requires_grad_() for name, value in _meta(network).items()}
+    moved, _ = reptile.gradient(network, meta, batch, inner)
+    x, y = torch.cat([batch.support_x, batch.query_x], 1), torch.cat([batch.support_y, batch.query_y], 1)
+    joint = losses(outputs(network, each(network, meta, len(x)), x), y).sum()
+    gradients = torch.autograd.grad(joint, list(meta.values()))
+    assert _apart({n: v / 0.1 for n, v in moved.items()}, dict(zip(meta, gradients, strict=True))) < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e4, 1.0])
+def test_first_order_is_second_order_where_the_hessian_is_zero(scale: float) -> None:
+    network, rate = MLP(2, 3, width=8), 0.1 / scale
+    meta = _meta(network)
+    x = torch.randn(2, 12, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    # Far from the origin the cross-entropy of wrong classes is linear in the head: probabilities are 0 or 1.
+    far = scale * x[:, :6]
+    wrong = outputs(network, each(network, meta, 2), far).argmin(2)
+    batch = Batch(far, wrong, x[:, 6:], wrong)
+    inner = [Inner(2, rate, only_head=True, first_order=order) for order in (False, True)]
+    second, first = (maml.gradient(network, meta, batch, way)[0] for way in inner)
+    gap = _apart(*({name: found[name] for name in ("head.weight", "head.bias")} for found in (first, second)))
+    assert (gap < 1e-12) == (scale > 1)
+
+
+def test_anil_changes_the_head_only_and_equals_maml_with_frozen_features() -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    meta = _meta(network)
+    weights = adapt(network, meta, batch.support_x, batch.support_y, Inner(2, 0.1, only_head=True))
+    for name, value in weights.items():
+        assert torch.equal(value, meta[name].expand_as(value)) == (not name.startswith("head")), name
+    by_hand = each(network, meta, len(batch))
+    for _ in range(2):
+        by_hand = {name: value.detach().requires_grad_() for name, value in by_hand.items()}
+        total = losses(outputs(network, by_hand, batch.support_x), batch.support_y).sum()
+        for name in ("head.weight", "head.bias"):
+            by_hand[name] = by_hand[name] - 0.1 * torch.autograd.grad(total, by_hand[name], retain_graph=True)[0]
+    assert float((weights["head.weight"] - by_hand["head.weight"].detach()).abs().max()) < 1e-14
+
+
+def test_each_step_lowers_the_support_loss_and_the_first_weights_are_the_initial_ones() -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    found = list(steps(network, _meta(network), batch.support_x, batch.support_y, Inner(4, 0.05)))
+    curve = [float(losses(outputs(network, w, batch.support_x), batch.support_y).detach().sum()) for w in found]
+    assert len(curve) == 5
+    assert curve == sorted(curve, reverse=True)
+
+
+@pytest.mark.parametrize("algorithm", [maml, protonet])
+def test_an_inductive_answer_does_not_depend_on_the_other_query_rows_and_a_transductive_one_does(
+    algorithm: object,
+) -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    fewer = replace(batch, query_x=batch.query_x[:, :2], query_y=batch.query_y[:, :2])
+    for transductive in (False, True):
+        inner = Inner(1, 0.1, transductive=transductive)
+        one, other = (algorithm.outputs(network, _meta(network), b, inner).detach()[:, :2] for b in (batch, fewer))
+        assert (float((one - other).abs().max()) < 1e-12) == (not transductive)
+
+
+@pytest.mark.parametrize("algorithm", [maml, reptile, protonet])
+def test_the_parts_of_a_meta_batch_add_up_to_the_whole(algorithm: object) -> None:
+    network, batch, inner = Conv4(1, 3, width=8), _images(), Inner(2, 0.1)
+    parts = list(chunks(network, batch, inner, limit=1))
+    assert [len(part) for part in parts] == [1] * len(batch)
+    whole, _ = algorithm.gradient(network, _meta(network), batch, inner)
+    pieces = [algorithm.gradient(network, _meta(network), part, inner)[0] for part in parts]
+    assert _apart({name: sum(piece[name] for piece in pieces) for name in whole}, whole) < 1e-12
+
+
+def test_prototypes_are_the_means_of_their_classes() -> None:
+    network, batch, inner = Conv4(1, 3, width=8), _images(), Inner()
+    both = replace(
+        batch,
+        support_x=torch.cat([batch.support_x, batch.query_x[:, :3]], 1),
+        support_y=torch.cat([batch.support_y, batch.query_y[:, :3]], 1),
+    )
+    meta = _meta(network)
+    found = protonet.outputs(network, meta, both, inner)
+    x = torch.cat([both.support_x, both.query_x], 1)
+    features = network.features(each(network, meta, len(x)), x, 6)
+    middle = (features[:, 1] + features[:, 4]) / 2
+    assert torch.allclose(found[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
+
+
+def test_query_outputs_after_no_step_are_those_of_the_initialisation() -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    start = each(network, _meta(network), len(batch))
+    inner = Inner(0, 0.1, transductive=True)
+    expected = outputs(network, start, batch.query_x)
+    assert torch.equal(query_outputs(network, start, batch, inner), expected)
+    assert torch.equal(maml.outputs(network, _meta(network), batch, inner), expected)

@@ -1,0 +1,102 @@
+"""Episodes: the same numbers give the same task, and nothing leaks between splits or from support to query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from runner.fewshot.episodes import SPLITS, ImageTasks, SinusoidTasks, TooFew, split_classes
+
+
+def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ImageTasks:
+    """Images that say in their corner which row they are."""
+    n = n_classes * each
+    images = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(1, n + 1)
+    labels = torch.arange(n_classes).repeat_interleave(each)
+    splits = split_classes([str(c) for c in range(n_classes)], seed=3)
+    return ImageTasks(images, labels, splits, **{"ways": 2, "shots": 2, "queries": 3, **settings})
+
+
+def test_splits_are_disjoint_by_class_and_hold_every_class() -> None:
+    splits = split_classes([str(c) for c in range(20)], seed=0)
+    everything = [c for split in SPLITS for c in splits[split]]
+    assert sorted(everything) == list(range(20))
+    assert [len(splits[split]) for split in SPLITS] == [13, 2, 5]
+    assert splits != split_classes([str(c) for c in range(20)], seed=1)
+
+
+def test_classes_of_one_group_stay_together() -> None:
+    groups = [f"alphabet {c % 5}" for c in range(20)]
+    splits = split_classes(groups, seed=0)
+    homes = [{groups[c] for c in splits[split]} for split in SPLITS]
+    assert sum(len(home) for home in homes) == 5
+    with pytest.raises(TooFew, match="there are 2: add classes"):
+        split_classes(["a", "b", "b"], seed=0)
+
+
+def test_an_episode_depends_on_seed_split_and_number_only() -> None:
+    tasks = _tasks()
+    many, one = tasks.batch("train", 0, 8), tasks.batch("train", 5, 1)
+    assert torch.equal(many.support_x[5], one.support_x[0])
+    assert torch.equal(many.query_x[5], one.query_x[0])
+    assert tasks.draw("train", 0) != tasks.draw("train", 1)
+    assert tasks.draw("train", 0) != replace(tasks, seed=1).draw("train", 0)
+
+
+def test_no_image_and_no_class_leaks() -> None:
+    tasks = _tasks(rotated=True)
+    seen: dict[str, set[int]] = {split: set() for split in SPLITS}
+    for split in SPLITS:
+        batch = tasks.batch(split, 0, 60)
+        support, query = (x.amax((2, 3, 4)).mul(255).round().long() for x in (batch.support_x, batch.query_x))
+        for task in range(60):
+            assert set(support[task].tolist()).isdisjoint(query[task].tolist())
+        rows = torch.cat([support, query], 1) - 1
+        seen[split] = set(tasks.labels[rows].flatten().tolist())
+        assert seen[split] <= set(tasks.splits[split])
+    assert sum(len(classes) for classes in seen.values()) == len(set().union(*seen.values()))
+
+
+def test_only_train_classes_turn_and_a_class_comes_once_in_a_task() -> None:
+    tasks = _tasks(rotated=True)
+    turns = {split: {turn for e in range(60) for _, turn, _ in tasks.draw(split, e)} for split in SPLITS}
+    assert turns == {"train": {0, 1, 2, 3}, "valid": {0}, "test": {0}}
+    for episode in range(60):
+        task = tasks.draw("train", episode)
+        assert len({label for label, *_ in task}) == 2
+        x = tasks.batch("train", episode, 1).support_x[0, 0, 0]
+        corner = [(0, 0), (7, 0), (7, 7), (0, 7)][task[0][1]]  # counter-clockwise
+        assert x[corner] > 0
+        assert int((x > 0).sum()) == 1
+
+
+def test_labels_follow_the_images() -> None:
+    tasks = _tasks(40, ways=4, seed=9)
+    tasks_of = tasks.draw("train", 0)
+    batch = tasks.batch("train", 0, 1)
+    rows = batch.query_x[0].amax((1, 2, 3)).mul(255).round().long() - 1
+    expected = [[label for label, *_ in tasks_of][way] for way in batch.query_y[0].tolist()]
+    assert tasks.labels[rows].tolist() == expected
+
+
+def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
+    with pytest.raises(TooFew, match=r"5-way .* valid classes can give: at most 2-way with 2 shots, and at most 0 sho"):
+        _tasks(ways=5)
+    with pytest.raises(TooFew, match="at most 0-way with 9 shots, and at most 3 shots with 2 ways"):
+        _tasks(shots=9)
+    with pytest.raises(TooFew, match="ways are 2 or more"):
+        _tasks(ways=1)
+    assert len(_tasks(ways=2, shots=3).batch("valid", 0, 1)) == 1
+    with pytest.raises(ValueError, match=r"\(8, 6\) cannot turn: make them square"):
+        replace(_tasks(), images=_tasks().images[..., :6], rotated=True)
+
+
+def test_a_sine_wave_keeps_its_amplitude_and_phase_from_support_to_query() -> None:
+    batch = SinusoidTasks(shots=10, queries=10, dtype=torch.float64).batch("train", 3, 2)
+    for x, y, at, value in zip(batch.support_x, batch.support_y, batch.query_x, batch.query_y, strict=True):
+        basis = torch.cat([x.sin(), x.cos()], 1)
+        weights = torch.linalg.lstsq(basis, y).solution
+        assert torch.allclose(torch.cat([at.sin(), at.cos()], 1) @ weights, value, atol=1e-9)

@@ -1,0 +1,101 @@
+"""Meta-training: it learns, it goes on from where it was, and it says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.events import Metric, Progress
+from runner.fewshot import checkpoint
+from runner.fewshot.adapt import Inner, adapt, losses
+from runner.fewshot.algorithms import ALGORITHMS
+from runner.fewshot.episodes import ImageTasks, SinusoidTasks, split_classes
+from runner.fewshot.evaluation import evaluate
+from runner.fewshot.networks import MLP, Conv4, outputs
+from runner.fewshot.train import Diverged, OtherTraining, Settings, train
+
+WAVES = SinusoidTasks(shots=5, queries=5)
+SHORT = Settings(iterations=12, meta_batch=4, valid_every=4, valid_episodes=8, inner=Inner(2, 0.01))
+
+
+def _patterns() -> ImageTasks:
+    """Classes of noise images that share a pattern."""
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.rand(30, 1, 1, 12, 12, generator=generator)
+    images = (0.8 * patterns + 0.2 * torch.rand(30, 8, 1, 12, 12, generator=generator)).mul(255).byte()
+    splits = split_classes([str(c) for c in range(30)], seed=0, valid=0.2)
+    labels = torch.arange(30).repeat_interleave(8)
+    return ImageTasks(images.flatten(0, 1), labels, splits, ways=3, shots=1, queries=5, rotated=True)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_learns_and_reports(name: str, tmp_path: Path) -> None:
+    tasks, network = _patterns(), Conv4(1, 3, width=8)
+    usual = ALGORITHMS[name].inner
+    settings = Settings(name, iterations=20, meta_batch=4, rate=1e-2, valid_every=10, valid_episodes=20)
+    events = list(train(network, tasks, settings, tmp_path / "meta.pt"))
+    names = [event.name for event in events if isinstance(event, Metric)]
+    assert names == ["train_loss", "valid_accuracy", "valid_accuracy_lower", "valid_accuracy_upper"] * 2
+    assert any(isinstance(event, Progress) for event in events)
+    best = checkpoint.load(tmp_path / "meta.pt").best
+    found = evaluate(network, best, tasks, "test", ALGORITHMS[name], usual, 40)
+    assert found.n_episodes == 40
+    assert found.lower < found.value < found.upper
+    assert found.lower > 0.45  # chance is a third
+
+
+@pytest.mark.parametrize("name", ["MAML", "Reptile"])
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(name: str, tmp_path: Path) -> None:
+    settings = replace(SHORT, algorithm=name, inner=replace(SHORT.inner, learned_rates=name == "MAML"))
+    whole, part = tmp_path / "whole.pt", tmp_path / "part.pt"
+    told = list(train(MLP(), WAVES, settings, whole))
+    looks = iter([False] * 6)
+    list(train(MLP(), WAVES, settings, part, cancelled=lambda: next(looks, True)))
+    assert checkpoint.load(part).iteration == 6
+    again = list(train(MLP(), WAVES, settings, part, previous=part))
+    one, other = checkpoint.load(whole), checkpoint.load(part)
+    for name, value in one.meta.items():
+        assert torch.equal(value, other.meta[name]), name
+        assert torch.equal(one.best[name], other.best[name]), name
+    curve = [event for event in told if isinstance(event, Metric) and event.step > 6]
+    assert [event for event in again if isinstance(event, Metric)] == curve
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "meta.pt"
+    list(train(MLP(), WAVES, replace(SHORT, iterations=4), path))
+    with pytest.raises(OtherTraining, match=r"another network \(MLP.*not MLP.*Choose the same"):
+        list(train(MLP(width=8), WAVES, replace(SHORT, iterations=4), path, previous=path))
+
+
+def test_a_training_that_diverges_says_which_rate_to_lower(tmp_path: Path) -> None:
+    wild = replace(SHORT, inner=Inner(20, 1e6))
+    with pytest.raises(Diverged, match=r"inner rate below 1000000\.0"):
+        list(train(MLP(), WAVES, wild, tmp_path / "meta.pt"))
+
+
+def test_a_budget_of_no_time_trains_nothing(tmp_path: Path) -> None:
+    assert list(train(MLP(), WAVES, replace(SHORT, budget_s=1e-9), tmp_path / "meta.pt")) == []
+
+
+def test_an_interval_needs_two_episodes() -> None:
+    with pytest.raises(ValueError, match="1 episodes give no interval"):
+        evaluate(MLP(), {}, WAVES, "test", ALGORITHMS["MAML"], Inner(), 1)
+
+
+@pytest.mark.slow
+def test_maml_adapts_to_a_sine_wave_in_one_step_and_joint_training_does_not(tmp_path: Path) -> None:
+    network, tasks = MLP(), SinusoidTasks(shots=10, queries=10)
+    settings = Settings(iterations=1500, meta_batch=25, rate=3e-3, valid_every=500, inner=Inner(1, 0.01))
+    errors = {}
+    for name in ("MAML", "Reptile"):  # one step of Reptile is joint training
+        list(train(network, tasks, replace(settings, algorithm=name), tmp_path / f"{name}.pt"))
+        meta = checkpoint.load(tmp_path / f"{name}.pt").best
+        batch = tasks.batch("test", 0, 200)
+        weights = adapt(network, meta, batch.support_x, batch.support_y, Inner(1, 0.01))
+        errors[name] = float(losses(outputs(network, weights, batch.query_x), batch.query_y).mean())
+    assert errors["MAML"] < 1.9
+    assert errors["Reptile"] > 2
