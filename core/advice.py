@@ -176,9 +176,9 @@ def _record(advice: Advice, name: str, actual: pd.DataFrame) -> list[Any]:
 def specs_of(advice: Advice, *, cpus: int = 2) -> list[Spec]:
     """The jobs that the plan comes to, one an engine, the one with the plan's first candidate first.
 
-    Each engine trains its candidates of the plan, and those among the first of the ranking. H2O, where nothing is known
-    of it, and the search for a network, where the data is no table, are there in any case: no plan could have named
-    them.
+    The portfolio trains its candidates of the plan, and those among the first of the ranking; H2O trains what it has.
+    H2O, where nothing is known of it, and the search for a network, where the data is no table, are there in any case:
+    no plan could have named them.
     """
     dataset = datasets.get(advice.dataset_id)
     wanted = list(dict.fromkeys([*advice.plan, *(item.candidate for item in advice.ranking[:_RUN])]))
@@ -200,9 +200,14 @@ def _spec(engine: str, names: list[str], dataset_id: int, cpus: int) -> Spec:
         return PortfolioSpec(candidates=tuple(names), **common)
     if engine == "nas":
         return NASSpec(**common)
-    if names and set(names) != {"StackedEnsemble"}:
-        return AutoMLSpec(algorithms=tuple(dict.fromkeys([*names, "StackedEnsemble"])), **common)
     return AutoMLSpec(**common)
+
+
+def ranked_algorithms(advice: Advice) -> tuple[str, ...]:
+    """H2O's algorithms among the first of the ranking, with its ensembles; empty where none is there."""
+    names = [item.candidate for item in advice.ranking[:_RUN] if item.engine == "automl"]
+    found = dict.fromkeys([*(candidates.algorithm_of(name) for name in names), "StackedEnsemble"])
+    return tuple(found) if set(found) != {"StackedEnsemble"} else ()
 
 
 def warm_starts(advice: Advice) -> list[int]:

@@ -119,17 +119,18 @@ def plan(given: Advice, got: dict[str, float]) -> None:
             status = shared.read(jobs.get, job_id).status
             shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
     with panel, st.form(f"run_plan_{given.id}", border=False):  # a newer advice has a form of its own
-        st.caption("Each job trains its candidates of the plan, and those that the ranking puts next.")
+        st.caption("The portfolio trains its candidates of the plan, and those that the ranking puts next.")
         if queued:
             st.caption(f"Plans of this dataset were queued before (last: job {queued[-1]}); this adds new jobs.")
         offered = advice.specs_of(given, cpus=min(2, machine.cpu_slots()))
         warm = shared.read(advice.warm_starts, given)
-        wanted = [asked(number, spec, warm) for number, spec in enumerate(offered)]
+        ranked = advice.ranked_algorithms(given)
+        wanted = [asked(number, spec, warm, ranked) for number, spec in enumerate(offered)]
         if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key=f"queue_{given.id}"):
             queue(given, [given_spec for given_spec in wanted if given_spec is not None])
 
 
-def asked(number: int, spec: Spec, warm: list[int]) -> dict[str, Any] | None:
+def asked(number: int, spec: Spec, warm: list[int], ranked: tuple[str, ...]) -> dict[str, Any] | None:
     """One job of the plan: whether it is wanted, and for how long."""
     st.markdown(f"**{shared.ENGINES[spec.kind]}**")
     st.caption(shared.plain(told(spec)))
@@ -142,6 +143,12 @@ def asked(number: int, spec: Spec, warm: list[int]) -> dict[str, Any] | None:
         help="Their datasets are like this one. It finds good networks sooner, and looks less far.",
     ):  # fmt: skip
         given["starts"] = warm
+    if (
+        ranked
+        and spec.kind == "automl"
+        and st.checkbox(f"Only what ranks first: {', '.join(ranked)}", key=f"r_{number}")
+    ):
+        given["algorithms"] = ranked
     return given if wanted else None
 
 

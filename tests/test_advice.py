@@ -17,7 +17,7 @@ from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Score, TrialDone
 from core.selection import Selector
-from core.specs import AutoMLSpec, NASSpec, PortfolioSpec
+from core.specs import AUTOML_ALGORITHMS, AutoMLSpec, NASSpec, PortfolioSpec
 from runner import fitting
 from tests.known import CANDIDATES, N_TASKS, ship
 
@@ -161,7 +161,8 @@ def test_an_engine_that_is_known_trains_what_the_ranking_puts_first(ships: Path,
     assert given.ranking[names.index("our own model")].engine is None
     assert "our own model" not in given.plan
     automl = next(spec for spec in advice.specs_of(given) if isinstance(spec, AutoMLSpec))
-    assert automl.algorithms == ("GLM", "StackedEnsemble")
+    assert automl.algorithms == AUTOML_ALGORITHMS
+    assert advice.ranked_algorithms(given) == ("GLM", "StackedEnsemble")
     assert other.modality == "table"
 
 

@@ -9,7 +9,7 @@ import logging
 import sys
 from importlib import import_module
 
-PARTS = ("store", "pages", "automl", "start", "search", "halving", "nas", "warm", "selector", "knowledge")
+PARTS = ("store", "pages", "automl", "start", "search", "halving", "nas", "warm", "ranked", "selector", "knowledge")
 
 
 def main(names: list[str]) -> int:
