@@ -172,6 +172,7 @@ def test_another_job_continues_with_new_candidates_and_its_own_counts(strategy: 
     assert best == sorted(best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["gp", "reinforce", "evolution"])
 def test_a_search_tries_the_best_of_searches_on_other_data_first(strategy: str, tmp_path: Path) -> None:
     Search(tmp_path / "a.pt").run()
