@@ -257,7 +257,8 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
         )
     ranking = selector.predict(features, among=among).loc[dataset.name]
     plan = list(map(str, selector.plan(features, PLAN, among=runnable).loc[dataset.name]))
-    if selector.falls_back and (safe := _single_best(selector, runnable)) not in plan:
+    safe = _single_best(selector, runnable)
+    if selector.falls_back and safe not in plan:
         plan = [safe, *plan[:-1]]  # what is recommended alone is part of the plan, too
     drivers = selector.drivers(features, _DRIVERS, among=among)[dataset.name]
     return Advice(
@@ -272,13 +273,13 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
         drivers=tuple(Driver(str(name), found[str(name)], float(moved)) for name, moved in drivers.items()),
         falls_back=selector.falls_back, beyond=bool(selector.beyond(features).iloc[0]),
         blind=dataset.name in selector.model.errors.index,
-        single_best=_single_best(selector, among), reason=selector.reason,
+        single_best=safe, reason=selector.trust.sentence(safe),
         n_known=refit.n_datasets, n_own=refit.n_own,
     )  # fmt: skip
 
 
 def _single_best(selector: Selector, among: Collection[str]) -> str:
-    """The safe default among the candidates."""
+    """The safe default among the candidates: what cannot run on a dataset is no default for it."""
     names = np.asarray(selector.model.errors.columns)[selector.model.safe]
     return str(next(name for name in names if name in among))
 
@@ -324,6 +325,7 @@ def _first_results() -> dict[int, float]:
 
 
 def _actual(dataset_ids: list[int]) -> pd.DataFrame:
-    """What has run on the datasets: dataset_id, candidate, error by the metric that advice speaks."""
+    """What has run on the datasets: dataset_id, candidate, error and valid_error by the metric that advice speaks."""
     frame = results.chosen_trials(METRIC)
-    return frame[frame["dataset_id"].isin(dataset_ids) & np.isfinite(frame["error"])]
+    known = np.isfinite(frame[["error", "valid_error"]]).all(axis=1)
+    return frame[frame["dataset_id"].isin(dataset_ids) & known]

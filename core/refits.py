@@ -21,6 +21,7 @@ import pandas as pd
 
 from core import db, knowledge, learningcurve
 from core.errors import InputError
+from core.events import finite
 from core.knowledge import Knowledge, TaskKind
 from core.metafeatures import LANDMARKERS
 from core.selection import Selector
@@ -40,9 +41,9 @@ _CURVE_FRAC = 0.45  # of the datasets that may be known: a third is held out by 
 class Refit:
     """A selector that was fitted: on what, when, how good its advice was on the known datasets, each unseen.
 
-    `figures` holds regret, within and datasets by "advice", "sbs", "advice_3", "portfolio_3" (see `Trust.figures`);
-    `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the decimal logarithm
-    of the seconds as [at one row and feature, growth with rows, growth with features].
+    `figures` holds regret, within (None where unknown) and datasets by "advice", "sbs", "advice_3", "portfolio_3" (see
+    `Trust.figures`); `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the
+    decimal logarithm of the seconds as [at one row and feature, growth with rows, growth with features].
     """
 
     kind: TaskKind
@@ -53,7 +54,7 @@ class Refit:
     n_datasets: int
     n_own: int
     n_candidates: int
-    figures: dict[str, dict[str, float]]
+    figures: dict[str, dict[str, float | None]]
     marks: dict[str, list[str]]
     fit_times: dict[str, list[float]]
 
@@ -201,18 +202,14 @@ def described(known: Knowledge) -> pd.DataFrame:
     return known.features.drop(columns=list(LANDMARKERS), errors="ignore")
 
 
-def _figures(fitted: Selector) -> dict[str, dict[str, float]]:
+def _figures(fitted: Selector) -> dict[str, dict[str, float | None]]:
     figures = fitted.trust.figures()
-    return {str(name): {str(key): _number(value) for key, value in row.items()} for name, row in figures.iterrows()}
+    return {str(name): finite(row.astype(float).to_dict()) for name, row in figures.iterrows()}
 
 
 def _marks(known: Knowledge, fitted: Selector) -> dict[str, list[str]]:
     about = known.about.loc[fitted.model.errors.index, ["origin", "mark"]]
     return {str(name): [str(origin), str(mark)] for name, origin, mark in about.itertuples()}
-
-
-def _number(value: float) -> float:
-    return float(value) if np.isfinite(value) else 0.0
 
 
 def fit_times(known: Knowledge) -> dict[str, list[float]]:
@@ -254,7 +251,10 @@ def _curve(known: Knowledge) -> dict[str, Any]:
         rest, sizes = [], [size for size in _CURVE_SIZES if size <= _CURVE_FRAC * len(errors)]
     if not sizes:
         return {"own": False, "rows": {}}
-    frame = learningcurve.learning_curve(described(known), errors, sizes, shipped=rest, groups=families(known))
+    try:
+        frame = learningcurve.learning_curve(described(known), errors, sizes, shipped=rest, groups=families(known))
+    except InputError:  # a few large families leave too few datasets to know; the selector itself is fitted
+        return {"own": False, "rows": {}}
     rows = {str(size): {str(key): float(value) for key, value in row.items()} for size, row in frame.iterrows()}
     return {"own": beside, "rows": rows}
 

@@ -142,10 +142,8 @@ class Selector:
         In units of error, relative to the mean of all candidates: below zero speaks for the candidate.
         """
         model = self.model
-        quantiles, order = (
-            self._quantiles(features),
-            self._ranking(features, self._weights(features), self._places(among)),
-        )
+        quantiles = self._quantiles(features)
+        order = self._ranking(features, self._weights(features), self._places(among))
         relative = model.table - model.table.mean(axis=1, keepdims=True)
         found = {}
         for name, row, place in zip(features.index, quantiles, order[:, 0], strict=True):

@@ -143,11 +143,8 @@ def asked(number: int, spec: Spec, warm: list[int], ranked: tuple[str, ...]) -> 
         help="Their datasets are like this one. It finds good networks sooner, and looks less far.",
     ):  # fmt: skip
         given["starts"] = warm
-    if (
-        ranked
-        and spec.kind == "automl"
-        and st.checkbox(f"Only what ranks first: {', '.join(ranked)}", key=f"r_{number}")
-    ):
+    first = f"Only what ranks first: {', '.join(ranked)}"
+    if ranked and spec.kind == "automl" and st.checkbox(first, key=f"ranked_{number}"):
         given["algorithms"] = ranked
     return given if wanted else None
 
@@ -158,7 +155,7 @@ def told(spec: Spec) -> str:
         return ", ".join(spec.candidates)
     if isinstance(spec, specs.AutoMLSpec):
         return ", ".join(spec.algorithms)
-    return "A search for a network, from the known sizes on"
+    return "A search for a network"
 
 
 def queue(given: Advice, wanted: list[dict[str, Any]]) -> None:
@@ -183,7 +180,7 @@ def outcome(judged: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
     with st.grid(3, min_column_width=220):
         st.metric("Best by valid", f"{name} {value(best['actual'])}", shared.plain(f"{best['candidate']}, on test"),
                   delta_color="off", delta_arrow="off", border=True)  # fmt: skip
-        if first["rank"] == first["rank"]:
+        if pd.notna(first["rank"]):
             lost = first["actual"] - best["actual"]
             behind = f"{abs(lost):.3f} {'behind' if lost > 0 else 'ahead of'} it" if lost else "the same"
             st.metric(

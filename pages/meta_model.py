@@ -147,7 +147,7 @@ def simulated(frame: pd.DataFrame) -> None:
 
 def as_it_was(fits: pd.DataFrame) -> None:
     """Mean regret at each fit, on the datasets that were known then."""
-    good = fits[fits["error"].isna() & (fits["n_datasets"] > 1)]  # a single one judges nothing
+    good = fits[fits["advice"].notna()]  # neither a failed fit nor one of a single dataset judges anything
     if len(good) < 2:
         st.info("There has been one fit so far; the next ones are drawn here.", icon=":material/hourglass_empty:")
         return

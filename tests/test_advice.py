@@ -166,6 +166,29 @@ def test_an_engine_that_is_known_trains_what_the_ranking_puts_first(ships: Path,
     assert other.modality == "table"
 
 
+def test_what_cannot_run_on_a_dataset_is_no_default_for_it(ships: Path, numbers: Dataset) -> None:
+    frame = pd.read_parquet(ships)
+    images_only = frame[frame["candidate"] == "SVM"].assign(candidate="NAS CNN", error=0.001)
+    pd.concat([frame, images_only]).to_parquet(ships)
+    done = refits.refit("classification")
+    assert done is not None
+    assert refits.selector(done).sbs == "NAS CNN"
+    given = advice.advise(numbers.id)
+    assert given.single_best in CANDIDATES
+    assert given.single_best in given.reason
+    assert "NAS CNN" not in given.reason
+
+
+def test_a_fit_of_a_single_dataset_knows_no_regret(
+    numbers: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knowledge, "SHIPPED", ship(tmp_path / "one.parquet", tasks=1))
+    refits.refit("classification")
+    [row] = refits.history("classification").to_dict("records")
+    assert row["n_datasets"] == 1
+    assert math.isnan(row["advice"])
+
+
 def test_a_search_can_start_from_those_of_near_datasets_of_ones_own(ships: Path, numbers: Dataset) -> None:
     other = datasets.add_sample("breast_cancer")
     ran(other, NASSpec(dataset_id=other.id), MLP=0.1)
