@@ -99,10 +99,68 @@ class Environment:
     facts: dict[str, Any]
 
 
-Event = Progress | Message | Metric | TrialDone | Architecture | Artifact | Environment
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """A meta-training has left an initialisation: the file at `path` (absolute), and what it was trained on.
+
+    `about` has what the memory of initialisations tells and compares: `kind` ("image", "text", "table" or "waves"),
+    `classes` (those of train), `held_out` (those of valid and test), `profile` (the mean descriptor of each train
+    class), `n_rows`, and what else the network needs of its inputs.
+    """
+
+    path: str
+    algorithm: str
+    network: str
+    ways: int
+    shots: int
+    n_parameters: int
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an initialisation is worth on few-shot tasks of held-out classes, as a mean over episodes.
+
+    `protocol` is "inductive" or "transductive" (whether batch norm sees the other query rows); `metric` is "accuracy"
+    or "mse". `valid` is of the valid classes, `test` of the test classes with its 95% interval over `n_episodes`.
+    `adapt_s` are the seconds that one task takes to learn.
+    """
+
+    algorithm: str
+    network: str
+    ways: int
+    shots: int
+    protocol: str
+    metric: str
+    valid: float
+    test: float
+    lower: float
+    upper: float
+    n_episodes: int
+    adapt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A new task has been learned from a few examples; `body` is what the playground draws.
+
+    `initialisation` (the job), `proposed` (the nearest ones with their distances, and whether one was asked for),
+    `labels`, `steps` [{step, loss, accuracy (null without judged rows)}], `confusion` {labels, counts}, `predictions`
+    [{name, row, actual (null if unknown), predicted, probabilities}], `adapt_s`; of waves instead `curves`.
+    """
+
+    body: dict[str, Any]
+
+
+Event = (
+    Progress | Message | Metric | TrialDone | Architecture | Artifact | Environment | Initialised | Evaluation | Adapted
+)
 _TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (Progress, Message, Metric, TrialDone, Architecture, Artifact, Environment)
-}
+    kind.__name__: kind
+    for kind in (
+        Progress, Message, Metric, TrialDone, Architecture, Artifact, Environment, Initialised, Evaluation, Adapted,
+    )
+}  # fmt: skip
 
 
 def finite(value: Any) -> Any:

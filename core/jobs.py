@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
-RESUMABLE = ("nas",)  # the kinds of job that leave a checkpoint, from which they or a later job go on
+RESUMABLE = ("nas", "fewshot")  # the kinds of job that leave a checkpoint, from which they go on after a pause
+CONTINUABLE = ("nas",)  # those that a later job can go on from
 MAX_ATTEMPTS = 3
 _PRIORITIES = range(-100, 101)
 _FIELDS = "id, attempt, spec, kind, dataset_id, priority, owner, note, status, cpus, gpus, worker_id, event_offset"
@@ -104,11 +105,53 @@ def _check_fits(spec: specs.Spec) -> None:
             "or dataset."
         )
     checked(dataset.task, spec.metric)
+    if isinstance(spec, specs.FewShotSpec):
+        _check_few_shot(spec, dataset)
+    elif isinstance(spec, specs.FineTuneSpec):
+        _check_fine_tune(spec, dataset)
     if (old_id := _continued(spec)) is not None:
         _check_continues(get(old_id), spec.dataset_id)
     for other in getattr(spec, "starts", ()):
         if (kind := get(other).kind) != "nas":
             raise InputError(f"starts: job {other} is of kind {kind!r}; choose jobs that have searched for networks.")
+
+
+def _check_few_shot(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
+    """Raises InputError where the dataset has no tasks of that kind."""
+    if dataset.task == "regression":
+        columns = [column.name for column in dataset.features]
+        if spec.group not in columns:
+            raise InputError(
+                f"group: few-shot regression needs the column whose values are the tasks, and {spec.group!r} is none "
+                f"of the features of {dataset.name!r}. Choose one of {', '.join(columns[:20])}."
+            )
+        if spec.algorithm == "ProtoNet":
+            raise InputError("algorithm: ProtoNet has classes only; choose MAML, first-order MAML, ANIL or Reptile.")
+    elif spec.group is not None:
+        raise InputError(f"group: the classes of {dataset.name!r} are the tasks' classes; leave it empty.")
+    elif len(dataset.labels) < 3 * spec.ways:
+        # A third at least is left for each of train, valid and test where there are few.
+        most = len(dataset.labels) // 3
+        told = f"choose at most {most}" if most > 1 else "add classes: six or more"
+        raise InputError(
+            f"ways: train, valid and test need {spec.ways} classes each, and {dataset.name!r} has "
+            f"{len(dataset.labels)} in all; {told}."
+        )
+
+
+def _check_fine_tune(spec: specs.FineTuneSpec, dataset: datasets.Dataset) -> None:
+    """Raises InputError for an initialisation that is none, or classes that the dataset does not have."""
+    if spec.initialisation is not None and get(spec.initialisation).kind != "fewshot":
+        raise InputError(
+            f"initialisation: job {spec.initialisation} is of another kind; choose a few-shot meta-training."
+        )
+    if dataset.task != "regression" and (wrong := [name for name in spec.classes if name not in dataset.labels]):
+        raise InputError(
+            f"classes: {wrong[0]!r} is no class of {dataset.name!r}, which has {len(dataset.labels)}, among them "
+            f"{', '.join(dataset.labels[:5])}."
+        )
+    if dataset.task != "regression" and len(spec.classes) == 1:
+        raise InputError(f"classes: {spec.classes[0]!r} alone tells nothing apart; choose 2 or more.")
 
 
 def _check_slots(spec: specs.Spec) -> None:
@@ -135,9 +178,9 @@ def _continued(spec: specs.Spec) -> int | None:
 
 def _check_continues(old: Job, dataset_id: int) -> None:
     """Raises InputError where another job cannot go on from `old` on that dataset."""
-    if old.kind not in RESUMABLE:
+    if old.kind not in CONTINUABLE:
         raise InputError(
-            f"continues: job {old.id} is of kind {old.kind!r}, which keeps no checkpoint. Clone it instead."
+            f"continues: job {old.id} is of kind {old.kind!r}, which another cannot go on from. Clone it instead."
         )
     if old.dataset_id != dataset_id:
         raise InputError(f"continues: job {old.id} searched another dataset; choose that one, or leave this empty.")
@@ -186,7 +229,8 @@ def retry(job_id: int, *, user: str | None = None) -> int:
 def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -> Job | None:
     """Take the next queued job, or None. `cpus` and `gpus` are what is free (None: any will do).
 
-    A job that needs more cores than are free holds back those behind it, so that small jobs cannot starve a large one.
+    A job that needs more cores than are free holds back those behind it, so that small jobs cannot starve a large one;
+    but one that needs none, as it takes seconds, goes first.
     """
     if "queued" not in counts():  # reading is cheaper than writing, and an idle runner asks four times a second
         return None
@@ -195,7 +239,8 @@ def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -
         rows = connection.execute(
             "UPDATE jobs SET status='running', worker_id=$worker, started_at=$now, heartbeat_at=$now WHERE id = ("
             " SELECT id FROM jobs WHERE status='queued' AND ($gpus IS NULL OR gpus <= $gpus)"
-            " ORDER BY priority DESC, id LIMIT 1) AND status='queued' AND ($cpus IS NULL OR cpus <= $cpus)"
+            " ORDER BY cpus = 0 DESC, priority DESC, id LIMIT 1)"
+            " AND status='queued' AND ($cpus IS NULL OR cpus <= $cpus)"
             f" RETURNING {_FIELDS}",
             {"worker": worker_id, "now": now, "cpus": cpus, "gpus": gpus},
         ).fetchall()

@@ -72,4 +72,15 @@ MIGRATIONS: tuple[str, ...] = (
         body VARCHAR);
     CREATE TABLE advice_jobs (advice_id INTEGER, job_id INTEGER);
     """,
+    # about: what an initialisation was trained on, and what a new task is compared with; body: an adaptation's results.
+    """
+    CREATE TABLE initialisations (
+        job_id INTEGER, attempt INTEGER, dataset_id INTEGER, algorithm VARCHAR, network VARCHAR, ways INTEGER,
+        shots INTEGER, n_parameters BIGINT, sha256 VARCHAR, size_bytes BIGINT, about VARCHAR, happened_at DOUBLE);
+    CREATE TABLE evaluations (
+        job_id INTEGER, attempt INTEGER, dataset_id INTEGER, algorithm VARCHAR, network VARCHAR, ways INTEGER,
+        shots INTEGER, protocol VARCHAR, metric VARCHAR, valid DOUBLE, test DOUBLE, lower DOUBLE, upper DOUBLE,
+        n_episodes BIGINT, adapt_s DOUBLE, happened_at DOUBLE);
+    CREATE TABLE adaptations (job_id INTEGER, attempt INTEGER, body VARCHAR, happened_at DOUBLE);
+    """,
 )

@@ -11,10 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import artifacts, datasets, db, metafeatures
+from core import artifacts, datasets, db, fewshot, metafeatures
 from core.candidates import NAMED
 from core.errors import InputError
-from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, TrialDone, finite
+from core.events import (
+    Adapted,
+    Architecture,
+    Artifact,
+    Environment,
+    Evaluation,
+    Event,
+    Initialised,
+    Message,
+    Metric,
+    Progress,
+    TrialDone,
+    finite,
+)
 from core.jobs import Job
 from core.scoring import DEFAULT_METRIC, Task, checked
 
@@ -28,6 +41,9 @@ _TRIAL_COLUMNS = (
 )
 
 
+_RESULTS = Metric | TrialDone | Architecture | Initialised | Evaluation | Adapted  # from the first on they are shown
+
+
 def record(
     job: Job, events: Iterable[Event], *, times: Sequence[float] | None = None, offset: int | None = None
 ) -> bool:
@@ -39,7 +55,7 @@ def record(
     events = list(events)
     now = time.time()
     stamped: list[tuple[Event, float]] = list(zip(events, times or [now] * len(events), strict=True))
-    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact)}
+    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact | Initialised)}
     stamped += [(lost, now) for lost in kept.values() if isinstance(lost, Message)]
     with db.transaction(write=True) as connection:
         rows = connection.execute(
@@ -62,10 +78,14 @@ def record(
                     "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     [job.id, job.attempt, event.candidate, event.name, event.kind, *file, happened_at],
                 )
+            elif isinstance(event, Initialised) and isinstance(file := kept[event.path], tuple):
+                fewshot.record_initialisation(connection, job, event, file, happened_at)
+            elif isinstance(event, Evaluation | Adapted):
+                fewshot.record(connection, job, event, happened_at)
     return True
 
 
-def _kept(artifact: Artifact) -> tuple[str, int] | Message:
+def _kept(artifact: Artifact | Initialised) -> tuple[str, int] | Message:
     """The hash and size of a kept file, or the line of the log that says why there is none."""
     try:
         return artifacts.keep(Path(artifact.path))
@@ -75,7 +95,7 @@ def _kept(artifact: Artifact) -> tuple[str, int] | Message:
 
 def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
     """The job's own row: only the last word on its progress matters, and from its first result on it is shown."""
-    if any(isinstance(event, Metric | TrialDone | Architecture) for event in events):
+    if any(isinstance(event, _RESULTS) for event in events):
         connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
     progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
     if progress is not None:

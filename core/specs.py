@@ -20,6 +20,10 @@ PORTFOLIO_CANDIDATES = (
 )  # fmt: skip
 
 
+FEWSHOT_ALGORITHMS = ("ProtoNet", "MAML", "First-order MAML", "ANIL", "Reptile")
+FEWSHOT_NETWORKS = ("conv4", "resnet", "text", "mlp", "pretrained")
+
+
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -116,8 +120,89 @@ class PortfolioSpec(_Spec):
         return self
 
 
-Spec = AutoMLSpec | NASSpec | PortfolioSpec
-_KINDS = ("automl", "nas", "portfolio")
+class FewShotSpec(_Spec):
+    """Meta-training on the classes of a dataset (or the groups of a table): an initialisation that learns new ones.
+
+    The dataset's classes are split into train, valid and test; every meta-training of a dataset has the same ones.
+    None leaves a choice to the engine: the network to the kind of data, the rest to the algorithm.
+    """
+
+    kind: Literal["fewshot"] = "fewshot"
+    budget_s: int = Field(default=300, ge=10, le=86_400)
+    algorithm: Literal[FEWSHOT_ALGORITHMS] = "ProtoNet"  # type: ignore[valid-type]
+    ways: int = Field(default=5, ge=2, le=100, description="classes of a task; of a regression it has no meaning")
+    shots: int = Field(default=1, ge=1, le=50, description="examples of each class to learn from")
+    queries: int = Field(default=15, ge=1, le=100, description="further examples of each class, to be predicted")
+    network: Literal[FEWSHOT_NETWORKS] | None = None  # type: ignore[valid-type]
+    width: int = Field(default=64, ge=4, le=512, description="channels or units of each layer")
+    backbone: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a kept safetensors file of pretrained weights"
+    )
+    inner_steps: int | None = Field(default=None, ge=1, le=50)
+    inner_rate: float | None = Field(default=None, gt=0, le=10)
+    outer_rate: float = Field(default=1e-3, gt=0, le=1)
+    meta_batch: int | None = Field(default=None, ge=1, le=512, description="tasks of an outer step")
+    iterations: int | None = Field(default=None, ge=1, le=1_000_000, description="null: as the budget allows")
+    rotations: bool = Field(default=False, description="train classes come in any of their four quarter turns")
+    transductive: bool = Field(default=False, description="batch norm of the query rows by themselves in training")
+    learned_rates: bool = Field(default=False, description="an inner rate of each tensor and step is learned (MAML++)")
+    multi_step_loss: bool = Field(default=False, description="at first every inner step is judged (MAML++)")
+    first_order_frac: float = Field(default=0.0, ge=0, le=1, description="part of the training with first order first")
+    group: str | None = Field(default=None, max_length=200, description="a table's column whose values are the tasks")
+    test_episodes: int = Field(default=1_000, ge=10, le=100_000)
+
+    @property
+    def metric(self) -> None:
+        """Few-shot results have metrics of their own."""
+        return None
+
+    @model_validator(mode="after")
+    def _check(self) -> FewShotSpec:
+        if self.gpus > 1:
+            raise ValueError(f"gpus: meta-training uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
+        if (self.network == "pretrained") != (self.backbone is not None):
+            raise ValueError("backbone: give pretrained weights with the network 'pretrained', and only with it")
+        if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
+            raise ValueError("inner_steps: ProtoNet has no inner steps; leave inner_steps and inner_rate empty")
+        return self
+
+
+class FineTuneSpec(_Spec):
+    """Learning new classes from a few examples, from a stored initialisation. It takes seconds and no core's slot.
+
+    The examples are those of `classes` of the dataset, or a kept file (`core.examples`), or for regression the rows of
+    one group. `initialisation` is the job that meta-trained it; None takes the nearest in memory.
+    """
+
+    kind: Literal["finetune"] = "finetune"
+    cpus: int = Field(default=0, ge=0, le=256, description="0: beside whatever runs, as it takes seconds")
+    budget_s: int = Field(default=60, ge=1, le=3_600, description="it takes no further step after so many seconds")
+    initialisation: int | None = Field(default=None, ge=1)
+    classes: tuple[str, ...] = Field(default=(), max_length=100)
+    shots: int = Field(default=5, ge=1, le=20)
+    queries: int = Field(default=15, ge=1, le=100, description="further examples of each class, to judge on")
+    examples: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a kept file")
+    inner_steps: int | None = Field(default=None, ge=1, le=100)
+    inner_rate: float | None = Field(default=None, gt=0, le=10)
+
+    @property
+    def metric(self) -> None:
+        """Few-shot results have metrics of their own."""
+        return None
+
+    @model_validator(mode="after")
+    def _check(self) -> FineTuneSpec:
+        if self.examples is not None and self.classes:
+            raise ValueError("classes: the file of examples has its own classes; leave one of the two empty")
+        if self.examples is None and not self.classes:
+            raise ValueError("classes: choose 2 or more classes of the dataset, or give examples")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: each class may be chosen once")
+        return self
+
+
+Spec = AutoMLSpec | NASSpec | PortfolioSpec | FewShotSpec | FineTuneSpec
+_KINDS = ("automl", "nas", "portfolio", "fewshot", "finetune")
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 

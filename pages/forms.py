@@ -187,7 +187,7 @@ def _limits(dataset: Dataset, start: NASSpec, mark: str) -> dict[str, Any]:
         help="Networks that take longer to predict one row alone, on the device of the job, are not trained.",
     )  # fmt: skip
     ended = shared.read(jobs.overview, statuses=jobs.ENDED, dataset_id=dataset.id)
-    ids = [int(job_id) for job_id in ended[ended["kind"].isin(jobs.RESUMABLE)]["id"]]
+    ids = [int(job_id) for job_id in ended[ended["kind"].isin(jobs.CONTINUABLE)]["id"]]
     ids += [start.continues] if start.continues and start.continues not in ids else []
     continues = three.selectbox(
         "Continues job", ids, index=ids.index(start.continues) if start.continues else None,

@@ -115,7 +115,7 @@ def relatives(job: dict[str, Any]) -> None:
     """Links to the job that this one continues, and to those that continue it."""
     if job["continues"] is not None:
         shared.link(shared.JOB, f"Continues job {job['continues']}", icon=":material/undo:", job=job["continues"])
-    for later in shared.read(jobs.continuations, job["id"]) if job["kind"] in jobs.RESUMABLE else ():
+    for later in shared.read(jobs.continuations, job["id"]) if job["kind"] in jobs.CONTINUABLE else ():
         shared.link(shared.JOB, f"Continued by job {later}", icon=":material/redo:", job=later)
 
 

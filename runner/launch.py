@@ -24,7 +24,7 @@ from typing import Any
 import portalocker
 import psutil
 
-from core import datasets, db, events, specs
+from core import datasets, db, events, machine, specs
 from core.jobs import Job
 from runner.supervisor import EXIT_BYTES, Exit
 
@@ -93,13 +93,13 @@ def _order(job: Job, executor: Executor) -> dict[str, Any]:
         "executor": f"{executor.__module__}:{executor.__qualname__}",
         "spec": job.spec_text,
         "dataset": datasets.to_json(datasets.get(job.dataset_id)),
-        "cpus": job.cpus,
+        "cpus": job.cpus or machine.cpu_slots(),
         "gpus": job.gpus,
     }
 
 
 def _environment(job: Job) -> Mapping[str, str]:
-    threads = str(job.cpus)
+    threads = str(job.cpus or machine.cpu_slots())
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     own = {"METASCOUT_HOME": str(db.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
     # Waiting threads that spin take the cores from those that work.

@@ -338,7 +338,7 @@ def test_what_cannot_be_continued_is_refused_with_the_reason(spec: AutoMLSpec, s
     jobs.request_cancel(job.id)
     with pytest.raises(InputError, match=f"job {job.id} has trained nothing to go on from"):
         jobs.extend(job.id)
-    with pytest.raises(InputError, match="of kind 'automl', which keeps no checkpoint"):
+    with pytest.raises(InputError, match="of kind 'automl', which another cannot go on from"):
         jobs.extend(jobs.submit(spec))
     other = datasets.add_sample("diabetes")
     with pytest.raises(InputError, match=f"job {job.id} searched another dataset"):
