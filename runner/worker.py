@@ -51,8 +51,8 @@ def serve(
     """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
 
     Jobs that an earlier runner left running are adopted. Beside the jobs the selectors are fitted anew where more is
-    known, and a spare process is kept for the jobs that must answer soon (neither with `drain`). When it is stopped, it ends its jobs and queues them again;
-    when it breaks, they go on and wait for the next one.
+    known, and a spare process is kept for the jobs that must answer soon (neither with `drain`). When it is stopped, it
+    ends its jobs and queues them again; when it breaks, they go on and wait for the next one.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
     runs = {job.id: job for job in jobs.running()}
