@@ -181,7 +181,7 @@ def _served() -> threading.Thread:
 def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, signs: Dataset) -> None:
     import psutil
 
-    spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=15, test_episodes=50)
+    spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=30, test_episodes=50)
     job_id = jobs.submit(spec)
     thread = _served()
     path = _saved(home, job_id, thread)
@@ -199,7 +199,7 @@ def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, 
 
 @pytest.mark.slow
 def test_a_meta_training_can_pause_and_go_on(home: Path, signs: Dataset) -> None:
-    spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=12, test_episodes=50)
+    spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=25, test_episodes=50)
     job_id = jobs.submit(spec)
     thread = _served()
     path = _saved(home, job_id, thread)

@@ -26,7 +26,7 @@ from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
 from runner.fewshotjob.initialisation import Initialisation
-from runner.fewshotjob.memory import describe
+from runner.fewshotjob.memory import Profile, describe
 from runner.launch import Context
 
 CHECKPOINT = "meta.pt"
@@ -68,6 +68,8 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     for text in prepared.warnings:
         yield Message(text, "warning")
     yield Message(_shared_out(prepared))
+    # Before the training, so that it has the time that is left.
+    profile = describe(*prepared.described(), prepared.recipe["kind"])
     job = _job(spec, context, prepared, device, began)
     path = context.directory / CHECKPOINT
     if previous := _previous(context):
@@ -78,7 +80,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     if not path.exists():
         raise MetascoutError(f"budget_s: {spec.budget_s} seconds ended before the first step. Give more.")
     meta = checkpoint.load(path).best
-    yield _initialised(job, meta)
+    yield _initialised(job, meta, profile)
     yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()})
 
 
@@ -229,9 +231,8 @@ def _evaluated(job: _Job, meta: Weights) -> Iterator[Event]:
         n_valid, n_test = _affordable(wanted, took, left / (len(protocols) - place))
         if n_test < wanted:
             yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
-        valid, test = (
-            _estimate(job, meta, tasks, *what, inner, chunk) for what in (("valid", n_valid), ("test", n_test))
-        )
+        counts = (("valid", n_valid), ("test", n_test))
+        valid, test = (_estimate(job, meta, tasks, split, n, inner, chunk) for split, n in counts)
         yield _evaluation(job, protocol, valid, test, adapt_s)
 
 
@@ -273,7 +274,7 @@ def _evaluation(job: _Job, protocol: str, valid: Estimate, test: Estimate, adapt
     )
 
 
-def _initialised(job: _Job, meta: Weights) -> Initialised:
+def _initialised(job: _Job, meta: Weights, profile: Profile) -> Initialised:
     """The file, and what the memory of initialisations tells of it."""
     prepared, spec = job.prepared, job.spec
     one = Initialisation(spec.algorithm, prepared.network, job.inner, meta, prepared.recipe)
@@ -284,7 +285,7 @@ def _initialised(job: _Job, meta: Weights) -> Initialised:
         "kind": prepared.recipe["kind"],
         "classes": prepared.classes("train"),
         "held_out": prepared.classes("valid", "test"),
-        "profile": describe(*prepared.described(), prepared.recipe["kind"]),
+        "profile": profile,
         "n_rows": prepared.n_rows,
         "inputs": _short(prepared.recipe),
     }
