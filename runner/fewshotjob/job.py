@@ -62,6 +62,8 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     """
     began = _began(context)
     device = _device(spec)
+    if spec.multi_step_loss:
+        raise InputError("multi_step_loss: this version judges the last inner step only; leave it out.")
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     prepared = _on(prepare(context.dataset, spec), device)
