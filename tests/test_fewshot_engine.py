@@ -11,7 +11,8 @@ from runner.fewshot import maml, protonet, reference, reptile
 from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
 from runner.fewshot.episodes import Batch, SinusoidTasks
 from runner.fewshot.memory import chunks
-from runner.fewshot.networks import MLP, Conv4, Network, Weights, initial, normalised, outputs
+from runner.fewshot.networks import MLP, Conv4, Network, Weights, initial, outputs
+from runner.fewshot.norms import normalised
 
 
 def _meta(network: Network, noise: float = 0.1) -> Weights:

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve, convolve_images
+from runner.fewshot.convolutions import convolve, convolve_patches, patches
+from runner.fewshot.norms import normalised
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
-EPSILON = 1e-5  # of the batch norm
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
 
@@ -48,11 +48,11 @@ class Conv4:
         row's features depend on the others (transductive, where the rows are those to be predicted).
         """
         tasks, rows = x.shape[:2]
-        hidden = x.transpose(0, 1).flatten(1, 2)
+        hidden = patches(x)
         for layer in range(4):
-            hidden = (convolve if layer else convolve_images)(hidden, weights[f"conv{layer}"])
+            hidden = (convolve if layer else convolve_patches)(hidden, weights[f"conv{layer}"])
             scale, shift = weights[f"scale{layer}"].flatten(), weights[f"shift{layer}"].flatten()
-            hidden = F.relu(normalised(hidden, scale, shift, n_statistics))
+            hidden = normalised(hidden, scale, shift, n_statistics)
         return hidden.mean((2, 3)).view(rows, tasks, self.width).transpose(0, 1)
 
     def n_activations(self, shape: Sequence[int]) -> int:
@@ -127,18 +127,6 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer of each task: x [tasks, rows, inputs], weight [tasks, outputs, inputs]."""
     return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
-
-
-def normalised(x: Tensor, scale: Tensor, shift: Tensor, n_statistics: int | None) -> Tensor:
-    """Batch norm of x [rows, channels, height, width] by the statistics of its first rows (None: of all).
-
-    Never call it under `vmap`, which gives torch's own a wrong second derivative.
-    """
-    if n_statistics is None:
-        return F.batch_norm(x, None, None, scale, shift, True, 0.0, EPSILON)
-    variance, mean = torch.var_mean(x[:n_statistics], (0, 2, 3), correction=0)
-    gain = scale * torch.rsqrt(variance + EPSILON)
-    return torch.addcmul((shift - mean * gain).view(1, -1, 1, 1), x, gain.view(1, -1, 1, 1))
 
 
 def _head_shapes(n_outputs: int, width: int) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from runner.fewshot.adapt import Inner
 from runner.fewshot.episodes import Batch
-from runner.fewshot.networks import EPSILON, Weights
+from runner.fewshot.networks import Weights
+from runner.fewshot.norms import EPSILON
 
 
 def conv4(weights: Weights, x: Tensor) -> Tensor:
