@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 
+from runner.allocator import keep_memory
 from runner.fewshot import maml, reference
 from runner.fewshot.adapt import Inner, adapt
 from runner.fewshot.episodes import Batch
@@ -89,6 +90,7 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("No CUDA device is available; use --device cpu.")
     torch.set_num_threads(options.threads)
+    keep_memory()
     print(f"torch {torch.__version__}, {options.device}, threads {options.threads}, median of {options.rounds} rounds")
     for ways in (5, 20):
         print(measure(ways, options.tasks, options.device, options.rounds), flush=True)

@@ -66,7 +66,7 @@ class _InputGradient(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, weight: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, weight)
         ctx.groups, ctx.stride = groups, stride
-        return _derivative(grad, grad.new_empty(1).expand(shape), weight, groups, stride, 0)
+        return _derivative(grad, _unread(grad, shape), weight, groups, stride, 0)
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -88,7 +88,7 @@ class _WeightGradient(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, x: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, x)
         ctx.groups, ctx.stride = groups, stride
-        return _derivative(grad, x, grad.new_empty(1).expand(shape), groups, stride, 1)
+        return _derivative(grad, x, _unread(grad, shape), groups, stride, 1)
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -104,10 +104,14 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _derivative(grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, of: int) -> Tensor:
-    """Gradient of the input (`of` 0) or of the weight (1); of the wanted one only the shape is read."""
+    """Gradient of the input (`of` 0) or of the weight (1); of the wanted one only the shape and format are read."""
     padding, wanted = _PADDING[weight.shape[-1]], [of == 0, of == 1, False]
     grad = grad.contiguous(memory_format=torch.channels_last)
     both = torch.ops.aten.convolution_backward(
         grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, wanted
     )
     return both[of].contiguous(memory_format=torch.channels_last)
+
+
+def _unread(like: Tensor, shape: torch.Size) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
