@@ -11,7 +11,7 @@ from runner.fewshot import maml, protonet, reference, reptile
 from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
 from runner.fewshot.episodes import Batch, SinusoidTasks
 from runner.fewshot.memory import chunks
-from runner.fewshot.networks import MLP, Conv4, Network, Weights, initial, outputs
+from runner.fewshot.networks import MLP, Conv4, Network, ResNet, TextMean, Weights, initial, outputs
 from runner.fewshot.norms import normalised
 
 
@@ -43,6 +43,26 @@ def test_tasks_at_once_equal_one_after_another(channels: int, side: int, first_o
     mine, my_losses = maml.gradient(network, _meta(network), batch, inner)
     theirs, their_losses = reference.gradient(_meta(network), batch, inner)
     assert float((my_losses - their_losses).abs().max()) < 1e-12
+    assert _apart(mine, theirs) < 1e-12
+
+
+def test_tasks_at_once_equal_one_after_another_in_a_residual_network() -> None:
+    network, batch = ResNet(3, 3, width=4), _images(channels=3, side=13)
+    inner = Inner(steps=2, rate=0.1, transductive=True)
+    mine, _ = maml.gradient(network, _meta(network), batch, inner)
+    theirs, _ = reference.gradient(_meta(network), batch, inner, reference.resnet)
+    assert _apart(mine, theirs) < 1e-12
+
+
+def test_tasks_at_once_equal_one_after_another_in_a_network_of_texts() -> None:
+    network, batch = TextMean(12, 3, width=6), _images()
+    lengths = torch.arange(1, batch.support_x.shape[1] + 1)
+    words = torch.randint(1, 12, (*batch.support_x.shape[:2], 9), generator=torch.Generator().manual_seed(5))
+    words = words * (torch.arange(9) < lengths.view(-1, 1))  # texts of different lengths, 0 is no word
+    texts = Batch(words, batch.support_y, words.flip(0), batch.support_y)
+    inner = Inner(steps=2, rate=0.5)
+    mine, _ = maml.gradient(network, _meta(network), texts, inner)
+    theirs, _ = reference.gradient(_meta(network), texts, inner, reference.text)
     assert _apart(mine, theirs) < 1e-12
 
 
@@ -176,7 +196,7 @@ def test_prototypes_are_the_means_of_their_classes() -> None:
     meta = _meta(network)
     found = protonet.outputs(network, meta, both, inner)
     x = torch.cat([both.support_x, both.query_x], 1)
-    features = network.features(each(network, meta, len(x)), x, 6)
+    features = network.features(each(network, meta, len(x)), network.prepared(x), 6)
     middle = (features[:, 1] + features[:, 4]) / 2
     assert torch.allclose(found[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
 

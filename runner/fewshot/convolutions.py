@@ -15,9 +15,10 @@ _PADDING = {1: 0, 3: 1}  # by the side of the kernel
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
-    """Convolution of each task: x [rows, tasks * channels, height, width], weight [tasks, outputs, channels, side, side].
+    """Convolution of each task: x [rows, tasks * channels, height, width], weight [tasks, outputs, channels, 3, 3].
 
-    As `conv2d` with groups, whose own second derivative takes detours on a processor. Outputs are channels last.
+    Kernels of 1 x 1 will do, too. As `conv2d` with groups, whose own second derivative takes detours on a processor.
+    Outputs are channels last.
     """
     tasks, n_outputs, channels, side, _ = weight.shape
     flat = weight.permute(0, 1, 3, 4, 2).reshape(tasks * n_outputs, side, side, channels).permute(0, 3, 1, 2)
@@ -25,7 +26,10 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
 
 
 def patches(x: Tensor, side: int = 3, stride: int = 2) -> Tensor:
-    """What a kernel sees at each place of images: [tasks, rows, channels, ...] -> [tasks, rows, high, wide, numbers]."""
+    """What a kernel sees at each place of images [tasks, rows, channels, height, width].
+
+    [tasks, rows, high, wide, side * side * channels]
+    """
     tasks, rows, _, height, width = x.shape
     found = F.unfold(x.flatten(0, 1), (side, side), 1, _PADDING[side], stride)
     high, wide = -(-height // stride), -(-width // stride)
@@ -34,10 +38,31 @@ def patches(x: Tensor, side: int = 3, stride: int = 2) -> Tensor:
 
 def convolve_patches(x: Tensor, weight: Tensor) -> Tensor:
     """Convolution of each task's `patches`, as a product of matrices: few channels make a grouped one slow."""
-    tasks, rows, high, wide, _ = x.shape
-    found = torch.bmm(x.flatten(1, 3), weight.flatten(2).transpose(1, 2))
-    found = found.view(tasks, rows, high * wide, -1).permute(1, 2, 0, 3).reshape(rows, high, wide, -1)
-    return found.permute(0, 3, 1, 2)
+    _, rows, high, wide, _ = x.shape
+    found = _Product.apply(x.flatten(1, 3), weight.flatten(2).transpose(1, 2))
+    return found.view(rows, high, wide, -1).permute(0, 3, 1, 2)
+
+
+class _Product(torch.autograd.Function):
+    """[tasks, places, numbers] by [tasks, numbers, outputs] -> [places, tasks, outputs], for which bmm needs a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        found = x.new_empty(x.shape[1], len(x), weight.shape[2])
+        for task in range(len(x)):
+            torch.mm(x[task], weight[task], out=found[:, task])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight = ctx.needs_input_grad
+        by_task = grad.transpose(0, 1)
+        return (
+            torch.bmm(by_task, weight.transpose(1, 2)) if of_x else None,
+            torch.bmm(x.transpose(1, 2), by_task) if of_weight else None,
+        )
 
 
 class _Convolution(torch.autograd.Function):
