@@ -84,6 +84,8 @@ def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() 
         (Inner(steps=2, rate=0.05), 1e-7),
         (Inner(steps=2, rate=0.05, only_head=True), 1e-7),
         (Inner(steps=2, rate=0.05, learned_rates=True), 1e-7),
+        (Inner(steps=3, rate=0.05, every_step=1.0), 1e-7),
+        (Inner(steps=3, rate=0.05, every_step=0.3), 1e-7),
     ],
 )
 def test_the_meta_gradient_is_that_of_finite_differences(inner: Inner, gap: float) -> None:
@@ -110,10 +112,16 @@ def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, st
             for sign in (1, -1):
                 moved = value.clone()
                 moved.view(-1)[place] += sign * step
-                answers = maml.outputs(network, meta | {name: moved}, batch, inner)
-                ends.append(float(losses(answers.detach(), batch.query_y).sum()))
+                ends.append(_meta_loss(network, meta | {name: moved}, batch, inner))
             found[name].view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
     return found
+
+
+def _meta_loss(network: Network, meta: Weights, batch: Batch, inner: Inner) -> float:
+    """The query losses after the last step and, as far as `every_step` says, their mean over the steps."""
+    _, *after = steps(network, meta, batch.support_x, batch.support_y, inner)
+    found = [losses(query_outputs(network, w, batch, inner).detach(), batch.query_y).sum() for w in after]
+    return float((1 - inner.every_step) * found[-1] + inner.every_step * sum(found) / len(found))
 
 
 def test_one_step_of_reptile_is_joint_training() -> None:

@@ -22,6 +22,7 @@ class Inner:
     `only_head` leaves the features as they are (ANIL); `first_order` takes the inner gradients as constants in the
     meta-gradient; `learned_rates` makes the rate of each tensor and step a meta-parameter (MAML++). `transductive`
     takes the statistics from the query rows themselves, which then are predicted together; else from the support.
+    `every_step` is the part of the meta-loss that is the mean over all steps and not that of the last one (MAML++).
     """
 
     steps: int = 5
@@ -30,6 +31,7 @@ class Inner:
     only_head: bool = False
     learned_rates: bool = False
     transductive: bool = False
+    every_step: float = 0.0
 
     def names(self, network: Network) -> tuple[str, ...]:
         """Names of the weights that a task changes."""
