@@ -82,6 +82,13 @@ def initialisations() -> list[Initialisation]:
     return [_initialisation(row) for row in rows]
 
 
+def exist() -> bool:
+    """Whether there is any initialisation; cheaper than to read them all."""
+    with db.transaction() as connection:
+        found = connection.execute(f"SELECT 1 FROM initialisations i {_SHOWN.format('i')} LIMIT 1").fetchall()
+    return bool(found)
+
+
 def initialisation(job_id: int) -> Initialisation:
     """The initialisation that a job has meta-trained. Raises InputError where it has left none."""
     with db.transaction() as connection:
