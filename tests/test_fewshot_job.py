@@ -20,14 +20,11 @@ from runner.fewshot import checkpoint
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import evaluate
-from runner.fewshot.networks import MLP, Conv4
+from runner.fewshot.networks import MLP, Conv4, ResNet, TextMean
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import judged, prepare
-from runner.fewshotjob.initialisation import NETWORKS
-from runner.fewshotjob.job import CHECKPOINT, run
+from runner.fewshotjob.job import CHECKPOINT, normed, run
 from runner.launch import Context
-
-needs_texts = pytest.mark.skipif("TextMean" not in NETWORKS, reason="the network for texts is not there yet")
 
 
 def _run(spec: FewShotSpec) -> int:
@@ -88,7 +85,7 @@ def texts(home: Path, tmp_path: Path) -> Dataset:
 def test_a_meta_training_on_images_leaves_an_initialisation_and_its_worth(signs: Dataset, algorithm: str) -> None:
     spec = FewShotSpec(
         dataset_id=signs.id, algorithm=algorithm, ways=3, queries=5, width=8, cpus=1, budget_s=60, iterations=60,
-        test_episodes=100, outer_rate=0.01,
+        test_episodes=100, outer_rate=0.01, multi_step_loss=algorithm == "MAML",
     )  # fmt: skip
     job_id = _run(spec)
     board = fewshot.leaderboard(signs.id)
@@ -132,7 +129,6 @@ def test_a_meta_training_on_a_table_has_no_transductive_side(table: Dataset) -> 
 
 
 @pytest.mark.slow
-@needs_texts
 def test_a_meta_training_on_texts(texts: Dataset) -> None:
     spec = FewShotSpec(
         dataset_id=texts.id, ways=3, shots=3, queries=5, cpus=1, budget_s=60, iterations=60, test_episodes=100,
@@ -262,6 +258,8 @@ def test_the_classes_of_the_splits_are_disjoint_and_the_same_for_every_job(signs
     for split in ("valid", "test"):
         assert [mine.draw(split, e) for e in range(9)] == [theirs.draw(split, e) for e in range(9)]
     assert one.network == Conv4(1, 3, 64)
+    deep = prepare(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=5, network="resnet", width=8))
+    assert deep.network == ResNet(1, 3, 8)
 
 
 def test_all_rows_of_a_class_are_pooled_and_alphabets_stay_together(home: Path, tmp_path: Path) -> None:
@@ -305,7 +303,6 @@ def test_a_table_is_scaled_by_its_train_classes_only(table: Dataset) -> None:
     assert prepared.network.n_inputs == tasks.inputs.shape[1]
 
 
-@needs_texts
 def test_the_vocabulary_is_that_of_the_train_classes(texts: Dataset) -> None:
     prepared = prepare(texts, FewShotSpec(dataset_id=texts.id, ways=3, shots=3, queries=5))
     words = set(prepared.recipe["words"])
@@ -350,6 +347,10 @@ def test_images_that_are_no_squares_cannot_turn(home: Path, tmp_path: Path) -> N
     dataset = datasets.register_images(tmp_path / "wide.npz", name="wide")
     with pytest.raises(InputError, match="images of 8 x 6 pixels cannot turn"):
         prepare(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=5, rotations=True))
+
+
+def test_a_network_with_batch_norm_has_a_transductive_side() -> None:
+    assert [normed(n) for n in (Conv4(1, 5), ResNet(1, 5), TextMean(9, 5), MLP())] == [True, True, False, False]
 
 
 def test_a_gpu_that_is_not_there_is_no_silent_fall_back(signs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,8 +185,6 @@ def _network(kind: str, spec: FewShotSpec, n_outputs: int, x: Tensor, recipe: Re
         raise InputError(f"network: {name!r} does not take {what}; choose {' or '.join(_FITTING[kind])}.")
     if name == "mlp":
         return MLP(x.shape[1], n_outputs, spec.width)
-    if _CLASSES[name] not in NETWORKS:
-        raise InputError(f"network: {name!r} is not part of this version; choose another, or update.")
     size = len((recipe or {})["words"]) + inputs.FIRST_WORD if kind == "text" else x.shape[1]
     network: Network = NETWORKS[_CLASSES[name]](size, n_outputs, spec.width)
     return network

@@ -34,6 +34,7 @@ FILE = "initialisation.safetensors"
 _VALID_EPISODES = 200  # of the final evaluation, at most; a quarter of all
 _FEWEST_EPISODES = 50
 _EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
+_EVERY_STEP_SHARE = 0.15  # of the training in which every inner step is judged: 15 of 100 epochs in MAML++
 _ENDLESS = 10**9  # iterations, where only the budget ends the training
 _GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
 _CHUNKS = (1, 4, 16, 64)  # tasks evaluated at once; on a processor few are faster, as they fit its caches
@@ -51,8 +52,7 @@ class _Job:
     @property
     def protocols(self) -> tuple[str, ...]:
         """Those that differ: without batch norm a row's prediction does not depend on the others."""
-        normed = any(name.startswith("scale") for name in self.prepared.network.shapes())
-        return ("inductive", "transductive") if normed else ("inductive",)
+        return ("inductive", "transductive") if normed(self.prepared.network) else ("inductive",)
 
 
 def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
@@ -62,8 +62,6 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     """
     began = _began(context)
     device = _device(spec)
-    if spec.multi_step_loss:
-        raise InputError("multi_step_loss: this version judges the last inner step only; leave it out.")
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     prepared = _on(prepare(context.dataset, spec), device)
@@ -84,6 +82,11 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     meta = checkpoint.load(path).best
     yield _initialised(job, meta, profile)
     yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()})
+
+
+def normed(network: Network) -> bool:
+    """Whether a network has batch norm."""
+    return any("scale" in name for name in network.shapes())
 
 
 def _began(context: Context) -> float:
@@ -134,6 +137,7 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         iterations=spec.iterations or _ENDLESS,
         rate=spec.outer_rate,
         first_order_share=spec.first_order_frac,
+        every_step_share=_EVERY_STEP_SHARE if spec.multi_step_loss else 0.0,
         valid_every=None,
         budget_s=float(spec.budget_s),
         memory_bytes=LIMIT if device == "cpu" else int(torch.cuda.mem_get_info()[0] * _GPU_SHARE),
