@@ -164,6 +164,11 @@ class FewShotSpec(_Spec):
             raise ValueError("backbone: give pretrained weights with the network 'pretrained', and only with it")
         if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
             raise ValueError("inner_steps: ProtoNet has no inner steps; leave inner_steps and inner_rate empty")
+        if self.algorithm in ("ProtoNet", "Reptile") and (self.learned_rates or self.multi_step_loss):
+            raise ValueError(
+                f"learned_rates: {self.algorithm} learns no inner rates and judges no inner steps; choose MAML, "
+                "First-order MAML or ANIL, or leave learned_rates and multi_step_loss out"
+            )
         return self
 
 

@@ -160,9 +160,9 @@ def _classed(
 
 
 def _shared(dataset: Dataset) -> dict[Split, list[int]]:
-    """The classes of each split; those of one outer folder ("Greek/character03") stay together."""
+    """The classes of each split; images of one outer folder ("Greek/character03") stay together."""
     outer = [name.rpartition("/")[0] for name in dataset.labels]
-    apart = not all(outer) or len(set(outer)) < 3
+    apart = dataset.modality != "image" or not all(outer) or len(set(outer)) < 3
     return split_classes(dataset.labels if apart else outer, dataset.seed)
 
 
