@@ -156,12 +156,13 @@ class ClassTasks:
 
     def _too_few(self, split: Split) -> str:
         """What is wrong, and the most that the classes of a split can give."""
+        ways, queries = self._size(split)
         sizes = sorted((len(self.rows.get(label, ())) for label in self.splits[split]), reverse=True)
-        kth = sizes[self.ways - 1] if len(sizes) >= self.ways else 0
+        kth = sizes[ways - 1] if len(sizes) >= ways else 0
         told = [
-            f"{self.ways}-way {self.shots}-shot with {self.queries} queries a class is more than the {len(sizes)} "
-            f"{split} classes can give: at most {len(self.usable[split])}-way with {self.shots} shots, and at most "
-            f"{max(0, kth - self.queries)} shots with {self.ways} ways."
+            f"{ways}-way {self.shots}-shot with {queries} queries a class is more than the {len(sizes)} {split} "
+            f"classes can give: at most {len(self.usable[split])}-way with {self.shots} shots, and at most "
+            f"{max(0, kth - queries)} shots with {ways} ways."
         ]
         if kth > self.shots:
             told.append(f"With at most {kth - self.shots} queries it would do.")

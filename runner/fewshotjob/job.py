@@ -15,13 +15,14 @@ import torch
 from core.errors import InputError, MetascoutError
 from core.events import Evaluation, Event, Initialised, Message, Metric, Progress
 from core.specs import FewShotSpec
+from runner.allocator import keep_memory
 from runner.fewshot import checkpoint
 from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
-from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.networks import Network, Weights, has_norms, initial
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
@@ -35,6 +36,7 @@ _VALID_EPISODES = 200  # of the final evaluation, at most; a quarter of all
 _FEWEST_EPISODES = 50
 _EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
 _ENDLESS = 10**9  # iterations, where only the budget ends the training
+_EVERY_STEP_SHARE = 0.5  # of the training, with a multi-step loss
 _GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
 _CHUNKS = (1, 4, 16, 64)  # tasks evaluated at once; on a processor few are faster, as they fit its caches
 
@@ -51,8 +53,7 @@ class _Job:
     @property
     def protocols(self) -> tuple[str, ...]:
         """Those that differ: without batch norm a row's prediction does not depend on the others."""
-        normed = any(name.startswith("scale") for name in self.prepared.network.shapes())
-        return ("inductive", "transductive") if normed else ("inductive",)
+        return ("inductive", "transductive") if has_norms(self.prepared.network) else ("inductive",)
 
 
 def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
@@ -65,6 +66,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     if spec.multi_step_loss:
         raise InputError("multi_step_loss: this version judges the last inner step only; leave it out.")
     torch.set_num_threads(context.cpus)
+    keep_memory()
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     prepared = _on(prepare(context.dataset, spec), device)
     for text in prepared.warnings:
@@ -134,14 +136,16 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         iterations=spec.iterations or _ENDLESS,
         rate=spec.outer_rate,
         first_order_share=spec.first_order_frac,
+        every_step_share=_EVERY_STEP_SHARE if spec.multi_step_loss else 0.0,
         valid_every=None,
         budget_s=float(spec.budget_s),
         memory_bytes=LIMIT if device == "cpu" else int(torch.cuda.mem_get_info()[0] * _GPU_SHARE),
         seed=spec.seed,
         device=device,
     )
-    if spec.meta_batch is not None:
-        settings = replace(settings, meta_batch=spec.meta_batch)
+    # One task of many classes is as good as many small ones, and faster.
+    if meta_batch := spec.meta_batch or (1 if spec.algorithm == "ProtoNet" else None):
+        settings = replace(settings, meta_batch=meta_batch)
     return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
 
 
