@@ -20,10 +20,10 @@ from runner.fewshot import checkpoint
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import evaluate
-from runner.fewshot.networks import MLP, Conv4, ResNet, TextMean
+from runner.fewshot.networks import MLP, Conv4, ResNet
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import judged, prepare
-from runner.fewshotjob.job import CHECKPOINT, normed, run
+from runner.fewshotjob.job import CHECKPOINT, run
 from runner.launch import Context
 
 
@@ -347,10 +347,6 @@ def test_images_that_are_no_squares_cannot_turn(home: Path, tmp_path: Path) -> N
     dataset = datasets.register_images(tmp_path / "wide.npz", name="wide")
     with pytest.raises(InputError, match="images of 8 x 6 pixels cannot turn"):
         prepare(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=5, rotations=True))
-
-
-def test_a_network_with_batch_norm_has_a_transductive_side() -> None:
-    assert [normed(n) for n in (Conv4(1, 5), ResNet(1, 5), TextMean(9, 5), MLP())] == [True, True, False, False]
 
 
 def test_a_gpu_that_is_not_there_is_no_silent_fall_back(signs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,14 @@ import torch
 from core.errors import InputError, MetascoutError
 from core.events import Evaluation, Event, Initialised, Message, Metric, Progress
 from core.specs import FewShotSpec
+from runner.allocator import keep_memory
 from runner.fewshot import checkpoint
 from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
-from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.networks import Network, Weights, has_norms, initial
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
@@ -34,10 +35,11 @@ FILE = "initialisation.safetensors"
 _VALID_EPISODES = 200  # of the final evaluation, at most; a quarter of all
 _FEWEST_EPISODES = 50
 _EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
-_EVERY_STEP_SHARE = 0.15  # of the training in which every inner step is judged: 15 of 100 epochs in MAML++
 _ENDLESS = 10**9  # iterations, where only the budget ends the training
+_EVERY_STEP_SHARE = 0.5  # of the training, with a multi-step loss
 _GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
 _CHUNKS = (1, 4, 16, 64)  # tasks evaluated at once; on a processor few are faster, as they fit its caches
+_TIMING_S = 1.0  # after so long no more tasks at once are tried
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class _Job:
     @property
     def protocols(self) -> tuple[str, ...]:
         """Those that differ: without batch norm a row's prediction does not depend on the others."""
-        return ("inductive", "transductive") if normed(self.prepared.network) else ("inductive",)
+        return ("inductive", "transductive") if has_norms(self.prepared.network) else ("inductive",)
 
 
 def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
@@ -63,6 +65,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     began = _began(context)
     device = _device(spec)
     torch.set_num_threads(context.cpus)
+    keep_memory()
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     prepared = _on(prepare(context.dataset, spec), device)
     for text in prepared.warnings:
@@ -74,19 +77,16 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     path = context.directory / CHECKPOINT
     if previous := _previous(context):
         shutil.copy(previous, path)  # what is trained already may be all that there will be
-    yield from _trained(job, path, began)
+    yield Progress(0.0, "Timing the evaluation", float(spec.budget_s))
+    chunk, took = _quickest(job)
+    yield from _trained(job, path, began, took)
     if context.cancelled() or context.paused():
         return
     if not path.exists():
         raise MetascoutError(f"budget_s: {spec.budget_s} seconds ended before the first step. Give more.")
     meta = checkpoint.load(path).best
     yield _initialised(job, meta, profile)
-    yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()})
-
-
-def normed(network: Network) -> bool:
-    """Whether a network has batch norm."""
-    return any("scale" in name for name in network.shapes())
+    yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()}, chunk, took)
 
 
 def _began(context: Context) -> float:
@@ -144,8 +144,9 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         seed=spec.seed,
         device=device,
     )
-    if spec.meta_batch is not None:
-        settings = replace(settings, meta_batch=spec.meta_batch)
+    # One task of many classes is as good as many small ones, and faster.
+    if meta_batch := spec.meta_batch or (1 if spec.algorithm == "ProtoNet" else None):
+        settings = replace(settings, meta_batch=meta_batch)
     return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
 
 
@@ -156,10 +157,10 @@ def _usual_rate(algorithm: str, prepared: Prepared) -> float:
     return 0.05 if algorithm == "Reptile" else 0.01
 
 
-def _trained(job: _Job, path: Path, began: float) -> Iterator[Event]:
+def _trained(job: _Job, path: Path, began: float, took: float) -> Iterator[Event]:
     """Meta-train until what the evaluation needs of the budget is left; errors are told in the target's unit."""
-    yield Progress(0.0, "Timing the evaluation", float(job.spec.budget_s))
-    kept = min(_evaluation_s(job), _EVALUATION_SHARE * job.spec.budget_s)
+    episodes = len(job.protocols) * (job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes))
+    kept = min(1.0 + took * episodes, _EVALUATION_SHARE * job.spec.budget_s)
     settings = replace(job.settings, budget_s=job.spec.budget_s - kept)
     identity = {"dataset": job.context.dataset.fingerprint, "group": repr(job.spec.group)}
     try:
@@ -182,20 +183,15 @@ def _told(event: Event, job: _Job, kept: float) -> Event:
     return event
 
 
-def _evaluation_s(job: _Job) -> float:
-    """About what the final evaluation will take, by a few tasks."""
-    _, took = _quickest(job, _starting(job, job.prepared.network), judged(job.prepared.tasks), job.inner)
-    episodes = len(job.protocols) * (job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes))
-    return took * episodes + 1.0
-
-
-def _quickest(job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, inner: Inner) -> tuple[int, float]:
-    """How many tasks at once are evaluated the quickest, and the seconds of one."""
+def _quickest(job: _Job) -> tuple[int, float]:
+    """How many tasks at once are evaluated the quickest, and the seconds of one; more are tried while it pays."""
+    meta, tasks = _starting(job, job.prepared.network), judged(job.prepared.tasks)
     found: dict[int, float] = {}
+    began = time.monotonic()
     for chunk in _CHUNKS:
-        if found and found[max(found)] > min(found.values()):
-            break  # more at once were slower already
-        took = _seconds(lambda chunk=chunk: _outputs(job, meta, tasks.batch("valid", 0, chunk), inner), 1)
+        if found and (found[max(found)] > min(found.values()) or time.monotonic() > began + _TIMING_S):
+            break
+        took = _seconds(lambda chunk=chunk: _outputs(job, meta, tasks.batch("valid", 0, chunk), job.inner), 1)
         found[chunk] = took / chunk
     best = min(found, key=lambda chunk: found[chunk])
     return best, found[best]
@@ -223,8 +219,11 @@ def _seconds(way: Any, repeats: int = 2) -> float:
     return statistics.median(times[1:])
 
 
-def _evaluated(job: _Job, meta: Weights) -> Iterator[Event]:
-    """What the initialisation is worth by each protocol, on the same episodes for all jobs of the dataset."""
+def _evaluated(job: _Job, meta: Weights, chunk: int, took: float) -> Iterator[Event]:
+    """What the initialisation is worth by each protocol, on the same episodes for all jobs of the dataset.
+
+    `chunk` tasks are worked on at once, each of which takes about `took` seconds.
+    """
     tasks, protocols = judged(job.prepared.tasks), job.protocols
     wanted = job.spec.test_episodes
     for place, protocol in enumerate(protocols):
@@ -233,7 +232,6 @@ def _evaluated(job: _Job, meta: Weights) -> Iterator[Event]:
         inner = replace(job.inner, transductive=protocol == "transductive")
         one = tasks.batch("test", 0, 1)
         adapt_s = _seconds(lambda one=one, inner=inner: _outputs(job, meta, _single(one, tasks), inner), 5)
-        chunk, took = _quickest(job, meta, tasks, inner)
         n_valid, n_test = _affordable(wanted, took, left / (len(protocols) - place))
         if n_test < wanted:
             yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
