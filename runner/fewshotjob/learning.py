@@ -95,4 +95,3 @@ def _prototypes(start: Initialisation, x: Tensor, y: Tensor, query: Tensor) -> S
     loss = float(losses(outputs[None, : len(x)], y[None]))
     own = {name: value for name, value in start.weights.items() if not name.startswith(RATE)}
     return Step(1, own | head, outputs[len(x) :], loss, spent)
-
