@@ -46,7 +46,8 @@ class Context:
     the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
     job writes it into its directory and returns; its next attempt finds it there. A job that was told so counts as
     paused once it returns; one that returns before it has asked again has succeeded. `initialisations` are those that
-    were known when it was started, for a job that learns a task from one.
+    were known when it was started, for a job that learns a task from one, and `worths` what they are worth (higher is
+    better; None: unknown).
     """
 
     job_id: int
@@ -58,6 +59,7 @@ class Context:
     cancelled: Callable[[], bool]
     paused: Callable[[], bool] = bool
     initialisations: tuple[fewshot.Initialisation, ...] = ()
+    worths: tuple[float | None, ...] = ()
 
 
 def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:
@@ -104,6 +106,7 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
 def _order(job: Job, executor: Executor) -> dict[str, Any]:
     # A job does not open the store.
     known = fewshot.initialisations() if job.kind == "finetune" else []
+    worths = fewshot.worths() if known else {}
     return {
         "job_id": job.id,
         "attempt": job.attempt,
@@ -113,6 +116,7 @@ def _order(job: Job, executor: Executor) -> dict[str, Any]:
         "cpus": job.cpus or machine.cpu_slots(),
         "gpus": job.gpus,
         "initialisations": [asdict(one) for one in known],
+        "worths": [worths.get(one.job_id) for one in known],
     }
 
 
@@ -234,5 +238,6 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         cancelled=(directory / "cancel").exists,
         paused=(directory / "pause").exists,
         initialisations=tuple(fewshot.Initialisation(**body) for body in order["initialisations"]),
+        worths=tuple(order["worths"]),
     )
     return specs.parse(order["spec"]), context, executor

@@ -83,8 +83,12 @@ def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[fewshot.I
             f"{_words(task.kind)}. Choose another, or leave it empty for the nearest one."
         )
     fitting = {i: task_of for i, one in known.items() if (task_of := _taken(spec, task, one)) is not None}
+    worths = dict(zip(known, context.worths, strict=True))
     near = memory.nearest(
-        [Known(job_id, known[job_id].about.get("profile") or {}) for job_id in fitting],
+        [
+            Known(job_id, known[job_id].about.get("profile") or {}, known[job_id].ways, worths[job_id])
+            for job_id in fitting
+        ],
         _support_profiles(known, fitting),
     )
     chosen = spec.initialisation or near[0].job_id
