@@ -66,24 +66,25 @@ def holds_images(path: Path) -> bool:
         return False
 
 
-def stage(path: Path, side: int | None = None) -> Staged:
+def stage(path: Path, side: int | None = None, inner_folders: bool = False) -> Staged:
     """The images of a file, converted once for each content and side; dropped a day after their last use.
 
     Images of one size keep it if `side` is None; others become squares of `side` pixels, by default their median
-    side, at most 64. Raises InputError, which names the place and the remedy, when the images cannot be used, and
-    MetascoutError when the disk is full.
+    side, at most 64. With `inner_folders` a class is a folder within a folder of a ZIP. Raises InputError, which
+    names the place and the remedy, when the images cannot be used, and MetascoutError when the disk is full.
     """
     if side is not None and not SIDES[0] <= side <= SIDES[1]:
         raise InputError(f"The side {side} cannot be used: choose {SIDES[0]} to {SIDES[1]} pixels.")
     path = Path(path).resolve()
     sha256 = _sha256(path)
-    folder = tables.temporary() / "staged" / f"{sha256}-images-{side or 'own'}"
+    name = f"{sha256}-images-{side or 'own'}" + ("-inner" if inner_folders else "")
+    folder = tables.temporary() / "staged" / name
     if not folder.exists():
         work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         try:
             with db.disk_full_told():
                 work.mkdir(parents=True)
-                _convert(path, sha256, side, work)
+                _convert(path, sha256, side, inner_folders, work)
                 if not folder.exists():
                     work.rename(folder)
         finally:
@@ -152,7 +153,7 @@ def _about(folder: Path) -> Staged:
     return Staged(folder / "images.parquet", shape=tuple(body.pop("shape")), findings=findings, **body)
 
 
-def _source(path: Path) -> Source:
+def _source(path: Path, inner_folders: bool) -> Source:
     with path.open("rb") as file:
         head = file.read(4)
     if head == b"PAR1":
@@ -162,7 +163,7 @@ def _source(path: Path) -> Source:
     with archives.opened(path) as archive:
         names = [info.filename for info in archive.infolist()]
     only_arrays = names and all(name.endswith(".npy") for name in names)
-    return imagetables.arrays(path) if only_arrays else imagefiles.folders(path)
+    return imagetables.arrays(path) if only_arrays else imagefiles.folders(path, inner_folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,8 @@ class _Written:
     coloured: bool  # whether any image is more than grey
 
 
-def _convert(path: Path, sha256: str, side: int | None, work: Path) -> None:
-    source = _source(path)
+def _convert(path: Path, sha256: str, side: int | None, inner_folders: bool, work: Path) -> None:
+    source = _source(path, inner_folders)
     parts, findings = _parts(source)
     sizes, n_grey = _survey(path, source)
     shape = _shape(path, sizes, n_grey, side)

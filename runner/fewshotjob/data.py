@@ -33,7 +33,8 @@ class Prepared:
     """What a meta-training needs of a dataset.
 
     `names` are those of the classes (or groups) by their numbers, `warnings` what the user should know of the data.
-    Squared errors times `unit` are in the target's unit; it is 1 for classes. `texts` are the rows of a dataset of texts as they are.
+    Squared errors times `unit` are in the target's unit; it is 1 for classes. `texts` are the rows of a dataset of
+    texts as they are.
     """
 
     recipe: Recipe
