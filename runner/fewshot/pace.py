@@ -19,7 +19,7 @@ class Pace:
 
     every: int | None
     budget_s: float = math.inf
-    told_at: float = field(default_factory=time.monotonic)
+    told_at: float = -math.inf
     validated_at: float = field(default_factory=time.monotonic)
     kept_at: float = field(default_factory=time.monotonic)
     validation_s: float = 0.0

@@ -81,7 +81,7 @@ def train(
         optimizer.load_state_dict(state.optimizer)
     if previous:
         yield Message(f"The meta-training goes on after {state.iteration:,} iterations.")
-    pace, validated = Pace(settings.valid_every, settings.budget_s), state.iteration
+    pace, validated, loss = Pace(settings.valid_every, settings.budget_s), state.iteration, math.nan
     while state.iteration < settings.iterations and not cancelled():
         share = max(state.iteration / settings.iterations, (time.monotonic() - began) / settings.budget_s)
         if share >= 1:
@@ -105,6 +105,7 @@ def train(
             pace.told()
     if state.iteration > validated:
         if not cancelled():
+            yield Metric("train_loss", loss, state.iteration)
             yield from _validated(network, meta, tasks, settings, inner, state)
         _keep(state, meta, optimizer, began, path)
 

@@ -21,6 +21,7 @@ from runner.fewshot.networks import MLP, Network
 from runner.fewshotjob import inputs
 from runner.fewshotjob.initialisation import NETWORKS
 from runner.fewshotjob.inputs import Recipe
+from runner.fewshotjob.memory import ROWS
 
 JUDGED_QUERIES = 15  # a class, where there are enough
 _USUAL = {"image": "conv4", "text": "text", "table": "mlp", "waves": "mlp"}
@@ -57,13 +58,13 @@ class Prepared:
     def described(self) -> tuple[Any, list[str]]:
         """What tells of the train classes, as `memory.describe` takes it: raw rows, and the class of each."""
         tasks = self.tasks
-        pairs = [(row, number) for number in tasks.splits["train"] for row in tasks.rows.get(number, ())]
+        pairs = [(row, number) for number in tasks.splits["train"] for row in tasks.rows.get(number, ())[:ROWS]]
         rows, names = [row for row, _ in pairs], [self.names[number] for _, number in pairs]
         if self.texts:
             return [self.texts[row] for row in rows], names
         if isinstance(tasks, GroupTasks):
             return torch.cat([tasks.x, tasks.y], 1)[rows].cpu().numpy(), names
-        return tasks.inputs[rows].cpu().numpy(), names
+        return tasks.inputs[rows].cpu(), names
 
 
 def prepare(dataset: Dataset, spec: FewShotSpec) -> Prepared:

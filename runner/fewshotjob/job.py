@@ -26,6 +26,7 @@ from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
 from runner.fewshotjob.initialisation import Initialisation
+from runner.fewshotjob.memory import describe
 from runner.launch import Context
 
 CHECKPOINT = "meta.pt"
@@ -119,7 +120,7 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
     inner = replace(
         usual,
         steps=spec.inner_steps or usual.steps,
-        rate=spec.inner_rate or _usual_rate(usual, prepared),
+        rate=spec.inner_rate or _usual_rate(spec.algorithm, prepared),
         learned_rates=spec.learned_rates,
         transductive=spec.transductive,
     )
@@ -140,9 +141,11 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
     return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
 
 
-def _usual_rate(usual: Inner, prepared: Prepared) -> float:
-    """The algorithm's; a smaller one where nothing is normalised within the network, whose gradients are larger."""
-    return usual.rate if isinstance(prepared.tasks, ClassTasks) else min(usual.rate, 0.05)
+def _usual_rate(algorithm: str, prepared: Prepared) -> float:
+    """The algorithm's, or of a regression what was best on sine waves: larger ones diverge without a norm."""
+    if isinstance(prepared.tasks, ClassTasks):
+        return ALGORITHMS[algorithm].inner.rate
+    return 0.05 if algorithm == "Reptile" else 0.01
 
 
 def _trained(job: _Job, path: Path, began: float) -> Iterator[Event]:
@@ -270,6 +273,7 @@ def _initialised(job: _Job, meta: Weights) -> Initialised:
         "kind": prepared.recipe["kind"],
         "classes": prepared.classes("train"),
         "held_out": prepared.classes("valid", "test"),
+        "profile": describe(*prepared.described(), prepared.recipe["kind"]),
         "n_rows": prepared.n_rows,
         "inputs": _short(prepared.recipe),
     }
