@@ -121,7 +121,7 @@ def take(parquet: Path, shape: Shape, places: Sequence[int]) -> np.ndarray:
             values = file.read_row_group(group, columns=["c0"]).column(0).take(pa.array([p - start for p in here]))
             found |= zip(here, values.to_pylist(), strict=True)
         start = end
-    return _array([found[place] for place in places], shape)
+    return _array([found[place] for place in places], shape).copy()  # else it could not be written to
 
 
 def load(parquet: Path, shape: Shape, split: str, n: int) -> tuple[np.ndarray, list[str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core import datasets, db, jobs, results
+from core import datasets, jobs, results
 from core.events import Event
 from core.specs import FewShotSpec, Spec
 from runner import launch
@@ -60,14 +61,13 @@ def meta_train(dataset: datasets.Dataset, algorithm: str, **more: object) -> int
     return run_here(spec)[0]
 
 
-@pytest.fixture(scope="session")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("patterns")
+@cache  # once a session
+def _trained(base: Path) -> Path:
+    folder = base / "trained-patterns"
+    folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METASCOUT_HOME", str(folder / "home"))
         patch.delenv("METASCOUT_STORE", raising=False)
-        with db.transaction():
-            pass
         dataset = register(folder)
         for algorithm in ("ProtoNet", "MAML"):
             meta_train(dataset, algorithm)
@@ -75,8 +75,8 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def patterns(home: Path, trained_home: Path) -> datasets.Dataset:
+def patterns(home: Path, tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
     """The dataset of patterns, with a ProtoNet (job 1) and a MAML (job 2) that were meta-trained on it."""
-    shutil.copytree(trained_home, home, dirs_exist_ok=True)
+    shutil.copytree(_trained(tmp_path_factory.getbasetemp()), home, dirs_exist_ok=True)
     [dataset] = datasets.all_datasets()
     return dataset

@@ -22,8 +22,9 @@ from runner.executors import EXECUTORS
 from runner.launch import Executor
 from runner.spare import Spare
 from tests import engines
+from tests.patterns import patterns
 
-pytest_plugins = ("tests.patterns",)
+__all__ = ["patterns"]  # a fixture
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
