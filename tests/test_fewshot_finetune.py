@@ -70,12 +70,11 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     assert counts.trace() / 30 == pytest.approx(body["steps"][-1]["accuracy"])
     right = sum(row["actual"] == row["predicted"] for row in body["predictions"])
     assert right / 30 == pytest.approx(body["steps"][-1]["accuracy"])
-    _check_bundle(bundles.of_adaptation(job_id), patterns, body, tmp_path)
+    _check_bundle(bundles.of_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
 
 
-def _check_bundle(bundle: Path | None, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
+def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
     """The script says of images on disk what the job said of the same rows."""
-    assert bundle is not None
     with zipfile.ZipFile(bundle) as archive:
         assert set(archive.namelist()) == {
             "model.onnx", "model.py", "weights.pt", "predict.py", "README.txt", "adapted.safetensors",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -20,7 +21,6 @@ from core.events import Adapted, Event, Message, Progress
 from core.examples import UNKNOWN
 from core.scoring import confusion
 from core.specs import FineTuneSpec
-from runner.fewshot.episodes import TooFew
 from runner.fewshotjob import handout, initialisation, inputs, memory, tasks
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import Step, fitted, learned
@@ -31,6 +31,7 @@ from runner.launch import Context
 _SHOWN = 500  # rows with their predictions
 _GRID = 100  # points of a curve
 _TOLD = 5  # names in a sentence
+_COPIES = 6  # of its activations that a step takes, gradients among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
     yield from _notes(tuning)
     yield Progress(0.4, "Learning from the examples")
     x, y, query = _tensors(tuning)
+    _check_memory(start, x)
     start = fitted(start, len(task.labels) if task.kind != "waves" else 1, spec.inner_steps, spec.inner_rate)
     found, told = _steps(tuning, start, x, y, query)
     yield from told
@@ -213,19 +215,30 @@ def _shaped(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.stack([pixels.decode(Image.fromarray(image), (height, width, channels))[0] for image in plain])
 
 
+def _check_memory(start: Initialisation, x: Tensor) -> None:
+    """Raises InputError for more examples than can be learned at once, which their common norms ask for."""
+    needed = _COPIES * x.element_size() * len(x) * start.network.n_activations(x.shape[1:])
+    free = psutil.virtual_memory().available
+    if needed > free / 2:
+        most = int(len(x) * free / 2 / needed)
+        raise InputError(
+            f"shots: {len(x):,} examples at once take about {needed / 2**30:.1f} GB, and {free / 2**30:.1f} GB are "
+            f"free. Choose fewer shots or classes, at most {most:,} examples in all."
+        )
+
+
 def _steps(
     tuning: _Tuning, start: Initialisation, x: Tensor, y: Tensor, query: Tensor
 ) -> tuple[list[Step], list[Message]]:
     """All steps that the budget allows."""
     began, found = time.monotonic(), []
-    try:
-        for step in learned(start, x, y, query):
-            found.append(step)
-            if step.number < start.inner.steps and time.monotonic() > began + tuning.spec.budget_s:
-                text = f"The budget of {tuning.spec.budget_s} s ended after {step.number} of {start.inner.steps} steps."
-                return found, [Message(text, "warning")]
-    except TooFew as error:
-        raise InputError(str(error)) from error
+    for step in learned(start, x, y, query):
+        found.append(step)
+        if tuning.context.cancelled():
+            break
+        if step.number < start.inner.steps and time.monotonic() > began + tuning.spec.budget_s:
+            text = f"The budget of {tuning.spec.budget_s} s ended after {step.number} of {start.inner.steps} steps."
+            return found, [Message(text, "warning")]
     return found, []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
 from core.fewshot import Initialisation as Stored
-from runner.fewshot.networks import EPSILON, Conv4, Weights
+from runner.fewshot.networks import Conv4, Weights
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.initialisation import Initialisation
 from runner.launch import Context
@@ -60,26 +60,57 @@ def handout(
 
 def plain(network: Conv4, weights: Weights, x: Tensor) -> nn.Sequential:
     """The adapted network of torch's own layers, the norms fixed to the statistics of the support x [rows, ...]."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    hidden = x
+    layers: dict[str, nn.Module] = {}
     for layer in range(4):
-        weight = weights[f"conv{layer}"].detach()
-        convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3, 2, 1, bias=False)
-        norm = nn.BatchNorm2d(weight.shape[0], EPSILON)
-        convolution.weight.data.copy_(weight)
-        norm.weight.data.copy_(weights[f"scale{layer}"])
-        norm.bias.data.copy_(weights[f"shift{layer}"])
-        with torch.no_grad():
-            found = convolution(hidden)
-            variance, mean = torch.var_mean(found, (0, 2, 3), correction=0)
-            norm.running_mean, norm.running_var = mean, variance
-            hidden = torch.relu(norm.eval()(found))
-        layers |= {f"conv{layer}": convolution, f"norm{layer}": norm, f"relu{layer}": nn.ReLU()}
-    head = nn.Linear(network.width, network.n_outputs)
-    head.weight.data.copy_(weights["head.weight"])
-    head.bias.data.copy_(weights["head.bias"])
-    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
-    return nn.Sequential(layers).eval()
+        layers[f"conv{layer}"] = _convolution(weights[f"conv{layer}"])
+        layers[f"norm{layer}"] = _norm(weights[f"scale{layer}"], weights[f"shift{layer}"])
+        layers[f"relu{layer}"] = nn.ReLU()
+    return _fixed({**layers, **_ending(weights)}, x)
+
+
+def _ending(weights: Weights) -> dict[str, nn.Module]:
+    n_outputs, width = weights["head.weight"].shape
+    head = nn.Linear(width, n_outputs)
+    _set(head.weight, weights["head.weight"])
+    _set(head.bias, weights["head.bias"])
+    return {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
+
+
+def _convolution(weight: Tensor, stride: int = 2) -> nn.Conv2d:
+    after, before, side, _ = weight.shape
+    layer = nn.Conv2d(before, after, side, stride, side // 2, bias=False)
+    _set(layer.weight, weight)
+    return layer
+
+
+def _norm(scale: Tensor, shift: Tensor) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(len(scale))  # whose epsilon is the engine's
+    _set(layer.weight, scale)
+    _set(layer.bias, shift)
+    return layer
+
+
+def _set(place: Tensor, value: Tensor) -> None:
+    with torch.no_grad():
+        place.copy_(value)
+
+
+@torch.no_grad()
+def _fixed(layers: Mapping[str, nn.Module], x: Tensor) -> nn.Sequential:
+    """The network with each norm's statistics taken from what reaches it of x, which the engine does at each task."""
+
+    def fix(norm: nn.Module, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        _set(norm.get_buffer("running_mean"), mean)
+        _set(norm.get_buffer("running_var"), variance)
+
+    network = nn.Sequential(OrderedDict(layers)).eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(fix) for norm in norms]
+    network(x)
+    for hook in hooks:
+        hook.remove()
+    return network
 
 
 def front(channels: int) -> Pixels:
