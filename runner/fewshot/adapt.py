@@ -22,6 +22,7 @@ class Inner:
     `only_head` leaves the features as they are (ANIL); `first_order` takes the inner gradients as constants in the
     meta-gradient; `learned_rates` makes the rate of each tensor and step a meta-parameter (MAML++). `transductive`
     takes the statistics from the query rows themselves, which then are predicted together; else from the support.
+    `every_step` is the part of the meta-loss that is the mean over all steps and not that of the last one (MAML++).
     """
 
     steps: int = 5
@@ -30,6 +31,7 @@ class Inner:
     only_head: bool = False
     learned_rates: bool = False
     transductive: bool = False
+    every_step: float = 0.0
 
     def names(self, network: Network) -> tuple[str, ...]:
         """Names of the weights that a task changes."""
@@ -69,6 +71,7 @@ def steps(
     yield weights
     names = inner.names(network)
     # Features that no step changes are computed once.
+    x = network.prepared(x)
     fixed = network.features(weights, x) if inner.only_head else None
     for step in range(inner.steps):
         weights = weights | {name: _leaf(weights[name]) for name in names}
@@ -77,7 +80,7 @@ def steps(
         total = losses(head(weights, features), y).sum()
         gradients = torch.autograd.grad(total, [weights[name] for name in names], create_graph=second_order)
         rates = [_rate(meta, name, step, inner) for name in names]
-        changed = {n: weights[n] - rate * g for n, rate, g in zip(names, rates, gradients, strict=True)}
+        changed = {n: _moved(weights[n], rate, g) for n, rate, g in zip(names, rates, gradients, strict=True)}
         weights = weights | (changed if graph else {name: value.detach() for name, value in changed.items()})
         yield weights
 
@@ -91,15 +94,21 @@ def adapt(network: Network, meta: Weights, x: Tensor, y: Tensor, inner: Inner, g
 def query_outputs(network: Network, weights: Weights, batch: Batch, inner: Inner) -> Tensor:
     """What adapted weights say of the query rows [tasks, rows, outputs]."""
     if inner.transductive:
-        return head(weights, network.features(weights, batch.query_x))
+        return head(weights, network.features(weights, network.prepared(batch.query_x)))
     n_support = batch.support_x.shape[1]
-    features = network.features(weights, torch.cat([batch.support_x, batch.query_x], 1), n_support)
+    x = network.prepared(torch.cat([batch.support_x, batch.query_x], 1))
+    features = network.features(weights, x, n_support)
     return head(weights, features[:, n_support:])
 
 
 def _leaf(value: Tensor) -> Tensor:
     """The tensor itself where it has a graph, else one that can be differentiated by."""
     return value if value.requires_grad else value.detach().requires_grad_()
+
+
+def _moved(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
+    """One step down, in one pass over memory where the rate is a number."""
+    return weight - rate * gradient if isinstance(rate, Tensor) else torch.sub(weight, gradient, alpha=rate)
 
 
 def _rate(meta: Weights, name: str, step: int, inner: Inner) -> Tensor | float:

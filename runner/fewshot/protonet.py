@@ -13,7 +13,7 @@ from runner.fewshot.networks import Network, Weights
 def outputs(network: Network, meta: Weights, batch: Batch, inner: Inner) -> Tensor:
     """Minus the squared distances [tasks, query rows, classes] to the prototypes; of `inner` only the norm counts."""
     n_support = batch.support_x.shape[1]
-    x = torch.cat([batch.support_x, batch.query_x], 1)
+    x = network.prepared(torch.cat([batch.support_x, batch.query_x], 1))
     features = network.features(each(network, meta, len(x)), x, None if inner.transductive else n_support)
     support, query = features[:, :n_support], features[:, n_support:]
     members = torch.nn.functional.one_hot(batch.support_y).to(features.dtype).transpose(1, 2)
