@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -22,10 +23,14 @@ from core.events import Adapted, Artifact, Event, Message
 from core.specs import FewShotSpec, FineTuneSpec
 from runner import worker
 from runner.executors import EXECUTORS
-from runner.fewshotjob import initialisation
-from runner.fewshotjob.handout import front, plain
-from runner.fewshotjob.learning import fitted, learned
+from runner.fewshot.adapt import Inner
+from runner.fewshot.networks import Conv4, ResNet, initial
+from runner.fewshotjob.handout import _CALLS, front, plain
+from runner.fewshotjob.initialisation import Initialisation
+from runner.fewshotjob.learning import learned
+from runner.nas import export
 from tests.patterns import LABELS, meta_train, pattern, patterns, run_here
+from tests.pictures import pixels
 
 __all__ = ["patterns"]  # a fixture
 PROTONET, MAML = 1, 2  # the jobs of `patterns`
@@ -96,18 +101,26 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
             assert said[row["row"]]["label"] == row["predicted"]
 
 
-@pytest.mark.parametrize("job_id", [PROTONET, MAML])
-def test_the_network_to_take_away_says_what_the_engine_says(patterns: Dataset, job_id: int) -> None:
-    start = fitted(initialisation.load(fewshot.initialisation(job_id).path), 4, None, None)
-    support, query = (np.concatenate([pattern(k, 4, seed=s) for k in range(4)])[:, None] for s in (1, 2))
-    x, y = torch.from_numpy(support).float() / 255, torch.arange(4).repeat_interleave(4)
-    *_, step = learned(start, x, y, torch.from_numpy(query).float() / 255)
-    network = plain(start.network, step.weights, x)  # type: ignore[arg-type]
-    with torch.no_grad():
-        found = network(front(1)(torch.from_numpy(query)))
-    assert torch.allclose(found.softmax(1), step.outputs.softmax(1), atol=1e-5)
-    alone = torch.cat([network(front(1)(torch.from_numpy(row[None]))) for row in query])
-    assert torch.allclose(alone, found, atol=1e-5)
+@pytest.mark.parametrize("algorithm", ["ProtoNet", "MAML"])
+@pytest.mark.parametrize("network", [Conv4(3, 4, 8), ResNet(3, 4, 8)])
+def test_the_network_to_take_away_says_what_the_engine_says(
+    tmp_path: Path, network: Conv4 | ResNet, algorithm: str
+) -> None:
+    inner = Inner(steps=3, rate=0.1)
+    start = Initialisation(algorithm, network, inner, initial(network, 1), {"kind": "image", "shape": [14, 16, 3]})
+    support, query = (torch.from_numpy(np.stack([pixels(k + n, 14, 16) for k in range(16)])) for n in (0, 100))
+    raw = query.permute(0, 3, 1, 2).contiguous()
+    x, y = support.permute(0, 3, 1, 2).float() / 255, torch.arange(16) % 4
+    *_, step = learned(start, x, y, raw.float() / 255)
+    module = plain(network, step.weights, x)
+    text = export.source(module, front(3), "Test", "abcd", _CALLS)
+    files = export.write(export.module(text, module, front(3), None), text, raw[:2], tmp_path)
+    session = onnxruntime.InferenceSession(files["onnx"])
+    engine = step.outputs.softmax(1).numpy()
+    assert engine.std() > 0.01
+    assert session.run(None, {"x": raw.numpy()})[0] == pytest.approx(engine, abs=1e-4)
+    alone = [session.run(None, {"x": row[None].numpy()})[0][0] for row in raw]
+    assert np.stack(alone) == pytest.approx(engine, abs=1e-4)
 
 
 def test_prototypes_are_one_step_and_need_no_head(patterns: Dataset, no_files: None) -> None:

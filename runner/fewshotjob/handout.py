@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
 from core.fewshot import Initialisation as Stored
-from runner.fewshot.networks import Conv4, Weights
+from runner.fewshot.networks import Conv4, ResNet, Weights
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.initialisation import Initialisation
 from runner.launch import Context
@@ -51,21 +51,63 @@ def handout(
     yield Artifact(path.name, str(path), "adapted_weights")
     if start.inputs["kind"] != "image":
         return
-    if not isinstance(start.network, Conv4):
+    if not isinstance(start.network, Conv4 | ResNet):
         yield Message(f"Of a {type(start.network).__name__} only the weights are kept, not a network as ONNX.")
         return
     title = f"{stored.algorithm} from job {stored.job_id}, adapted to " + _classes(labels)
     yield from _written(context.dataset, start, title, plain(start.network, own, x), labels, folder)
 
 
-def plain(network: Conv4, weights: Weights, x: Tensor) -> nn.Sequential:
-    """The adapted network of torch's own layers, the norms fixed to the statistics of the support x [rows, ...]."""
+class Residual(nn.Module):
+    """Two convolutions beside a skip; the last norm and ReLU come after the sum."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, 2, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.skip = nn.Conv2d(before, after, 1, 2, bias=False)
+        self.norm = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(torch.relu(self.first_norm(self.first(x))))
+        return torch.relu(self.norm(inner + self.skip(x)))
+
+
+_CALLS: export.Calls = {
+    Residual: lambda layer: f"Residual({layer.first.in_channels}, {layer.first.out_channels})",
+}
+
+
+def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential:
+    """The adapted network of plain layers, the norms fixed to the statistics of the support x [rows, ...]."""
+    layers = _conv4(weights) if isinstance(network, Conv4) else _resnet(weights)
+    return _fixed(layers | _ending(weights), x)
+
+
+def _conv4(weights: Weights) -> dict[str, nn.Module]:
     layers: dict[str, nn.Module] = {}
     for layer in range(4):
         layers[f"conv{layer}"] = _convolution(weights[f"conv{layer}"])
         layers[f"norm{layer}"] = _norm(weights[f"scale{layer}"], weights[f"shift{layer}"])
         layers[f"relu{layer}"] = nn.ReLU()
-    return _fixed({**layers, **_ending(weights)}, x)
+    return layers
+
+
+def _resnet(weights: Weights) -> dict[str, nn.Module]:
+    norm = _norm(weights["stem.scale"], weights["stem.shift"])
+    layers: dict[str, nn.Module] = {"conv": _convolution(weights["stem.weight"]), "norm": norm, "relu": nn.ReLU()}
+    for block in range(3):
+        own = {name.partition(".")[2]: value for name, value in weights.items() if name.startswith(f"block{block}.")}
+        after, before = own["skip"].shape[:2]
+        layers[f"block{block}"] = layer = Residual(before, after)
+        _set(layer.first.weight, own["first.weight"])
+        _set(layer.second.weight, own["second.weight"])
+        _set(layer.skip.weight, own["skip"])
+        for target, name in ((layer.first_norm, "first"), (layer.norm, "second")):
+            _set(target.weight, own[f"{name}.scale"])
+            _set(target.bias, own[f"{name}.shift"])
+    return layers
 
 
 def _ending(weights: Weights) -> dict[str, nn.Module]:
@@ -76,9 +118,9 @@ def _ending(weights: Weights) -> dict[str, nn.Module]:
     return {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
 
 
-def _convolution(weight: Tensor, stride: int = 2) -> nn.Conv2d:
+def _convolution(weight: Tensor) -> nn.Conv2d:
     after, before, side, _ = weight.shape
-    layer = nn.Conv2d(before, after, side, stride, side // 2, bias=False)
+    layer = nn.Conv2d(before, after, side, 2, 1, bias=False)
     _set(layer.weight, weight)
     return layer
 
@@ -125,7 +167,7 @@ def _written(
 ) -> Iterator[Event]:
     shape = start.inputs["shape"]
     before = front(shape[2])
-    text = export.source(network, before, title, labels)
+    text = export.source(network, before, title, labels, _CALLS)
     example = torch.zeros(2, shape[2], shape[0], shape[1], dtype=torch.uint8)
     files = export.write(export.module(text, network, before, None), text, example, folder)
     for kind, path in files.items():

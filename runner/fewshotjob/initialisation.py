@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from core.errors import InputError
 from runner.fewshot.adapt import RATE, Inner
 from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.networks import MLP, Conv4, Network, Weights
+from runner.fewshot.networks import MLP, Conv4, Network, ResNet, TextMean, Weights
 
 FORMAT = "metascout initialisation 1"  # raise the number when what the header or the names mean changes
-NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, MLP)}
+NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, ResNet, TextMean, MLP)}
 KINDS = ("image", "text", "table", "waves")
 
 

@@ -81,7 +81,7 @@ def _prototypes(start: Initialisation, x: Tensor, y: Tensor, query: Tensor) -> S
     """ProtoNet's answer, and a linear head that says the same: -|f - p|² is 2 f·p - |p|² but for the classes alike."""
     began = time.perf_counter()
     weights = each(start.network, start.weights, 1)
-    features = start.network.features(weights, x[None], len(x))[0]
+    features = start.network.features(weights, start.network.prepared(x[None]), len(x))[0]
     members = torch.nn.functional.one_hot(y).to(features.dtype).T
     prototypes = members @ features / members.sum(1, keepdim=True)
     spent = time.perf_counter() - began
