@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core import bundles, datasets, examples, fewshot, jobs, results
+from core import bundles, datasets, examples, fewshot, jobs, results, specs
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Adapted, Artifact, Event, Message
@@ -27,7 +27,7 @@ from runner.fewshot.adapt import Inner
 from runner.fewshot.networks import Conv4, ResNet, initial
 from runner.fewshotjob.handout import _CALLS, front, plain
 from runner.fewshotjob.initialisation import Initialisation
-from runner.fewshotjob.learning import learned
+from runner.fewshotjob.learning import fitted, learned
 from runner.nas import export
 from tests.patterns import LABELS, meta_train, pattern, patterns, run_here
 from tests.pictures import pixels
@@ -229,6 +229,14 @@ def test_images_of_another_size_and_mode_are_converted_and_told(patterns: Datase
     assert body["steps"][-1]["accuracy"] > 0.8
 
 
+def test_copies_of_what_was_learned_and_images_in_two_classes_are_told(patterns: Dataset, no_files: None) -> None:
+    images = np.concatenate([pattern(0, 3), pattern(1, 3), pattern(0, 1), pattern(1, 1)])[..., None]
+    sha256 = examples.keep(images, [0, 0, 0, 1, 1, 1, 0, 0], ["a", "b"], list("abcdefgh"))
+    _, events = _tuned(_spec(patterns, classes=(), examples=sha256, shots=3, initialisation=PROTONET))
+    assert "1 of the 2 examples to judge by are copies of learned ones" in _texts(events)
+    assert "'b' and 'a' have an example in common" in _texts(events)
+
+
 def test_one_class_or_one_without_images_is_refused(patterns: Dataset) -> None:
     one = examples.keep(pattern(0, 3)[..., None], [0] * 3, ["only"], list("abc"))
     with pytest.raises(InputError, match="one class alone tells nothing apart"):
@@ -304,6 +312,58 @@ def test_rows_of_a_table_are_learned_and_other_columns_refused(home: Path, tmp_p
     images = examples.keep(pattern(0, 4)[..., None], [0, 0, 1, 1], ["a", "b"], list("abcd"))
     with pytest.raises(InputError, match="was trained on rows of a table, and the examples are images"):
         run_here(_spec(other, classes=(), examples=images, initialisation=job_id))
+
+
+def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None) -> None:
+    rng = np.random.default_rng(0)
+    own = {f"topic {k}": [f"word{k}x{n}" for n in range(6)] for k in range(9)}
+    rows = [
+        (" ".join(rng.choice([*words, "which", "about", "there"], 8)), label)
+        for label, words in own.items()
+        for _ in range(20)
+    ]
+    pd.DataFrame(rows, columns=["question", "topic"]).to_csv(tmp_path / "texts.csv", index=False)
+    dataset = datasets.register(tmp_path / "texts.csv", name="texts", target="topic", types={"question": "text"})
+    job_id = meta_train(dataset, "ProtoNet", iterations=60)
+    classes = tuple(fewshot.initialisation(job_id).about["classes"][:3])
+    body, _ = _tuned(_spec(dataset, classes=classes))
+    assert (body["kind"], body["initialisation"]) == ("text", job_id)
+    assert body["steps"][-1]["accuracy"] > 0.6
+    assert body["proposed"][0]["like"] == {label: label for label in classes}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "inner"),
+    [
+        ("First-order MAML", Inner(steps=3, rate=0.1, first_order=True)),
+        ("ANIL", Inner(steps=3, rate=0.1, only_head=True)),
+        ("Reptile", Inner(steps=3, rate=0.1)),
+        ("MAML", Inner(steps=2, rate=0.1, learned_rates=True)),
+    ],
+)
+def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorithm: str, inner: Inner) -> None:
+    network = Conv4(1, 3, 8)
+    weights = initial(network, 1) | inner.rates(network)
+    start = fitted(Initialisation(algorithm, network, inner, weights, {}), 3, 4, None)
+    x = torch.from_numpy(np.concatenate([pattern(k, 5) for k in range(3)]))[:, None].float() / 255
+    found = list(learned(start, x, torch.arange(3).repeat_interleave(5), x))
+    losses = [step.support_loss for step in found]
+    assert losses == sorted(losses, reverse=True)
+    assert (len(losses), losses[0]) == (5, pytest.approx(np.log(3), abs=1e-5))
+    changed = {name for name, value in found[-1].weights.items() if not torch.equal(value, weights[name])}
+    assert changed == ({"head.weight", "head.bias"} if inner.only_head else set(network.shapes()))
+
+
+def test_more_examples_than_the_memory_takes_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = type("Memory", (), {"available": 100_000})
+    monkeypatch.setattr("runner.fewshotjob.finetune.psutil.virtual_memory", lambda: free)
+    with pytest.raises(InputError, match=r"shots: 15 examples at once take about .* Choose fewer shots or classes"):
+        run_here(_spec(patterns, initialisation=MAML))
+
+
+def test_no_gpu_is_asked_for(patterns: Dataset) -> None:
+    with pytest.raises(InputError, match="gpus: a few examples are learned on the processor"):
+        specs.parse({"kind": "finetune", "dataset_id": 1, "classes": ["a", "b"], "gpus": 1})
 
 
 def test_the_log_says_what_was_chosen(patterns: Dataset, no_files: None) -> None:
