@@ -81,7 +81,7 @@ def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[fewshot.I
             f"initialisation: job {spec.initialisation} was trained on {_words(kind)}, and the examples are "
             f"{_words(task.kind)}. Choose another, or leave it empty for the nearest one."
         )
-    fitting = {i: task_of for i, one in known.items() if (task_of := _taken(spec, task, one)) is not None}
+    fitting = _fitting(spec, task, known)
     worths = dict(zip(known, context.worths, strict=True))
     near = memory.nearest(
         [
@@ -100,24 +100,35 @@ def _words(kind: object) -> str:
     )
 
 
-def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task | None:
-    """The task as an initialisation takes it; None where it cannot. Raises InputError where just that was asked for."""
-    if stored.about.get("kind") != task.kind:
-        return None
+def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, fewshot.Initialisation]) -> dict[int, Task]:
+    """The task as each initialisation takes it that can. Raises InputError where the asked-for one, or none, can."""
+    fitting: dict[int, Task] = {}
+    trouble: InputError | None = None
+    for job_id, one in known.items():
+        if one.about.get("kind") != task.kind:
+            continue
+        try:
+            fitting[job_id] = _taken(spec, task, one)
+        except InputError as error:
+            if job_id == spec.initialisation:
+                raise
+            trouble = error
+    if trouble is not None and not fitting:
+        raise trouble
+    return fitting
+
+
+def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task:
+    """The task as an initialisation of its kind takes it. Raises InputError where it cannot."""
     if task.kind in ("image", "text"):
         return task
-    try:
-        recipe = initialisation.load(stored.path).inputs
-        inputs.from_table(recipe, task.raw.iloc[:1])
-        if task.kind == "table":
-            return task
-        if recipe["group"] not in task.raw.columns:
-            raise InputError(f"There is no column {recipe['group']!r}, whose values are the groups; add it.")
-        return tasks.of_group(task, spec, recipe["group"])
-    except InputError:
-        if spec.initialisation in (None, stored.job_id):
-            raise
-        return None
+    recipe = initialisation.load(stored.path).inputs
+    inputs.from_table(recipe, task.raw.iloc[:1])
+    if task.kind == "table":
+        return task
+    if recipe["group"] not in task.raw.columns:
+        raise InputError(f"There is no column {recipe['group']!r}, whose values are the groups; add it.")
+    return tasks.of_group(task, spec, recipe["group"])
 
 
 def _support_profiles(known: dict[int, fewshot.Initialisation], fitting: dict[int, Task]) -> Any:
