@@ -11,7 +11,7 @@ from runner.fewshot import maml, protonet, reference, reptile
 from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
 from runner.fewshot.episodes import Batch, SinusoidTasks
 from runner.fewshot.memory import chunks
-from runner.fewshot.networks import MLP, Conv4, Network, ResNet, TextMean, Weights, initial, outputs
+from runner.fewshot.networks import MLP, STORED, Conv4, Network, ResNet, TextMean, Weights, initial, outputs, statistics
 from runner.fewshot.norms import normalised
 
 
@@ -182,6 +182,30 @@ def test_an_inductive_answer_does_not_depend_on_the_other_query_rows_and_a_trans
         inner = Inner(1, 0.1, transductive=transductive)
         one, other = (algorithm.outputs(network, _meta(network), b, inner).detach()[:, :2] for b in (batch, fewer))
         assert (float((one - other).abs().max()) < 1e-12) == (not transductive)
+
+
+@pytest.mark.parametrize("network", [Conv4(1, 3, width=8), ResNet(1, 3, width=4)])
+def test_stored_statistics_are_those_of_the_rows_that_they_were_measured_on(network: Network) -> None:
+    batch, meta = _images(), _meta(network)
+    rows = batch.support_x[0]
+    stored = meta | statistics(network, meta, rows)
+    weights = each(network, stored, 1)
+    by_rows = network.features(weights, network.prepared(rows[None]))
+    assert float((network.features(weights, network.prepared(rows[None]), STORED) - by_rows).abs().max()) < 1e-12
+    one = network.features(weights, network.prepared(rows[None, :1]), STORED)
+    assert float((one - by_rows[:, :1]).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize(("algorithm", "inner"), [(maml, Inner(2, 0.1, only_head=True)), (protonet, Inner(0))])
+def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm: object, inner: Inner) -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    meta = _meta(network)
+    stored = meta | statistics(network, meta, batch.query_x.flatten(0, 1))
+    alone = replace(batch, query_x=batch.query_x[:, :1], query_y=batch.query_y[:, :1])
+    one, all_ = (algorithm.outputs(network, stored, b, inner).detach()[:, :1] for b in (alone, batch))
+    assert float((one - all_).abs().max()) < 1e-12
+    by_support = algorithm.outputs(network, meta, batch, inner).detach()[:, :1]
+    assert float((by_support - all_).abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize("algorithm", [maml, reptile, protonet])

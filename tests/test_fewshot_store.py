@@ -47,6 +47,7 @@ def _done(dataset: Dataset, directory: Path, *more: Event, **choices: Any) -> Jo
     ("choices", "sentence"),
     [
         ({"inner_steps": 3}, "ProtoNet has no inner steps; leave inner_steps and inner_rate empty"),
+        ({"algorithm": "Reptile", "learned_rates": True}, "Reptile learns no inner rates .* choose MAML"),
         ({"network": "pretrained"}, "backbone: give pretrained weights with the network 'pretrained', and only with"),
         ({"gpus": 2}, "meta-training uses one GPU; choose 1, or 0"),
         ({"ways": 1}, r"ways: input should be greater than or equal to 2 \(given: 1\)"),

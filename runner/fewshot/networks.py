@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from runner.fewshot.convolutions import convolve, convolve_patches, patches
-from runner.fewshot.norms import normalised
+from runner.fewshot.norms import moments, normalised
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
+STATISTICS = "statistics."  # begins the names of stored means and variances of a network's norms
+STORED = 0  # "the statistics of the first 0 rows"
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
 
@@ -46,18 +48,21 @@ class Conv4:
         """What `features` takes of images [tasks, rows, channels, height, width]: no weight changes it."""
         return patches(x)
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
         """Features [tasks, rows, width] of what `prepared` has made of images.
 
-        Batch norm takes its statistics from each task's first `n_statistics` rows. None means all rows, so that a
-        row's features depend on the others (transductive, where the rows are those to be predicted).
+        Batch norm takes its statistics from each task's first `n_statistics` rows, or those in the weights (STORED).
+        None means all rows, so that a row's features depend on the others (transductive, where the rows are those to
+        be predicted). `measured` is given each norm's statistics of all rows.
         """
         tasks, rows = x.shape[:2]
         hidden = x
         for layer in range(4):
             hidden = (convolve if layer else convolve_patches)(hidden, weights[f"conv{layer}"])
-            scale, shift = weights[f"scale{layer}"].flatten(), weights[f"shift{layer}"].flatten()
-            hidden = normalised(hidden, scale, shift, n_statistics)
+            names = f"scale{layer}", f"shift{layer}"
+            hidden = _norm(weights, names, hidden, n_statistics, measured)
         return hidden.mean((2, 3)).view(rows, tasks, self.width).transpose(0, 1)
 
     def n_activations(self, shape: Sequence[int]) -> int:
@@ -93,13 +98,14 @@ class ResNet:
         """What `features` takes of images, as of Conv4."""
         return patches(x)
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
         """Features [tasks, rows, 2 * width] of what `prepared` has made of images; batch norm as in Conv4."""
         tasks, rows = x.shape[:2]
 
         def norm(hidden: Tensor, name: str) -> Tensor:
-            scale, shift = weights[f"{name}.scale"].flatten(), weights[f"{name}.shift"].flatten()
-            return normalised(hidden, scale, shift, n_statistics)
+            return _norm(weights, (f"{name}.scale", f"{name}.shift"), hidden, n_statistics, measured)
 
         hidden = norm(convolve_patches(x, weights["stem.weight"]), "stem")
         for block in range(3):
@@ -136,7 +142,9 @@ class TextMean:
         """What `features` takes: the rows of numbers of words as they are."""
         return x
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
         """Features [tasks, rows, width] of words [tasks, rows, length]."""
         task = torch.arange(len(x), device=x.device).view(-1, 1, 1)
         known = (x > 0).unsqueeze(3).to(weights["words"].dtype)
@@ -167,7 +175,9 @@ class MLP:
         """What `features` takes: the rows as they are."""
         return x
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
         """Features [tasks, rows, width]."""
         for layer in range(2):
             x = linear(x, weights[f"weight{layer}"], weights[f"bias{layer}"])
@@ -190,6 +200,21 @@ def head(weights: Weights, features: Tensor) -> Tensor:
 def outputs(network: Network, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
     """Outputs [tasks, rows, outputs] of inputs; `n_statistics` as in `Conv4.features`."""
     return head(weights, network.features(weights, network.prepared(x), n_statistics))
+
+
+def has_norms(network: Network) -> bool:
+    """Whether a row's features can depend on other rows."""
+    return any("scale" in name for name in network.shapes())
+
+
+def statistics(network: Network, meta: Weights, x: Tensor) -> Weights:
+    """Means and variances of the norms' inputs over x [rows, ...], under the names by which STORED finds them."""
+    found: Weights = {}
+    with torch.no_grad():
+        network.features(
+            {name: value.unsqueeze(0) for name, value in meta.items()}, network.prepared(x[None]), None, found
+        )
+    return found
 
 
 def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> Weights:
@@ -217,6 +242,20 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer of each task: x [tasks, rows, inputs], weight [tasks, outputs, inputs]."""
     return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+def _norm(
+    weights: Weights, names: tuple[str, str], x: Tensor, n_statistics: int | None, measured: Weights | None
+) -> Tensor:
+    """Batch norm and ReLU by the scale and shift of these names, [tasks, channels] each."""
+    scale, shift = (weights[name].flatten() for name in names)
+    stored = [f"{STATISTICS}{names[0]}.{kind}" for kind in ("mean", "variance")]
+    if measured is not None:
+        measured |= zip(stored, moments(x), strict=True)
+    if n_statistics == STORED:
+        mean, variance = (weights[name].flatten() for name in stored)
+        return normalised(x, scale, shift, (mean, variance))
+    return normalised(x, scale, shift, n_statistics)
 
 
 def _convolution_shapes(name: str, before: int, after: int) -> dict[str, tuple[int, ...]]:

@@ -14,18 +14,25 @@ EPSILON = 1e-5
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
 
-def normalised(x: Tensor, scale: Tensor, shift: Tensor, n_statistics: int | None = None) -> Tensor:
-    """ReLU of batch norm of x [rows, channels, height, width] by the statistics of its first rows (None: of all).
+def normalised(
+    x: Tensor, scale: Tensor, shift: Tensor, statistics: int | tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """ReLU of batch norm of x [rows, channels, height, width].
 
-    Never call it under `vmap`. By first rows it can be differentiated once and again at autograd's own speed.
+    By the statistics of all rows (None), of the first so many, or by a given mean and variance [channels]. Never call
+    it under `vmap`. Only by all rows are its derivatives as fast as they can be.
     """
-    if n_statistics is None:
+    if statistics is None:
         return _Norm.apply(x, scale, shift)
-    first = x[:n_statistics]
-    mean = first.mean(_ALL_BUT_CHANNELS)
-    variance = (first - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
+    mean, variance = statistics if isinstance(statistics, tuple) else moments(x[:statistics])
     gain = scale * torch.rsqrt(variance + EPSILON)
     return torch.addcmul(_by_channel(shift - mean * gain), x, _by_channel(gain)).relu_()
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [channels] of x [rows, channels, height, width]."""
+    mean = x.mean(_ALL_BUT_CHANNELS)
+    return mean, (x - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
 
 
 class _Norm(torch.autograd.Function):

@@ -18,8 +18,10 @@ from runner.fewshot.checkpoint import Checkpoint
 from runner.fewshot.episodes import Tasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT, at_once
-from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.networks import Network, Weights, has_norms, initial, statistics
 from runner.fewshot.pace import Pace
+
+_STATISTICS_ROWS = 1024
 
 
 class OtherTraining(ValueError):
@@ -185,6 +187,7 @@ def _validated(
     network: Network, meta: Weights, tasks: Tasks, settings: Settings, inner: Inner, state: Checkpoint
 ) -> Iterator[Event]:
     """Report valid with its interval, and keep the initialisation if it is the best so far."""
+    meta = with_statistics(network, meta, tasks, settings)
     found = _estimate(network, meta, tasks, settings, inner)
     name = "valid_accuracy" if tasks.metric == "accuracy" else "valid_error"
     for suffix, value in (("", found.value), ("_lower", found.lower), ("_upper", found.upper)):
@@ -192,6 +195,18 @@ def _validated(
     error = 1 - found.value if tasks.metric == "accuracy" else found.value
     if error < state.best_error:
         state.best, state.best_error = _copied(meta), error
+
+
+def with_statistics(network: Network, meta: Weights, tasks: Tasks, settings: Settings) -> Weights:
+    """The meta-parameters with the statistics of their norms on train rows, where adapting does not change features."""
+    inner = settings.inner or ALGORITHMS[settings.algorithm].inner
+    if not has_norms(network) or not (inner.only_head or settings.algorithm == "ProtoNet"):
+        return meta
+    one = tasks.batch("train", 0, 1)
+    count = math.ceil(_STATISTICS_ROWS / (one.support_x.shape[1] + one.query_x.shape[1]))
+    batch = tasks.batch("train", 0, count)
+    x = torch.cat([batch.support_x, batch.query_x], 1).flatten(0, 1)[:_STATISTICS_ROWS].to(settings.device)
+    return meta | statistics(network, meta, x)
 
 
 def _estimate(network: Network, meta: Weights, tasks: Tasks, settings: Settings, inner: Inner) -> Estimate:
