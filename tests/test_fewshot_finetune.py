@@ -24,7 +24,8 @@ from core.specs import FewShotSpec, FineTuneSpec
 from runner import worker
 from runner.executors import EXECUTORS
 from runner.fewshot.adapt import Inner
-from runner.fewshot.networks import Conv4, ResNet, initial
+from runner.fewshot.networks import Conv4, ResNet, initial, statistics
+from runner.fewshotjob import initialisation
 from runner.fewshotjob.handout import _CALLS, front, plain
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import fitted, learned
@@ -85,6 +86,8 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
             "model.onnx", "model.py", "weights.pt", "predict.py", "README.txt", "adapted.safetensors",
         }  # fmt: skip
         archive.extractall(folder / "taken")
+    kept = initialisation.load(folder / "taken" / "adapted.safetensors")
+    assert (kept.algorithm, kept.network.n_outputs) == (body["algorithm"], 3)
     (folder / "images").mkdir()
     stored = pd.read_parquet(dataset.table).set_index("row")["c0"]
     for row in body["predictions"]:
@@ -101,13 +104,16 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
             assert said[row["row"]]["label"] == row["predicted"]
 
 
-@pytest.mark.parametrize("algorithm", ["ProtoNet", "MAML"])
+@pytest.mark.parametrize(("algorithm", "stored"), [("ProtoNet", False), ("ProtoNet", True), ("MAML", False)])
 @pytest.mark.parametrize("network", [Conv4(3, 4, 8), ResNet(3, 4, 8)])
 def test_the_network_to_take_away_says_what_the_engine_says(
-    tmp_path: Path, network: Conv4 | ResNet, algorithm: str
+    tmp_path: Path, network: Conv4 | ResNet, algorithm: str, stored: bool
 ) -> None:
-    inner = Inner(steps=3, rate=0.1)
-    start = Initialisation(algorithm, network, inner, initial(network, 1), {"kind": "image", "shape": [14, 16, 3]})
+    inner, weights = Inner(steps=3, rate=0.1), initial(network, 1)
+    if stored:
+        other = torch.from_numpy(np.stack([pixels(200 + n, 14, 16) for n in range(9)])).permute(0, 3, 1, 2) / 300
+        weights |= statistics(network, weights, other)
+    start = Initialisation(algorithm, network, inner, weights, {"kind": "image", "shape": [14, 16, 3]})
     support, query = (torch.from_numpy(np.stack([pixels(k + n, 14, 16) for k in range(16)])) for n in (0, 100))
     raw = query.permute(0, 3, 1, 2).contiguous()
     x, y = support.permute(0, 3, 1, 2).float() / 255, torch.arange(16) % 4

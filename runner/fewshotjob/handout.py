@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
 from core.fewshot import Initialisation as Stored
-from runner.fewshot.networks import Conv4, ResNet, Weights
+from runner.fewshot.adapt import RATE
+from runner.fewshot.networks import STATISTICS, Conv4, ResNet, Weights
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.initialisation import Initialisation
 from runner.launch import Context
@@ -33,8 +34,8 @@ adapted.safetensors   the adapted weights as they were learned, to go on from
     python predict.py images/ predictions.csv
 
 predict.py needs Python 3.11+, numpy, onnxruntime and Pillow; with --torch it uses model.py and weights.pt and needs
-torch instead of onnxruntime. An image of another size or mode is converted. The norms of the network are fixed to what
-they were on the examples that it has learned from, so that an image's prediction depends on no other image.
+torch instead of onnxruntime. An image of another size or mode is converted. The norms of the network are fixed, so
+that an image's prediction depends on no other image.
 """
 
 
@@ -45,7 +46,7 @@ def handout(
     folder = context.directory / "artifacts"
     folder.mkdir(exist_ok=True)
     path = folder / "adapted.safetensors"
-    own = {name: weights[name] for name in start.network.shapes()}
+    own = {name: value for name, value in weights.items() if not name.startswith(RATE)}
     inner = replace(start.inner, learned_rates=False)
     initialisation.save(replace(start, weights=own, inner=inner), path)
     yield Artifact(path.name, str(path), "adapted_weights")
@@ -80,33 +81,34 @@ _CALLS: export.Calls = {
 
 
 def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential:
-    """The adapted network of plain layers, the norms fixed to the statistics of the support x [rows, ...]."""
+    """The adapted network of plain layers; its norms have the stored statistics, or those of the support x."""
     layers = _conv4(weights) if isinstance(network, Conv4) else _resnet(weights)
-    return _fixed(layers | _ending(weights), x)
+    model = nn.Sequential(OrderedDict(layers | _ending(weights))).eval()
+    if not any(name.startswith(STATISTICS) for name in weights):
+        _fix(model, x)
+    return model
 
 
 def _conv4(weights: Weights) -> dict[str, nn.Module]:
     layers: dict[str, nn.Module] = {}
     for layer in range(4):
         layers[f"conv{layer}"] = _convolution(weights[f"conv{layer}"])
-        layers[f"norm{layer}"] = _norm(weights[f"scale{layer}"], weights[f"shift{layer}"])
+        layers[f"norm{layer}"] = _norm(weights, f"scale{layer}", f"shift{layer}")
         layers[f"relu{layer}"] = nn.ReLU()
     return layers
 
 
 def _resnet(weights: Weights) -> dict[str, nn.Module]:
-    norm = _norm(weights["stem.scale"], weights["stem.shift"])
+    norm = _norm(weights, "stem.scale", "stem.shift")
     layers: dict[str, nn.Module] = {"conv": _convolution(weights["stem.weight"]), "norm": norm, "relu": nn.ReLU()}
-    for block in range(3):
-        own = {name.partition(".")[2]: value for name, value in weights.items() if name.startswith(f"block{block}.")}
-        after, before = own["skip"].shape[:2]
-        layers[f"block{block}"] = layer = Residual(before, after)
-        _set(layer.first.weight, own["first.weight"])
-        _set(layer.second.weight, own["second.weight"])
-        _set(layer.skip.weight, own["skip"])
-        for target, name in ((layer.first_norm, "first"), (layer.norm, "second")):
-            _set(target.weight, own[f"{name}.scale"])
-            _set(target.bias, own[f"{name}.shift"])
+    for block in (f"block{number}" for number in range(3)):
+        after, before = weights[f"{block}.skip"].shape[:2]
+        layers[block] = layer = Residual(before, after)
+        _set(layer.first.weight, weights[f"{block}.first.weight"])
+        _set(layer.second.weight, weights[f"{block}.second.weight"])
+        _set(layer.skip.weight, weights[f"{block}.skip"])
+        layer.first_norm = _norm(weights, f"{block}.first.scale", f"{block}.first.shift")
+        layer.norm = _norm(weights, f"{block}.second.scale", f"{block}.second.shift")
     return layers
 
 
@@ -125,10 +127,14 @@ def _convolution(weight: Tensor) -> nn.Conv2d:
     return layer
 
 
-def _norm(scale: Tensor, shift: Tensor) -> nn.BatchNorm2d:
-    layer = nn.BatchNorm2d(len(scale))  # whose epsilon is the engine's
-    _set(layer.weight, scale)
-    _set(layer.bias, shift)
+def _norm(weights: Weights, scale: str, shift: str) -> nn.BatchNorm2d:
+    """A norm by the names of its scale and shift; its epsilon is the engine's."""
+    layer = nn.BatchNorm2d(len(weights[scale]))
+    _set(layer.weight, weights[scale])
+    _set(layer.bias, weights[shift])
+    for place, kind in (("running_mean", "mean"), ("running_var", "variance")):
+        if (stored := weights.get(f"{STATISTICS}{scale}.{kind}")) is not None:
+            _set(layer.get_buffer(place), stored)
     return layer
 
 
@@ -138,21 +144,19 @@ def _set(place: Tensor, value: Tensor) -> None:
 
 
 @torch.no_grad()
-def _fixed(layers: Mapping[str, nn.Module], x: Tensor) -> nn.Sequential:
-    """The network with each norm's statistics taken from what reaches it of x, which the engine does at each task."""
+def _fix(network: nn.Module, x: Tensor) -> None:
+    """Fix each norm's statistics to those of what reaches it of x, as the engine takes them in each task."""
 
     def fix(norm: nn.Module, given: tuple[Tensor]) -> None:
         variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
         _set(norm.get_buffer("running_mean"), mean)
         _set(norm.get_buffer("running_var"), variance)
 
-    network = nn.Sequential(OrderedDict(layers)).eval()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(fix) for norm in norms]
     network(x)
     for hook in hooks:
         hook.remove()
-    return network
 
 
 def front(channels: int) -> Pixels:
