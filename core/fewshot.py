@@ -142,6 +142,16 @@ def evaluations_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
+def worths() -> dict[int, float]:
+    """What each job's initialisation is worth on valid classes, inductive; higher is better, minus a squared error."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT e.job_id, CASE WHEN e.metric = 'mse' THEN -e.valid ELSE e.valid END FROM evaluations e"
+            f" {_SHOWN.format('e')} WHERE e.protocol = 'inductive'"
+        ).fetchall()
+    return dict(rows)
+
+
 def adaptation(job_id: int) -> dict[str, Any] | None:
     """The body of what a fine-tuning has found, as `events.Adapted` has it; None before it has."""
     with db.transaction() as connection:

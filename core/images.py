@@ -101,20 +101,27 @@ def class_counts(staged: Staged) -> dict[str, int]:
 
 def examples(parquet: Path, shape: Shape, labels: Sequence[str], each: int) -> dict[str, np.ndarray]:
     """The first `each` images of the classes in `labels`, from a staged or a registered Parquet: uint8 [N, H, W, C]."""
-    file = pq.ParquetFile(parquet)
-    keys = file.read(columns=["c1"]).to_pandas()["c1"]
+    keys = pq.read_table(parquet, columns=["c1"]).to_pandas()["c1"]
     chosen = keys[keys.isin(list(labels))].groupby(keys).head(each)
-    found: dict[str, list[bytes]] = {label: [] for label in labels}
-    start = 0
+    found = take(parquet, shape, chosen.index.to_list())
+    return {label: found[(chosen == label).to_numpy()] for label in labels}
+
+
+def take(parquet: Path, shape: Shape, places: Sequence[int]) -> np.ndarray:
+    """The images in these places of a staged or a registered Parquet, in the order asked for: uint8 [N, H, W, C].
+
+    Only the row groups that hold one of them are read.
+    """
+    file = pq.ParquetFile(parquet)
+    wanted, found, start = sorted(set(places)), dict[int, bytes](), 0
     for group in range(file.num_row_groups):
         end = start + file.metadata.row_group(group).num_rows
-        here = chosen[(chosen.index >= start) & (chosen.index < end)]
-        if len(here):
-            values = file.read_row_group(group, columns=["c0"]).column(0).take(pa.array(here.index - start))
-            for label, value in zip(here, values, strict=True):
-                found[label].append(value.as_py())
+        here = [place for place in wanted if start <= place < end]
+        if here:
+            values = file.read_row_group(group, columns=["c0"]).column(0).take(pa.array([p - start for p in here]))
+            found |= zip(here, values.to_pylist(), strict=True)
         start = end
-    return {label: _array(values, shape) for label, values in found.items()}
+    return _array([found[place] for place in places], shape).copy()  # else it could not be written to
 
 
 def load(parquet: Path, shape: Shape, split: str, n: int) -> tuple[np.ndarray, list[str]]:

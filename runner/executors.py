@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.events import Event
-from core.specs import AutoMLSpec, FewShotSpec, NASSpec, PortfolioSpec
+from core.specs import AutoMLSpec, FewShotSpec, FineTuneSpec, NASSpec, PortfolioSpec
 from runner.launch import Context, Executor
 
 
@@ -37,4 +37,13 @@ def fewshot(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     return run(spec, context)
 
 
-EXECUTORS: dict[str, Executor] = {"automl": automl, "nas": nas, "portfolio": portfolio, "fewshot": fewshot}
+def finetune(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
+    """New classes learned from a few examples."""
+    from runner.fewshotjob.finetune import run
+
+    return run(spec, context)
+
+
+EXECUTORS: dict[str, Executor] = {
+    "automl": automl, "nas": nas, "portfolio": portfolio, "fewshot": fewshot, "finetune": finetune,
+}  # fmt: skip

@@ -17,14 +17,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import portalocker
 import psutil
 
-from core import datasets, db, events, machine, specs
+from core import datasets, db, events, fewshot, machine, specs
 from core.jobs import Job
 from runner import spare
 from runner.spare import Spare
@@ -45,7 +45,9 @@ class Context:
     removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
     the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
     job writes it into its directory and returns; its next attempt finds it there. A job that was told so counts as
-    paused once it returns; one that returns before it has asked again has succeeded.
+    paused once it returns; one that returns before it has asked again has succeeded. `initialisations` are those that
+    were known when it was started, for a job that learns a task from one, and `worths` what they are worth (higher is
+    better; None: unknown).
     """
 
     job_id: int
@@ -56,6 +58,8 @@ class Context:
     gpus: int
     cancelled: Callable[[], bool]
     paused: Callable[[], bool] = bool
+    initialisations: tuple[fewshot.Initialisation, ...] = ()
+    worths: tuple[float | None, ...] = ()
 
 
 def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:
@@ -100,6 +104,9 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
 
 
 def _order(job: Job, executor: Executor) -> dict[str, Any]:
+    # A job does not open the store.
+    known = fewshot.initialisations() if job.kind == "finetune" else []
+    worths = fewshot.worths() if known else {}
     return {
         "job_id": job.id,
         "attempt": job.attempt,
@@ -108,6 +115,8 @@ def _order(job: Job, executor: Executor) -> dict[str, Any]:
         "dataset": datasets.to_json(datasets.get(job.dataset_id)),
         "cpus": job.cpus or machine.cpu_slots(),
         "gpus": job.gpus,
+        "initialisations": [asdict(one) for one in known],
+        "worths": [worths.get(one.job_id) for one in known],
     }
 
 
@@ -228,5 +237,7 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         gpus=order["gpus"],
         cancelled=(directory / "cancel").exists,
         paused=(directory / "pause").exists,
+        initialisations=tuple(fewshot.Initialisation(**body) for body in order["initialisations"]),
+        worths=tuple(order["worths"]),
     )
     return specs.parse(order["spec"]), context, executor

@@ -63,8 +63,17 @@ def test_the_nearest_training_comes_first_and_says_why() -> None:
         "Its training classes lie nearest: 0.50 against 1.12 for job 7; 'hiragana/04' is like your 'A'."
     )
     assert (second.job_id, second.distance) == (7, 1.118)
-    assert "0.62 farther than the nearest, at 1.12; 'x' is like your 'A'" in second.why
+    assert "lie 1.12 away, 0.62 farther than those of job 3; 'x' is like your 'A'." in second.why
     assert (third.job_id, third.distance) == (9, None)
+
+
+def test_of_equally_near_ones_that_of_about_as_many_classes_comes_first_and_then_the_better() -> None:
+    profile, support = {"x": [0.0]}, {"A": [1.0], "B": [1.0], "C": [1.0], "D": [1.0], "E": [1.0]}
+    known = [Known(1, profile, 20, 0.99), Known(2, profile, 5, 0.9), Known(3, profile, 5, 0.95), Known(4, profile, 5)]
+    found = nearest(known, support)
+    assert [near.job_id for near in found] == [3, 2, 4, 1]
+    assert "as near as those of job 2, 1.00 away; on held-out classes it reaches 0.950, that one 0.900." in found[0].why
+    assert "it was trained on tasks of 20 classes, that one of 5" in found[3].why
 
 
 def test_the_distance_is_the_mean_over_the_new_classes() -> None:

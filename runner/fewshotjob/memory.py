@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,16 @@ _WORD = re.compile(r"\w{4,}")  # shorter words are the same in all texts
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is asked of an initialisation: its job and its profile, empty where its training has left none."""
+    """What is asked of an initialisation: its job and its profile, empty where its training has left none.
+
+    Of equally near ones that count whose tasks had about as many classes (`ways`), and then what it is worth on
+    held-out classes, higher is better.
+    """
 
     job_id: int
     profile: Profile
+    ways: int = 1
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +77,70 @@ def nearest(known: Sequence[Known], support: Callable[[Known], Profile] | Profil
             "No initialisation is kept that can take such examples. Meta-train one first, on a dataset of the same "
             "kind with many classes."
         )
-    found = [_near(one, support(one) if callable(support) else support) for one in known]
-    found.sort(key=lambda near: (near[1] is None, near[1] or 0.0, -near[0]))
-    return [Near(job_id, distance, like, _why(found, place)) for place, (job_id, distance, like) in enumerate(found)]
+    profiles = [support(one) if callable(support) else support for one in known]
+    found = sorted((_near(*pair) for pair in zip(known, profiles, strict=True)), key=lambda one: one.order)
+    return [Near(one.known.job_id, one.distance, one.like, _why(found, place)) for place, one in enumerate(found)]
 
 
-def _near(one: Known, support: Profile) -> tuple[int, float | None, dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    known: Known
+    distance: float | None
+    like: dict[str, str]
+    ways_off: float  # as a logarithm
+
+    @property
+    def order(self) -> tuple[float, float, float, int]:
+        """What they are sorted by."""
+        worth = -np.inf if self.known.worth is None else self.known.worth
+        return np.inf if self.distance is None else self.distance, self.ways_off, -worth, -self.known.job_id
+
+
+def _near(one: Known, support: Profile) -> _Compared:
     width = len(next(iter(support.values()), []))
+    ways_off = round(float(abs(np.log(one.ways / max(1, len(support))))), 3)
     names = [name for name, values in one.profile.items() if len(values) == width]
     if not names or not support:
-        return one.job_id, None, {}
+        return _Compared(one, None, {}, ways_off)
     theirs, mine = np.array([one.profile[name] for name in names]), np.array(list(support.values()))
     squares = (mine**2).sum(1)[:, None] + (theirs**2).sum(1) - 2 * mine @ theirs.T
     distances = np.sqrt(np.maximum(squares, 0.0))
     like = {label: names[place] for label, place in zip(support, distances.argmin(1), strict=True)}
-    return one.job_id, round(float(distances.min(1).mean()), 3), like
+    return _Compared(one, round(float(distances.min(1).mean()), 3), like, ways_off)
 
 
-def _why(found: Sequence[tuple[int, float | None, Mapping[str, str]]], place: int) -> str:
-    job_id, distance, like = found[place]
-    if distance is None:
-        return f"Job {job_id} has no description of its training classes to compare with."
-    told = [f"{theirs!r} is like your {mine!r}" for mine, theirs in list(like.items())[:2]]
-    others = [(other, far) for other, far, _ in found if other != job_id and far is not None]
-    if place or not others:
-        start = "the only ones there are" if not others else f"{distance - others[0][1]:.2f} farther than the nearest"
-        return f"Its training classes are {start}, at {distance:.2f}; {', '.join(told)}."
+def _why(found: Sequence[_Compared], place: int) -> str:
+    one = found[place]
+    if one.distance is None:
+        return f"Job {one.known.job_id} has no description of its training classes to compare with."
+    alike = ", ".join(f"{theirs!r} is like your {mine!r}" for mine, theirs in list(one.like.items())[:2])
+    others = [other for other in found if other is not one and other.distance is not None]
+    if not others:
+        return f"It is the only one to choose from; its training classes lie {one.distance:.2f} away, {alike}."
+    first, far = others[0], others[0].distance or 0.0
+    if place and one.distance > far:
+        return (
+            f"Its training classes lie {one.distance:.2f} away, {one.distance - far:.2f} farther than those of job "
+            + (f"{first.known.job_id}; {alike}.")
+        )
+    if one.distance == far:
+        return (
+            f"Its training classes lie as near as those of job {first.known.job_id}, {far:.2f} away{_tie(one, first)}."
+        )
     return (
-        f"Its training classes lie nearest: {distance:.2f} against {others[0][1]:.2f} for job {others[0][0]}; "
-        f"{', '.join(told)}."
+        f"Its training classes lie nearest: {one.distance:.2f} against {far:.2f} for job {first.known.job_id}; {alike}."
     )
+
+
+def _tie(one: _Compared, other: _Compared) -> str:
+    """What tells two equally near ones apart."""
+    if one.ways_off != other.ways_off:
+        return f"; it was trained on tasks of {one.known.ways} classes, that one of {other.known.ways}"
+    if one.known.worth is None or other.known.worth is None:
+        return ""
+    if one.known.worth < 0:
+        return f"; on held-out groups its squared error is {-one.known.worth:.3g}, that one's {-other.known.worth:.3g}"
+    return f"; on held-out classes it reaches {one.known.worth:.3f}, that one {other.known.worth:.3f}"
 
 
 def _taken(rows: Any, places: Sequence[int]) -> Any:
