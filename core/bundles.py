@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from core import artifacts, db
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.results import Trial
 
 MODELS = ("mojo", "onnx", "torch_module", "skops")
@@ -41,7 +43,12 @@ def of_trial(trial: Trial) -> Path | None:
     """The zip of a trial's model with its scoring files, made on the first call; None where it has no model."""
     if not has_model(trial):
         return None
-    rows = trial.artifacts[trial.artifacts["kind"].isin(_NAMES)]
+    return of_files(trial.artifacts)
+
+
+def of_files(files: pd.DataFrame) -> Path:
+    """The zip of a model with its scoring files; `files` has the columns name, kind and sha256."""
+    rows = files[files["kind"].isin(_NAMES)]
     return bundle(
         {
             _NAMES[kind] or name: artifacts.locate(sha256)

@@ -299,6 +299,16 @@ def trial(trial_id: int) -> Trial:
     return Trial(**row, scores=scores, artifacts=files)
 
 
+def artifacts_of(job_id: int) -> pd.DataFrame:
+    """The files that the shown attempt of a job has left: name, kind, candidate, sha256, size_bytes, happened_at."""
+    with db.transaction() as connection:
+        return connection.execute(
+            "SELECT a.name, a.kind, a.candidate, a.sha256, a.size_bytes, a.happened_at FROM artifacts a"
+            " JOIN jobs j ON j.id = a.job_id AND j.shown_attempt = a.attempt WHERE a.job_id = ? ORDER BY a.happened_at",
+            [int(job_id)],
+        ).df()
+
+
 def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
     """One curve of the attempt that a job shows (the last that has reported): step, value, happened_at."""
     with db.transaction() as connection:

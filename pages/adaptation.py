@@ -1,0 +1,215 @@
+"""What a fine-tuning has found, drawn: before and after each step, confusion, predictions, and why it began there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from core import bundles, datasets, examples, fewshot, results
+from core.datasets import Dataset
+from core.errors import MetascoutError
+from pages import confusion, episodes, gallery, shared
+
+_FEATURES = 4  # of a table's row, beside what was predicted of it
+
+
+def draw(job_id: int, spec: dict[str, Any], body: dict[str, Any]) -> None:
+    """Everything that the body of an adaptation has; `spec` is what was asked for."""
+    figures(job_id, body)
+    if body.get("curves"):
+        waves(body["curves"])
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        if body.get("steps"):
+            steps(body["steps"])
+        if body.get("predictions"):
+            predictions(spec, body["predictions"])
+    with right:
+        if body.get("confusion") and np.sum(body["confusion"]["counts"]) > 0:
+            st.subheader("Confusion")
+            confusion.draw(body["confusion"], key=f"confusion_{job_id}")
+        proposal(body)
+        download(job_id)
+
+
+def figures(job_id: int, body: dict[str, Any]) -> None:
+    """The numbers: before and after, and how long it took."""
+    judged = [step for step in body.get("steps") or () if step.get("accuracy") is not None]
+    losses = [step for step in body.get("steps") or () if step.get("loss") is not None]
+    answered = shared.read(fewshot.answered_s, job_id)
+    with st.grid(4, min_column_width=140):
+        if judged:
+            before, after = judged[0]["accuracy"], judged[-1]["accuracy"]
+            gained = f"{100 * (after - before):+.1f} points" if len(judged) > 1 else None
+            st.metric("Accuracy", f"{after:.1%}", gained, border=True, help=f"Before the first step: {before:.1%}")
+        elif losses:
+            st.metric("Loss", shared.number(losses[-1]["loss"]), border=True, height="stretch",
+                      help=f"Before the first step: {shared.number(losses[0]['loss'])}")  # fmt: skip
+        st.metric("Adapted in", shared.duration(body.get("adapt_s")), border=True, height="stretch")
+        st.metric("From click to answer", shared.duration(answered), border=True, height="stretch",
+                  help="From the submission to the answer, the wait in the queue included")  # fmt: skip
+        if body.get("initialisation") is not None:
+            st.metric("Initialisation", f"Job {body['initialisation']}", border=True, height="stretch")
+
+
+def steps(rows: list[dict[str, Any]]) -> None:
+    """Accuracy and loss before and after each inner step."""
+    st.subheader("Step by step")
+    if len(rows) == 1:
+        st.caption("This initialisation takes no inner steps: it compares with the mean of each class's examples.")
+        return
+    x, few = [row["step"] for row in rows], len(rows) <= 12
+    for name, label, color, height in (
+        ("accuracy", "Accuracy", shared.ACCENT, 260), ("loss", "Loss", shared.SECOND, 200),
+    ):  # fmt: skip
+        y = [row.get(name) for row in rows]
+        if all(value is None for value in y):
+            continue
+        figure = go.Figure()
+        told = [f"{value:.0%}" if name == "accuracy" else f"{value:.2g}" for value in y if value is not None]
+        figure.add_scatter(
+            x=x, y=y, mode="lines+markers+text" if few else "lines+markers", line={"color": color}, name=label,
+            text=told if few and len(told) == len(y) else None, textposition="top center",
+            hovertemplate=f"after step %{{x}}<br>{label} %{{y:.4g}}<extra></extra>",
+        )  # fmt: skip
+        figure.update_xaxes(title="Inner steps taken (0: before)", dtick=1 if few else None)
+        figure.update_yaxes(title=label, rangemode="tozero")
+        if name == "accuracy":
+            figure.update_yaxes(range=[0, 1.12], tickformat=".0%")
+        shared.chart(figure, f"{label} before and after each inner step", height=height, key=f"steps_{name}")
+
+
+def waves(curves: dict[str, Any]) -> None:
+    """The true points, those learned from, and the curve after each step."""
+    st.subheader("The curve after each step")
+    figure, count = go.Figure(), max(1, len(curves["steps"]) - 1)
+    query = curves.get("query") or {"x": [], "y": []}
+    figure.add_scatter(
+        x=query["x"], y=query["y"], mode="markers", name="True points", marker={"color": shared.FAINT, "size": 6}
+    )
+    for number, step in enumerate(curves["steps"]):
+        last = number == count
+        name = "Before" if step["step"] == 0 else f"After step {step['step']}"
+        figure.add_scatter(
+            x=curves["x"], y=step["y"], mode="lines", name=name, opacity=0.35 + 0.65 * number / count,
+            line={
+                "color": shared.FAINT if step["step"] == 0 else shared.ACCENT, "width": 3 if last else 1.5,
+                "dash": "dot" if step["step"] == 0 else "solid",
+            },
+        )  # fmt: skip
+    support = curves["support"]
+    figure.add_scatter(
+        x=support["x"], y=support["y"], mode="markers", name="Learned from",
+        marker={"color": shared.SECOND, "size": 12, "symbol": "diamond", "line": {"width": 1, "color": "#1B2030"}},
+    )  # fmt: skip
+    shared.chart(figure, "True points, examples, and the learned curve after each inner step", height=440, key="waves")
+
+
+def predictions(spec: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """What was predicted of each further example."""
+    unknown = sum(row["actual"] is None for row in rows)
+    right = sum(row["actual"] == row["predicted"] for row in rows)
+    judged = f"{right:,} of {len(rows) - unknown:,} are right" if len(rows) > unknown else ""
+    st.subheader("Predictions")
+    st.caption(", ".join(filter(None, (judged, f"{unknown:,} to be predicted" if unknown else ""))))
+    shown = sorted(rows, key=gallery.order)[: gallery.MOST]
+    try:
+        found = pictures(spec["examples"], spec["dataset_id"], tuple(row["row"] for row in shown))
+    except MetascoutError as error:
+        shared.say(error)
+        found = {}
+    if found:
+        gallery.draw(rows, found)
+    else:
+        table(spec, shown)
+
+
+@st.cache_data(ttl=3600, max_entries=32, show_spinner=False)
+def pictures(sha256: str | None, dataset_id: int, rows: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """The images of these rows of a file of examples, or of a dataset; none where that has no images."""
+    if sha256:
+        held = examples.load(sha256).images
+        return {row: held[row] for row in rows if 0 <= row < len(held)}
+    dataset = datasets.get(dataset_id)
+    shape = episodes.shape_of(dataset)
+    if shape is None:
+        return {}
+    key = next(column.key for column in dataset.features if column.shape)
+    values = datasets.rows(dataset, rows)[key]
+    return {int(row): np.frombuffer(value, np.uint8).reshape(shape) for row, value in values.items()}
+
+
+def table(spec: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Texts or rows of a table with what was predicted of them."""
+    dataset = shared.read(datasets.get, spec["dataset_id"])
+    values = content(dataset, tuple(row["row"] for row in rows))
+    shown = pd.DataFrame(
+        {
+            "": [("❔", "✖", "✔")[gallery.order(row)] for row in rows],
+            "Predicted": [str(row["predicted"]) for row in rows],
+            "Probability": [gallery.certainty(row) for row in rows],
+            "Actual": [shared.NONE if row["actual"] is None else str(row["actual"]) for row in rows],
+        }
+    )
+    shown = pd.concat([shown, values.reindex([row["row"] for row in rows]).reset_index(drop=True)], axis=1)
+    config = {"Probability": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
+    st.dataframe(shown, hide_index=True, column_config=config, height=420, key="predictions", alt="Predictions")
+
+
+@st.cache_data(ttl=3600, max_entries=32, show_spinner=False)
+def content(dataset: Dataset, rows: tuple[int, ...]) -> pd.DataFrame:
+    """The first features of these rows under their own names."""
+    names = {column.key: column.name for column in dataset.features[:_FEATURES]}
+    return datasets.rows(dataset, rows)[list(names)].rename(columns=names)
+
+
+def proposal(body: dict[str, Any]) -> None:
+    """Which initialisations the memory holds nearest to these examples, and which was taken."""
+    rows = body.get("proposed") or []
+    if isinstance(rows, dict):
+        rows = rows.get("nearest") or rows.get("proposed") or []
+    if not rows:
+        return
+    st.subheader("Nearest in memory")
+    taken = body.get("initialisation")
+    frame = pd.DataFrame(
+        {
+            "Job": [row.get("job_id", row.get("initialisation")) for row in rows],
+            "Trained on": [str(row.get("dataset", "")) for row in rows],
+            "Distance": [row.get("distance") for row in rows],
+            "Algorithm": [str(row.get("algorithm", "")) for row in rows],
+            "Nearest classes": [", ".join(map(str, row.get("classes") or row.get("nearest") or ())) for row in rows],
+        }
+    )
+    frame.insert(0, "Taken", frame["Job"] == taken)
+    frame = frame.loc[:, [name for name in frame if name in ("Taken", "Job", "Distance") or frame[name].any()]]
+    st.dataframe(frame, hide_index=True, height="content", key="proposed", alt="Initialisations by distance")
+    if body.get("why"):
+        st.caption(shared.plain(str(body["why"])))
+    else:
+        st.caption("By the distance of these examples from the classes that each initialisation was trained on.")
+
+
+def download(job_id: int) -> None:
+    """The adapted model with its scoring script, and each file by itself."""
+    files = shared.read(results.artifacts_of, job_id)
+    if files.empty:
+        return
+    st.subheader("Take the model away")
+    name = f"adapted_{job_id}.zip"
+    st.download_button(
+        "Download the adapted model", partial(bundle, files), name, "application/zip", type="primary",
+        icon=":material/download:", on_click="ignore", key="bundle",
+    )  # fmt: skip
+    st.caption("It tells these classes apart without Metascout; its README says what the script needs.")
+    st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
+
+
+def bundle(files: pd.DataFrame) -> BinaryIO:
+    """The zip with everything, made when it is first asked for."""
+    return bundles.of_files(files).open("rb")
