@@ -31,6 +31,7 @@ _NAMES = {  # in the zip, by the kind of artifact; None: its own name
     "skops": "model.skops",
     "skops_script": "predict.py",
     "skops_readme": "README.txt",
+    "adapted_weights": "adapted.safetensors",
 }
 
 

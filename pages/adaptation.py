@@ -21,14 +21,15 @@ _FEATURES = 4  # of a table's row, beside what was predicted of it
 def draw(job_id: int, spec: dict[str, Any], body: dict[str, Any]) -> None:
     """Everything that the body of an adaptation has; `spec` is what was asked for."""
     figures(job_id, body)
+    regression = body.get("kind") == "waves" or bool(body.get("curves"))
     if body.get("curves"):
         waves(body["curves"])
     left, right = st.columns([3, 2], gap="medium")
     with left:
         if body.get("steps"):
             steps(body["steps"])
-        if body.get("predictions"):
-            predictions(spec, body["predictions"])
+        if body.get("predictions") and not regression:
+            predictions(spec, body)
     with right:
         if body.get("confusion") and np.sum(body["confusion"]["counts"]) > 0:
             st.subheader("Confusion")
@@ -103,6 +104,8 @@ def waves(curves: dict[str, Any]) -> None:
             },
         )  # fmt: skip
     support = curves["support"]
+    figure.update_xaxes(title=shared.label(str(curves.get("x_label", ""))))
+    figure.update_yaxes(title=shared.label(str(curves.get("y_label", ""))))
     figure.add_scatter(
         x=support["x"], y=support["y"], mode="markers", name="Learned from",
         marker={"color": shared.SECOND, "size": 12, "symbol": "diamond", "line": {"width": 1, "color": "#1B2030"}},
@@ -110,8 +113,9 @@ def waves(curves: dict[str, Any]) -> None:
     shared.chart(figure, "True points, examples, and the learned curve after each inner step", height=440, key="waves")
 
 
-def predictions(spec: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """What was predicted of each further example."""
+def predictions(spec: dict[str, Any], body: dict[str, Any]) -> None:
+    """What was predicted of each further example, and what was learned from."""
+    rows, support = body["predictions"], (body.get("support") or [])[: gallery.MOST]
     unknown = sum(row["actual"] is None for row in rows)
     right = sum(row["actual"] == row["predicted"] for row in rows)
     judged = f"{right:,} of {len(rows) - unknown:,} are right" if len(rows) > unknown else ""
@@ -119,12 +123,15 @@ def predictions(spec: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     st.caption(", ".join(filter(None, (judged, f"{unknown:,} to be predicted" if unknown else ""))))
     shown = sorted(rows, key=gallery.order)[: gallery.MOST]
     try:
-        found = pictures(spec["examples"], spec["dataset_id"], tuple(row["row"] for row in shown))
+        wanted = tuple(row["row"] for row in (*shown, *support))
+        found = pictures(spec["examples"], spec["dataset_id"], wanted)
     except MetascoutError as error:
         shared.say(error)
         found = {}
     if found:
         gallery.draw(rows, found)
+        st.caption("Learned from")
+        gallery.plain([found[row["row"]] for row in support if row["row"] in found])
     else:
         table(spec, shown)
 
@@ -169,30 +176,28 @@ def content(dataset: Dataset, rows: tuple[int, ...]) -> pd.DataFrame:
 
 
 def proposal(body: dict[str, Any]) -> None:
-    """Which initialisations the memory holds nearest to these examples, and which was taken."""
-    rows = body.get("proposed") or []
-    if isinstance(rows, dict):
-        rows = rows.get("nearest") or rows.get("proposed") or []
+    """Which initialisations the memory holds, nearest to these examples first, and which was taken and why."""
+    rows, taken = body.get("proposed") or [], body.get("initialisation")
     if not rows:
         return
     st.subheader("Nearest in memory")
-    taken = body.get("initialisation")
+    why = next((row["why"] for row in rows if row["job_id"] == taken), "")
+    how = "This one was asked for." if body.get("asked") else ""
+    st.caption(shared.plain(f"Job {taken} was taken. {how} {why}".replace("  ", " ")))
     frame = pd.DataFrame(
         {
-            "Job": [row.get("job_id", row.get("initialisation")) for row in rows],
-            "Trained on": [str(row.get("dataset", "")) for row in rows],
-            "Distance": [row.get("distance") for row in rows],
-            "Algorithm": [str(row.get("algorithm", "")) for row in rows],
-            "Nearest classes": [", ".join(map(str, row.get("classes") or row.get("nearest") or ())) for row in rows],
+            "Job": [f"{row['job_id']}{' (taken)' if row['job_id'] == taken else ''}" for row in rows],
+            "Distance": [row["distance"] for row in rows],
+            "Your class is like": [
+                ", ".join(f"{mine}: {theirs}" for mine, theirs in (row.get("like") or {}).items()) for row in rows
+            ],
         }
     )
-    frame.insert(0, "Taken", frame["Job"] == taken)
-    frame = frame.loc[:, [name for name in frame if name in ("Taken", "Job", "Distance") or frame[name].any()]]
-    st.dataframe(frame, hide_index=True, height="content", key="proposed", alt="Initialisations by distance")
-    if body.get("why"):
-        st.caption(shared.plain(str(body["why"])))
-    else:
-        st.caption("By the distance of these examples from the classes that each initialisation was trained on.")
+    config = {"Distance": st.column_config.NumberColumn(format="%.3f", help="0: the same classes")}
+    st.dataframe(
+        frame, hide_index=True, height="content" if len(frame) <= 6 else 240, column_config=config, key="proposed",
+        alt="Initialisations by the distance of their training classes",
+    )  # fmt: skip
 
 
 def download(job_id: int) -> None:
@@ -206,8 +211,12 @@ def download(job_id: int) -> None:
         "Download the adapted model", partial(bundle, files), name, "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
-    st.caption("It tells these classes apart without Metascout; its README says what the script needs.")
-    st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
+    if "nas_script" in set(files["kind"]):
+        st.caption("A script tells these classes apart without Metascout; its README says what that needs.")
+    else:
+        st.caption("The adapted weights as safetensors, to go on from; of this network there is no ONNX file.")
+    if "nas_readme" in set(files["kind"]):
+        st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
 
 
 def bundle(files: pd.DataFrame) -> BinaryIO:
