@@ -24,17 +24,20 @@ def draw(job_id: int, spec: dict[str, Any], body: dict[str, Any]) -> None:
     regression = body.get("kind") == "waves" or bool(body.get("curves"))
     if body.get("curves"):
         waves(body["curves"])
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         if body.get("steps"):
             steps(body["steps"])
-        if body.get("predictions") and not regression:
-            predictions(spec, body)
     with right:
         if body.get("confusion") and np.sum(body["confusion"]["counts"]) > 0:
             st.subheader("Confusion")
             confusion.draw(body["confusion"], key=f"confusion_{job_id}")
+    if body.get("predictions") and not regression:
+        predictions(spec, body)
+    left, right = st.columns(2, gap="medium")
+    with left:
         proposal(body)
+    with right:
         download(job_id)
 
 
@@ -66,7 +69,7 @@ def steps(rows: list[dict[str, Any]]) -> None:
         return
     x, few = [row["step"] for row in rows], len(rows) <= 12
     for name, label, color, height in (
-        ("accuracy", "Accuracy", shared.ACCENT, 260), ("loss", "Loss", shared.SECOND, 200),
+        ("accuracy", "Accuracy", shared.ACCENT, 240), ("loss", "Loss", shared.SECOND, 220),
     ):  # fmt: skip
         y = [row.get(name) for row in rows]
         if all(value is None for value in y):
@@ -79,9 +82,8 @@ def steps(rows: list[dict[str, Any]]) -> None:
             hovertemplate=f"after step %{{x}}<br>{label} %{{y:.4g}}<extra></extra>",
         )  # fmt: skip
         figure.update_xaxes(title="Inner steps taken (0: before)", dtick=1 if few else None)
-        figure.update_yaxes(title=label, rangemode="tozero")
-        if name == "accuracy":
-            figure.update_yaxes(range=[0, 1.12], tickformat=".0%")
+        highest = 1.0 if name == "accuracy" else max(value for value in y if value is not None)
+        figure.update_yaxes(title=label, range=[0, 1.2 * highest], tickformat=".0%" if name == "accuracy" else None)
         shared.chart(figure, f"{label} before and after each inner step", height=height, key=f"steps_{name}")
 
 
@@ -130,7 +132,7 @@ def predictions(spec: dict[str, Any], body: dict[str, Any]) -> None:
         found = {}
     if found:
         gallery.draw(rows, found)
-        st.caption("Learned from")
+        st.caption("Learned from:")
         gallery.plain([found[row["row"]] for row in support if row["row"] in found])
     else:
         table(spec, shown)

@@ -40,8 +40,7 @@ def draw(dataset: Dataset, ways: int, shots: int, queries: int) -> None:
             st.image(support, output_format="PNG", alt=f"Support of sample task {number}")
             st.caption("Query, to be predicted")
             st.image(query, output_format="PNG", alt=f"Queries of sample task {number}")
-    if sizes != (ways, shots, queries):
-        st.caption(f"Drawn with {sizes[0]} classes, {sizes[1]} shots and {sizes[2]} queries of each at most.")
+    st.caption(f"A column is a class; at most {_WAYS} classes, {_SHOTS} shots and {_QUERIES} queries are drawn.")
 
 
 @st.cache_data(ttl=3600, max_entries=64, show_spinner=False)

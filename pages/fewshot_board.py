@@ -158,7 +158,7 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
     figure.update_yaxes(
         autorange="reversed", type="category", categoryorder="array", categoryarray=list(dict.fromkeys(names))
     )
-    figure.update_xaxes(title=f"{LABELS.get(metric, metric)} on the test classes, 95% interval")
+    figure.update_xaxes(title=f"{LABELS.get(metric, metric)}, 95% interval")
     told = f"{LABELS.get(metric, metric)} on the test classes with intervals"
     shared.chart(figure, told, height=140 + 28 * len(set(names)), key="bars")
 

@@ -100,7 +100,7 @@ def _algorithm(dataset: Dataset, start: FewShotSpec, mark: str) -> dict[str, Any
     st.subheader("Algorithm")
     names = [name for name in FEWSHOT_ALGORITHMS if dataset.task != "regression" or name != "ProtoNet"]
     left, right = st.columns([2, 1])
-    algorithm = left.segmented_control(
+    algorithm = left.pills(
         "Algorithm", names, default=start.algorithm if start.algorithm in names else names[0], required=True,
         key=f"algorithm{mark}", label_visibility="collapsed",
     )  # fmt: skip

@@ -16,11 +16,12 @@ from core.errors import InputError, MetascoutError
 from core.examples import Picture
 from core.fewshot import Initialisation
 from core.pixels import Shape
-from core.specs import FewShotSpec, FineTuneSpec
+from core.specs import FewShotSpec
 from pages import canvas, episodes, gallery, shared
 
 SHAPE: Shape = (28, 28, 1)  # of images where no initialisation says otherwise
-WAYS, MOST_CLASSES, SHOTS = 5, 20, 20
+WAYS, QUERIES = 5, 15  # at first
+MOST_CLASSES, SHOTS = 20, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +52,30 @@ def shape_for(dataset: Dataset | None) -> Shape:
 # From a dataset
 
 
-def from_dataset(known: Sequence[Dataset], trained: Sequence[Initialisation], start: FineTuneSpec | None) -> Given:
+def from_dataset(known: Sequence[Dataset], trained: Sequence[Initialisation]) -> Given:
     """Classes of a dataset, and how many examples of each; `trained` are the initialisations, the chosen one first."""
     names = [dataset.name for dataset in known]
-    ids = {initialisation.dataset_id for initialisation in trained[:1]}
-    first = next((place for place, dataset in enumerate(known) if dataset.id in ids), 0)
+    home = next((dataset.name for dataset in known if dataset.id == trained[0].dataset_id), names[0])
+    for key, value in {"play_dataset": home, "play_shots": WAYS, "play_queries": QUERIES}.items():
+        st.session_state.setdefault(key, value)
     one, two, three = st.columns([2, 1, 1])
-    name = one.selectbox("Dataset", names, index=first, key="play_dataset")
+    name = one.selectbox("Dataset", names, key="play_dataset")
     dataset = next(dataset for dataset in known if dataset.name == name)
-    shots = two.number_input("Shots", value=start.shots if start else WAYS, step=1, key="play_shots",
+    shots = two.number_input("Shots", step=1, key="play_shots",
                              help="Examples of each class to learn from, 1 to 20.")  # fmt: skip
-    queries = three.number_input("Queries", value=start.queries if start else 15, step=1, key="play_queries",
+    queries = three.number_input("Queries", step=1, key="play_queries",
                                  help="Further examples of each class, by whose prediction it is judged.")  # fmt: skip
-    home = [one for one in trained if one.dataset_id == dataset.id]
-    classes = _wave(dataset, home) if dataset.task == "regression" else _classes(dataset, home)
+    own = [one for one in trained if one.dataset_id == dataset.id]
+    classes = _wave(dataset, own) if dataset.task == "regression" else _classes(dataset, own)
     return Given({"dataset_id": dataset.id, "classes": classes, "shots": shots, "queries": queries})
 
 
 def _classes(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
     """The classes to tell apart; at first some that the initialisation has not seen."""
     held_out = [label for one in home[:1] for label in one.about.get("held_out") or () if label in dataset.labels]
+    st.session_state.setdefault(f"play_classes_{dataset.id}", (held_out or list(dataset.labels))[:WAYS])
     chosen = st.multiselect(
-        "Classes", dataset.labels, default=(held_out or list(dataset.labels))[:WAYS], key=f"play_classes_{dataset.id}",
+        "Classes", dataset.labels, key=f"play_classes_{dataset.id}",
         help="At first some that meta-training has not seen.",
     )  # fmt: skip
     seen = set(chosen) & {label for one in home[:1] for label in one.about.get("classes") or ()}

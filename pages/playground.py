@@ -115,8 +115,8 @@ def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: 
         sources.append(AGAIN)
     if st.session_state.get("play_source") not in (None, *sources):
         st.session_state["play_source"] = DATASET
-    source = st.segmented_control("Examples", sources, default=None if "play_source" in st.session_state else DATASET,
-                                  required=True, key="play_source")  # fmt: skip
+    st.session_state.setdefault("play_source", DATASET)
+    source = st.segmented_control("Examples", sources, required=True, key="play_source")
     if source == AGAIN and again is not None:
         st.caption("The examples that the link's job was given.")
         names = ("dataset_id", "examples", "shots", "queries")
@@ -131,7 +131,7 @@ def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: 
         return None
     if st.session_state.get("play_dataset") not in (None, *(dataset.name for dataset in offered)):
         del st.session_state["play_dataset"]
-    return given.from_dataset(offered, suiting, again)
+    return given.from_dataset(offered, suiting)
 
 
 def kind(everything: dict[int, Dataset], one: Initialisation) -> str:
@@ -204,12 +204,12 @@ def show() -> None:
         return
     job = asked_job()
     again = prefill(job, known)
-    left, right = st.columns([1, 2], gap="medium")
-    with left, st.container(border=True):
+    left, right = st.columns([2, 1], gap="medium")
+    with right, st.container(border=True):
         chosen = choose(known)
         rates = pace(chosen)
         place = st.container()
-    with right, st.container(border=True):
+    with left, st.container(border=True):
         wish = give(known, chosen, again)
     clicked = place.button(
         "Adapt", type="primary", icon=":material/bolt:", key="adapt", disabled=wish is None, width="stretch"
