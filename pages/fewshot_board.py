@@ -25,15 +25,14 @@ def filters(frame: pd.DataFrame) -> pd.DataFrame:
     for place, (key, label, everything) in zip(
         places, (("ways", "Ways", "All"), ("shots", "Shots", "All"), ("protocol", "Batch norm", "Both")), strict=True
     ):
-        options = [str(value) for value in sorted(frame[key].unique())]
-        shared.asked_choice(key, options)
+        options = [str(value).capitalize() for value in sorted(frame[key].unique())]
+        shared.asked_choice(key, options, {option.lower(): option for option in options})
         chosen[key] = place.selectbox(
             label, options, index=None, key=key, bind="query-params", placeholder=everything, help=HELP.get(key),
-            format_func=str.capitalize,
         )  # fmt: skip
     for key, value in chosen.items():
         if value is not None:
-            frame = frame[frame[key].astype(str) == value]
+            frame = frame[frame[key].astype(str) == value.lower()]
     return frame
 
 

@@ -29,11 +29,11 @@ class Given:
     """Fields of the spec, and pictures that are kept as its examples once it is submitted."""
 
     fields: dict[str, Any]
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Picture, ...] | None = None
 
     def asked(self) -> dict[str, Any]:
         """The fields of the spec; pictures are kept. Raises InputError where they tell nothing apart."""
-        if not self.pictures:
+        if self.pictures is None:
             return self.fields
         found = examples.gathered(self.pictures)
         return self.fields | {"examples": examples.keep(found.images, found.codes.tolist(), found.labels, found.names)}
@@ -124,7 +124,7 @@ def uploaded(dataset: Dataset) -> Given:
     shape = shape_for(dataset)
     way = st.radio("Examples as", ["A ZIP of class folders", "Class by class"], horizontal=True, key="play_way")
     pictures, problems = _zipped(shape) if way == "A ZIP of class folders" else _by_class(shape)
-    files = st.file_uploader("Images to be predicted", type=_TYPES, accept_multiple_files=True, key="play_predict")
+    files = _uploader(st, "Images to be predicted", "play_predict")
     more, wrong = _read(files, None, shape)
     pictures, problems = [*pictures, *more], [*problems, *wrong]
     if (told := examples.torn(pictures)) is not None:
@@ -141,7 +141,11 @@ def uploaded(dataset: Dataset) -> Given:
     return Given({"dataset_id": dataset.id, "shots": shots, "queries": 100}, tuple(pictures))
 
 
-_TYPES = ["png", "jpg", "jpeg", "bmp", "gif", "webp"]
+def _uploader(place: Any, label: str, key: str) -> list[Any]:
+    """Where images are chosen."""
+    kinds = ["png", "jpg", "jpeg", "bmp", "gif", "webp"]
+    most = examples.MAX_BYTES // 2**20
+    return list(place.file_uploader(label, kinds, accept_multiple_files=True, key=key, max_upload_size=most))
 
 
 def _zipped(shape: Shape) -> tuple[list[Picture], list[str]]:
@@ -172,9 +176,7 @@ def _by_class(shape: Shape) -> tuple[list[Picture], list[str]]:
         default = chr(ord("A") + number)
         name = imagefiles.plain_label(left.text_input(f"Name of class {number + 1}", default, max_chars=80,
                                                       key=f"play_name_{number}"))  # fmt: skip
-        files = right.file_uploader(
-            f"Images of class {number + 1}", type=_TYPES, accept_multiple_files=True, key=f"play_files_{number}"
-        )
+        files = _uploader(right, f"Images of class {number + 1}", f"play_files_{number}")
         if not name or name in taken:
             problems.append(f"Class {number + 1} is named {name!r}: give each class a name of its own.")
             continue

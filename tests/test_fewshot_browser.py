@@ -1,0 +1,89 @@
+"""The few-shot pages as a person uses them: in Chromium, with the mouse."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core import examples, jobs, specs
+from tests import browser, fewshot_filled
+from tests.test_browser import page
+
+__all__ = ["page"]  # a fixture
+pytestmark = pytest.mark.slow
+
+
+def draw(page: Page, canvas: Locator, points: list[tuple[float, float]]) -> None:
+    """A stroke through points, in parts of the canvas's side."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def test_drawings_are_shelved_by_class_deleted_and_submitted(page: Page, home: Path) -> None:
+    filled = fewshot_filled.fill(home)
+    with browser.dashboard() as (_, address):
+        page.goto(f"{address}/playground?initialisation={filled.maml}")
+        page.get_by_text("Draw", exact=True).click()
+        canvas = page.get_by_label("Canvas: draw with the mouse or a finger")
+        add = page.get_by_role("button", name=re.compile("^Add to class"))
+        expect(add).to_be_disabled()
+        draw(page, canvas, [(0.2, 0.2), (0.5, 0.8), (0.8, 0.2)])
+        add.click()
+        deletes = page.locator("[class*=st-key-delete_]:not([class*=st-key-delete_drawings]) button")
+        expect(deletes).to_have_count(1)
+        expect(add).to_be_disabled()  # the canvas is clear again
+        draw(page, canvas, [(0.3, 0.2), (0.5, 0.7), (0.7, 0.3)])
+        page.get_by_role("button", name="Clear").click()
+        expect(add).to_be_disabled()
+        draw(page, canvas, [(0.5, 0.1), (0.5, 0.9)])
+        add.click()
+        expect(deletes).to_have_count(2)
+        deletes.first.click()
+        expect(deletes).to_have_count(1)
+
+        choice = page.get_by_role("combobox", name="Draw an example of the class")
+        choice.click()
+        page.keyboard.type("my *own*")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Add to class my *own*")).to_be_visible()
+        draw(page, canvas, [(0.1, 0.5), (0.9, 0.5)])
+        page.get_by_role("button", name="Add to class my *own*").click()
+        expect(deletes).to_have_count(2)
+        expect(page.get_by_text("my *own*", exact=True).last).to_be_visible()
+        page.get_by_role("button", name="Adapt", exact=True).click()
+        page.wait_for_url("**job=*")
+        expect(page.get_by_text("No runner is alive")).to_be_visible()
+    spec = jobs.get(int(page.url.partition("job=")[2])).spec
+    assert isinstance(spec, specs.FineTuneSpec)
+    kept = examples.load(spec.examples or "")
+    assert kept.labels == ("A", "my *own*")
+    upright, level = kept.images[..., 0]
+    assert upright[4:24, 13:15].mean() > 100  # bright ink where the stroke went, and dark paper elsewhere
+    assert upright[:, :8].max() == 0
+    assert level[13:15, 4:24].mean() > 100
+    assert level[:8].max() == 0
+
+
+def test_the_leaderboard_s_link_keeps_its_filters(page: Page, home: Path) -> None:
+    fewshot_filled.fill(home)
+    with browser.dashboard() as (_, address):
+        page.goto(f"{address}/few_shot?dataset=glyphs")
+        expect(page.get_by_text("The first 3, on the test classes")).to_be_visible()
+        page.get_by_role("combobox", name="Batch norm").click()
+        page.get_by_role("option", name="Transductive").click()
+        expect(page.get_by_text("The first 1, on the test classes")).to_be_visible()
+        page.wait_for_url("**protocol=Transductive**")
+        link = page.url
+        page.goto("about:blank")
+        page.goto(link)
+        expect(page.get_by_text("The first 1, on the test classes")).to_be_visible()
