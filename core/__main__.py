@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from core import advice, datasets, imports, jobs, knowledge, refits, results, specs
+from core import advice, datasets, fewshot, imports, jobs, knowledge, refits, results, specs
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 from core.events import finite
@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--type", action="append", default=[], metavar="COLUMN=TYPE", help="correct a column's type")
     add.add_argument("--drop-rare-classes", action="store_true", help="leave out classes with fewer than 3 rows")
     add.add_argument("--side", type=int, metavar="PIXELS", help="of images; default: their own, or their median side")
+    add.add_argument(
+        "--inner-folders", action="store_true", help="the folders within a ZIP's folders are the classes of its images"
+    )
     add.add_argument("--split-column", metavar="COLUMN", help="its values (train, valid, test) are the split")
     add.set_defaults(run=_add_dataset)
 
@@ -88,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--metric")
     board.add_argument("--json", action="store_true")
     board.set_defaults(run=_show_leaderboard)
+
+    few = commands.add_parser("fewshot", help="what the meta-trainings of a dataset are worth on classes held out")
+    few.add_argument("dataset", help="its name or id")
+    few.add_argument("--json", action="store_true")
+    few.set_defaults(run=_show_few_shot)
 
     advise = commands.add_parser("advise", help="which candidates will do best on a dataset, before anything runs")
     advise.add_argument("dataset", help="its name or id")
@@ -134,7 +142,9 @@ def _add_dataset(options: argparse.Namespace) -> None:
     if options.target is None and options.file.suffix.lower() == ".csv":
         raise InputError(f"{options.file.name} is a table: name the column to predict with --target.")
     if options.target is None:
-        dataset = datasets.register_images(options.file, side=options.side, **common)
+        dataset = datasets.register_images(
+            options.file, side=options.side, inner_folders=options.inner_folders, **common
+        )
     else:
         dataset = datasets.register(
             options.file,
@@ -230,6 +240,13 @@ def _show_leaderboard(options: argparse.Namespace) -> None:
     frame = results.leaderboard(dataset.id, metric=options.metric)
     columns = ["rank", "algorithm", "candidate", "metric", "valid", "test", "lower", "upper", "fit_s", "job_id"]
     _print(frame if options.json else frame[columns], options.json)
+
+
+def _show_few_shot(options: argparse.Namespace) -> None:
+    frame = fewshot.leaderboard(datasets.get(options.dataset).id)
+    columns = ["algorithm", "network", "ways", "shots", "protocol", "metric", "valid", "test", "lower", "upper"]
+    columns += ["n_episodes", "adapt_s", "job_id"]
+    _print(frame if options.json else frame[columns].round(4), options.json)
 
 
 def _advise(options: argparse.Namespace) -> None:

@@ -176,18 +176,20 @@ def register_images(
     seed: int = 1,
     side: int | None = None,
     drop_rare_classes: bool = False,
+    inner_folders: bool = False,
     owner: str = "local",
     source: str | None = None,
 ) -> Dataset:
     """Convert, split and store a ZIP of class folders, an .npz or a Parquet of images as a dataset, and return it.
 
     `side` in pixels makes all images squares of it; None keeps the size that all share, else takes their median
-    side, at most 64. A test part of the file's own stays the test split. Raises as `register` does.
+    side, at most 64. With `inner_folders` the classes of a ZIP are the folders within its folders, named by both
+    ("Greek/character03"). A test part of the file's own stays the test split. Raises as `register` does.
     """
     name = _checked_name(name)
-    staged = images.stage(path, side)
+    staged = images.stage(path, side, inner_folders)
     verdict = imagesets.judge(staged, drop_rare_classes)
-    fingerprint = imagesets.fingerprint(staged, seed, drop_rare_classes)
+    fingerprint = imagesets.fingerprint(staged, seed, drop_rare_classes, inner_folders)
     if existing := _existing(name, fingerprint):
         return existing
     table = _stored(fingerprint, lambda work: imagesets.write(staged, verdict, seed, work))

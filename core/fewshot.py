@@ -83,6 +83,13 @@ def initialisations() -> list[Initialisation]:
     return [_initialisation(row) for row in rows]
 
 
+def exist() -> bool:
+    """Whether there is any initialisation; cheaper than to read them all."""
+    with db.transaction() as connection:
+        found = connection.execute(f"SELECT 1 FROM initialisations i {_SHOWN.format('i')} LIMIT 1").fetchall()
+    return bool(found)
+
+
 def initialisation(job_id: int) -> Initialisation:
     """The initialisation that a job has meta-trained. Raises InputError where it has left none."""
     with db.transaction() as connection:
@@ -134,6 +141,16 @@ def evaluations_of(job_id: int) -> pd.DataFrame:
             " ORDER BY e.protocol",
             [int(job_id)],
         ).df()
+
+
+def worths() -> dict[int, float]:
+    """What each job's initialisation is worth on valid classes, inductive; higher is better, minus a squared error."""
+    with db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT e.job_id, CASE WHEN e.metric = 'mse' THEN -e.valid ELSE e.valid END FROM evaluations e"
+            f" {_SHOWN.format('e')} WHERE e.protocol = 'inductive'"
+        ).fetchall()
+    return dict(rows)
 
 
 def adaptation(job_id: int) -> dict[str, Any] | None:

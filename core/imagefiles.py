@@ -78,28 +78,30 @@ def plain_label(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in letters).split())[:_LABEL_LETTERS]
 
 
-def folders(path: Path) -> Source:
+def folders(path: Path, inner: bool = False) -> Source:
     """The images of a ZIP file, whose folders are their classes, perhaps below train, valid and test folders.
 
-    Raises InputError where no image lies in a class folder, and what `archives.opened` raises.
+    With `inner` the folders within those are the classes, named by both ("Greek/character03"). Raises InputError where
+    no image lies in a class folder, and what `archives.opened` raises.
     """
     with archives.opened(path) as archive:
-        listing = _list(archive)
+        listing = _list(archive, 2 if inner else 1)
     if not listing.images:
         formats = ", ".join(FORMATS)
         raise InputError(f"{path.name} holds no images ({formats}). Put the images of each class in its own folder.")
-    parted = _parted(listing)
+    parted, depth = _parted(listing), 2 if inner else 1
     entries, infos, n_loose, n_deep = [], [], 0, 0
     for steps, info in listing.images:
-        inner = steps[1:] if parted else steps
-        label = plain_label(inner[0]) if len(inner) > 1 else ""
-        n_loose, n_deep = n_loose + (not label), n_deep + (len(inner) > 2)
+        below = steps[1:] if parted else steps
+        label = plain_label("/".join(below[:depth])) if len(below) > depth else ""
+        n_loose, n_deep = n_loose + (not label), n_deep + (len(below) > depth + 1)
         if label:
             entries.append(Entry("/".join(steps), label, PARTS[steps[0].casefold()] if parted else ""))
             infos.append(info)
     if not entries:
-        raise InputError(f"The images of {path.name} lie in no class folder. Put those of each class in its own one.")
-    findings = _findings(listing, {entry.label for entry in entries}, parted, n_loose, n_deep)
+        where = "no folder within a folder: let the outer ones be the classes" if inner else "no class folder"
+        raise InputError(f"The images of {path.name} lie in {where}. Put those of each class in its own one.")
+    findings = _findings(listing, {entry.label for entry in entries}, parted, n_loose, n_deep, depth)
     return Source("label", tuple(entries), findings, lambda: _images(path, infos))
 
 
@@ -109,7 +111,7 @@ def _images(path: Path, infos: list[zipfile.ZipInfo]) -> Iterator[Image.Image | 
             yield open_image(archives.read(archive, info))
 
 
-def _list(archive: zipfile.ZipFile) -> _Listing:
+def _list(archive: zipfile.ZipFile, depth: int) -> _Listing:
     images: list[tuple[Steps, zipfile.ZipInfo]] = []
     seen: set[Steps] = set()
     others: Counter[str] = Counter()
@@ -122,7 +124,7 @@ def _list(archive: zipfile.ZipFile) -> _Listing:
             kind = _kind(steps)
             others.update([kind] if kind else [])
             images += [] if kind else [(steps, info)]
-    shared = _shared([steps for steps, _ in images if len(steps) > 1])
+    shared = _shared([steps for steps, _ in images if len(steps) > 1], depth)
     inner = frozenset(steps[len(shared) :] for steps in seen if steps[: len(shared)] == shared != steps)
     cut = tuple((steps[min(len(shared), len(steps) - 1) :], info) for steps, info in images)
     return _Listing(cut, inner, others)
@@ -138,12 +140,12 @@ def _kind(steps: Steps) -> str:
     return "archives within" if suffix in _ARCHIVES else "no images"
 
 
-def _shared(paths: list[Steps]) -> Steps:
-    """The folders above the class folders: all images lie in them, and some lie deeper."""
-    depth = 0
-    while any(len(steps) > depth + 2 for steps in paths) and len({steps[depth : depth + 1] for steps in paths}) == 1:
-        depth += 1
-    return paths[0][:depth] if paths else ()
+def _shared(paths: list[Steps], depth: int) -> Steps:
+    """The folders above the class folders, which are `depth` levels: all images lie in them, and some lie deeper."""
+    n = 0
+    while any(len(steps) > n + depth + 1 for steps in paths) and len({steps[n : n + 1] for steps in paths}) == 1:
+        n += 1
+    return paths[0][:n] if paths else ()
 
 
 def _parted(listing: _Listing) -> bool:
@@ -153,7 +155,9 @@ def _parted(listing: _Listing) -> bool:
     return outer <= set(PARTS) and "train" in {PARTS[name] for name in labelled}
 
 
-def _findings(listing: _Listing, labels: set[str], parted: bool, n_loose: int, n_deep: int) -> tuple[Finding, ...]:
+def _findings(
+    listing: _Listing, labels: set[str], parted: bool, n_loose: int, n_deep: int, depth: int
+) -> tuple[Finding, ...]:
     found = []
     if listing.others:
         told = ", ".join(f"{n:,} {kind}" for kind, n in sorted(listing.others.items()))
@@ -161,9 +165,13 @@ def _findings(listing: _Listing, labels: set[str], parted: bool, n_loose: int, n
     if n_loose:
         found.append(Finding("no_class", f"{n_loose:,} images lie in no class folder and are left out."))
     if n_deep:
-        found.append(Finding("deep_folders", f"{n_deep:,} images lie deeper in their class folder and belong to it."))
-    level = 1 if parted else 0
-    empty = sorted({plain_label(steps[level]) for steps in listing.folders if len(steps) > level} - labels - {""})
+        text = f"{n_deep:,} images lie deeper in their class folder and belong to it."
+        choice = " If the inner folders are the classes, choose so (--inner-folders)." if depth == 1 else ""
+        found.append(Finding("deep_folders", text + choice))
+    first = 1 if parted else 0
+    last = first + depth
+    found_empty = {plain_label("/".join(steps[first:last])) for steps in listing.folders if len(steps) >= last}
+    empty = sorted(found_empty - labels - {""})
     if empty:
         told = ", ".join(repr(label) for label in empty[:5])
         found.append(Finding("empty_class", f"{len(empty)} class folders hold no image and are no classes: {told}."))

@@ -66,24 +66,25 @@ def holds_images(path: Path) -> bool:
         return False
 
 
-def stage(path: Path, side: int | None = None) -> Staged:
+def stage(path: Path, side: int | None = None, inner_folders: bool = False) -> Staged:
     """The images of a file, converted once for each content and side; dropped a day after their last use.
 
     Images of one size keep it if `side` is None; others become squares of `side` pixels, by default their median
-    side, at most 64. Raises InputError, which names the place and the remedy, when the images cannot be used, and
-    MetascoutError when the disk is full.
+    side, at most 64. With `inner_folders` a class is a folder within a folder of a ZIP. Raises InputError, which
+    names the place and the remedy, when the images cannot be used, and MetascoutError when the disk is full.
     """
     if side is not None and not SIDES[0] <= side <= SIDES[1]:
         raise InputError(f"The side {side} cannot be used: choose {SIDES[0]} to {SIDES[1]} pixels.")
     path = Path(path).resolve()
     sha256 = _sha256(path)
-    folder = tables.temporary() / "staged" / f"{sha256}-images-{side or 'own'}"
+    name = f"{sha256}-images-{side or 'own'}" + ("-inner" if inner_folders else "")
+    folder = tables.temporary() / "staged" / name
     if not folder.exists():
         work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         try:
             with db.disk_full_told():
                 work.mkdir(parents=True)
-                _convert(path, sha256, side, work)
+                _convert(path, sha256, side, inner_folders, work)
                 if not folder.exists():
                     work.rename(folder)
         finally:
@@ -100,20 +101,27 @@ def class_counts(staged: Staged) -> dict[str, int]:
 
 def examples(parquet: Path, shape: Shape, labels: Sequence[str], each: int) -> dict[str, np.ndarray]:
     """The first `each` images of the classes in `labels`, from a staged or a registered Parquet: uint8 [N, H, W, C]."""
-    file = pq.ParquetFile(parquet)
-    keys = file.read(columns=["c1"]).to_pandas()["c1"]
+    keys = pq.read_table(parquet, columns=["c1"]).to_pandas()["c1"]
     chosen = keys[keys.isin(list(labels))].groupby(keys).head(each)
-    found: dict[str, list[bytes]] = {label: [] for label in labels}
-    start = 0
+    found = take(parquet, shape, chosen.index.to_list())
+    return {label: found[(chosen == label).to_numpy()] for label in labels}
+
+
+def take(parquet: Path, shape: Shape, places: Sequence[int]) -> np.ndarray:
+    """The images in these places of a staged or a registered Parquet, in the order asked for: uint8 [N, H, W, C].
+
+    Only the row groups that hold one of them are read.
+    """
+    file = pq.ParquetFile(parquet)
+    wanted, found, start = sorted(set(places)), dict[int, bytes](), 0
     for group in range(file.num_row_groups):
         end = start + file.metadata.row_group(group).num_rows
-        here = chosen[(chosen.index >= start) & (chosen.index < end)]
-        if len(here):
-            values = file.read_row_group(group, columns=["c0"]).column(0).take(pa.array(here.index - start))
-            for label, value in zip(here, values, strict=True):
-                found[label].append(value.as_py())
+        here = [place for place in wanted if start <= place < end]
+        if here:
+            values = file.read_row_group(group, columns=["c0"]).column(0).take(pa.array([p - start for p in here]))
+            found |= zip(here, values.to_pylist(), strict=True)
         start = end
-    return {label: _array(values, shape) for label, values in found.items()}
+    return _array([found[place] for place in places], shape).copy()  # else it could not be written to
 
 
 def load(parquet: Path, shape: Shape, split: str, n: int) -> tuple[np.ndarray, list[str]]:
@@ -145,7 +153,7 @@ def _about(folder: Path) -> Staged:
     return Staged(folder / "images.parquet", shape=tuple(body.pop("shape")), findings=findings, **body)
 
 
-def _source(path: Path) -> Source:
+def _source(path: Path, inner_folders: bool) -> Source:
     with path.open("rb") as file:
         head = file.read(4)
     if head == b"PAR1":
@@ -155,7 +163,7 @@ def _source(path: Path) -> Source:
     with archives.opened(path) as archive:
         names = [info.filename for info in archive.infolist()]
     only_arrays = names and all(name.endswith(".npy") for name in names)
-    return imagetables.arrays(path) if only_arrays else imagefiles.folders(path)
+    return imagetables.arrays(path) if only_arrays else imagefiles.folders(path, inner_folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +175,8 @@ class _Written:
     coloured: bool  # whether any image is more than grey
 
 
-def _convert(path: Path, sha256: str, side: int | None, work: Path) -> None:
-    source = _source(path)
+def _convert(path: Path, sha256: str, side: int | None, inner_folders: bool, work: Path) -> None:
+    source = _source(path, inner_folders)
     parts, findings = _parts(source)
     sizes, n_grey = _survey(path, source)
     shape = _shape(path, sizes, n_grey, side)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -19,6 +20,7 @@ from core.images import Staged
 from core.scoring import Task
 from core.tables import Finding
 
+MAX_CLASSES = 5_000  # few-shot learning has many
 _RULES = 1  # raise it when converting or splitting changes, so that old and new sets are told apart
 _CUT = ("", "train")  # the parts out of which other splits are cut
 
@@ -43,8 +45,8 @@ def judge(staged: Staged, drop_rare_classes: bool = False) -> Verdict:
     found = {label: int(different.get(label, 0)) for label in sorted(keys["c1"].unique())}
     if len(found) == 1:
         raise InputError(f"All images are of one class, {next(iter(found))!r}. Add the images of another class.")
-    if len(found) > target.MAX_CLASSES:
-        told = f"{name!r} has {len(found):,} classes; at most {target.MAX_CLASSES} are allowed"
+    if len(found) > MAX_CLASSES:
+        told = f"{name!r} has {len(found):,} classes; at most {MAX_CLASSES:,} are allowed"
         raise InputError(f"{told}. Leave some classes out.")
     kept, dropped = target.classes(found, name, drop_rare_classes, unit="different images to train on")
     rows = keys[keys["c1"].isin(kept)]
@@ -57,11 +59,13 @@ def judge(staged: Staged, drop_rare_classes: bool = False) -> Verdict:
     return Verdict(task, counts, rows["unit"].nunique(), tuple(findings))
 
 
-def fingerprint(staged: Staged, seed: int, drop_rare_classes: bool) -> str:
+def fingerprint(staged: Staged, seed: int, drop_rare_classes: bool, inner_folders: bool = False) -> str:
     """What tells a set from every other one: the content of its file, and the choices."""
-    choices = {"rules": _RULES, "images": staged.sha256, "shape": staged.shape, "seed": seed}
-    body = json.dumps(choices | {"drop_rare_classes": drop_rare_classes}, sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()
+    choices: dict[str, Any] = {"rules": _RULES, "images": staged.sha256, "shape": staged.shape, "seed": seed}
+    choices |= {"drop_rare_classes": drop_rare_classes}
+    if inner_folders:  # without it the fingerprints are what they were before there was a choice
+        choices["inner_folders"] = True
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
 
 
 def columns(staged: Staged, verdict: Verdict) -> tuple[Column, ...]:

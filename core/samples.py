@@ -29,6 +29,9 @@ SAMPLES: dict[str, Sample] = {
     "digits_images": Sample("The same digits as images, to search a network for", "label", "multiclass", images=True),
     "diabetes": Sample("442 patients, 10 measures; progression after a year", "progression", "regression"),
     "friedman": Sample("2,000 generated rows, 10 features of which 5 matter, with noise", "y", "regression"),
+    "sine_waves": Sample(
+        "500 generated sine waves of 20 points; each wave is a task of few-shot regression", "y", "regression"
+    ),
 }
 
 
@@ -46,6 +49,8 @@ def write(name: str, path: Path) -> None:
 
 def frame(name: str) -> pd.DataFrame:
     """The sample's table, target last. Raises KeyError for an unknown name."""
+    if name == "sine_waves":
+        return _waves()
     # Imported here: the web process stays light until a sample is asked for.
     from sklearn import datasets
 
@@ -58,3 +63,12 @@ def frame(name: str) -> pd.DataFrame:
     table = pd.DataFrame(bunch.data, columns=[str(column) for column in bunch.feature_names])
     named = SAMPLES[name].task != "regression"
     return table.assign(**{target: [str(bunch.target_names[i]) for i in bunch.target] if named else bunch.target})
+
+
+def _waves(n: int = 500, points: int = 20) -> pd.DataFrame:
+    """Sine waves of amplitudes from 0.1 to 5 and phases from 0 to pi, at x from -5 to 5 (Finn et al. 2017)."""
+    rng = np.random.default_rng(0)
+    amplitude, phase = rng.uniform(0.1, 5.0, (n, 1)), rng.uniform(0.0, np.pi, (n, 1))
+    x = rng.uniform(-5.0, 5.0, (n, points))
+    names = np.repeat([f"wave {number:03}" for number in range(1, n + 1)], points)
+    return pd.DataFrame({"wave": names, "x": x.ravel(), "y": (amplitude * np.sin(x + phase)).ravel()})

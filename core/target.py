@@ -178,7 +178,9 @@ def _findings(
 def balance(labels: dict[str, int], n_kept: int, name: str, *, unit: str = "rows") -> list[Finding]:
     """What is to be said of the sizes of the classes (none for regression) and of the whole."""
     found = []
-    if labels and (smallest := min(labels.values())) < _RARE_FRAC * n_kept:
+    # Of many classes each is rare; then one is out of balance that is far below the mean.
+    rare = min(_RARE_FRAC, 0.5 / max(1, len(labels))) * n_kept
+    if labels and (smallest := min(labels.values())) < rare:
         label = min(labels, key=lambda key: (labels[key], key))
         told = f"The class {label!r} has {smallest:,} of {n_kept:,} {unit}"
         found.append(Finding("imbalance", f"{told}: prefer AUC or balanced accuracy to accuracy.", name))

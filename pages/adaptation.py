@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import bundles, datasets, examples, fewshot, results
 from core.datasets import Dataset
-from core.errors import MetascoutError
+from core.errors import InputError, MetascoutError
 from pages import confusion, episodes, gallery, shared
 
 _FEATURES = 4  # of a table's row, beside what was predicted of it
@@ -205,12 +205,12 @@ def proposal(body: dict[str, Any]) -> None:
 def download(job_id: int) -> None:
     """The adapted model with its scoring script, and each file by itself."""
     files = shared.read(results.artifacts_of, job_id)
-    if files.empty:
+    if files.empty or not set(files["kind"]) & {"onnx", "adapted_weights"}:
         return
     st.subheader("Take the model away")
     name = f"adapted_{job_id}.zip"
     st.download_button(
-        "Download the adapted model", partial(bundle, files), name, "application/zip", type="primary",
+        "Download the adapted model", partial(bundle, job_id), name, "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
     if "nas_script" in set(files["kind"]):
@@ -221,6 +221,9 @@ def download(job_id: int) -> None:
         st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
 
 
-def bundle(files: pd.DataFrame) -> BinaryIO:
+def bundle(job_id: int) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    return bundles.of_files(files).open("rb")
+    path = bundles.of_adaptation(job_id)
+    if path is None:
+        raise InputError("The model's files are no longer there.")
+    return path.open("rb")

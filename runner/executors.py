@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.events import Event
-from core.specs import AutoMLSpec, NASSpec, PortfolioSpec
+from core.specs import AutoMLSpec, FewShotSpec, FineTuneSpec, NASSpec, PortfolioSpec
 from runner.launch import Context, Executor
 
 
@@ -30,4 +30,20 @@ def portfolio(spec: PortfolioSpec, context: Context) -> Iterator[Event]:
     return run(spec, context)
 
 
-EXECUTORS: dict[str, Executor] = {"automl": automl, "nas": nas, "portfolio": portfolio}
+def fewshot(spec: FewShotSpec, context: Context) -> Iterator[Event]:
+    """Meta-training on the classes of any dataset, or the groups of a table."""
+    from runner.fewshotjob.job import run
+
+    return run(spec, context)
+
+
+def finetune(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
+    """New classes learned from a few examples."""
+    from runner.fewshotjob.finetune import run
+
+    return run(spec, context)
+
+
+EXECUTORS: dict[str, Executor] = {
+    "automl": automl, "nas": nas, "portfolio": portfolio, "fewshot": fewshot, "finetune": finetune,
+}  # fmt: skip

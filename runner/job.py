@@ -1,10 +1,15 @@
-"""The process of one job: `python -m runner.job DIRECTORY` runs its executor and writes down what it reports."""
+"""The process of one job: `python -m runner.job DIRECTORY` runs its executor and writes down what it reports.
+
+`python -m runner.job --spare ENGINE WIRE_FD` loads an engine first, and learns on the wire which directory it is.
+"""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
+import socket
 import sys
 import time
 import traceback
@@ -15,7 +20,7 @@ from typing import IO
 from core import events, machine
 from core.errors import MetascoutError
 from runner.launch import receive
-from runner.supervisor import Exit
+from runner.supervisor import Exit, take_over
 
 _NICE = 5  # the dashboard answers while jobs use every core
 
@@ -35,6 +40,22 @@ class Wish:
 def run(directory: Path) -> int:
     """Run the job of this directory: events go to events.jsonl, the ending to result.json; returns the exit code."""
     os.nice(_NICE)
+    return _work(directory)
+
+
+def wait_for_order(engine: str, wire_fd: int) -> int:
+    """Load the engine (a module's name), wait for a directory on the wire, and do as `run` does."""
+    os.nice(_NICE)
+    importlib.import_module(engine)
+    with socket.socket(fileno=wire_fd) as wire:
+        text, files, _, _ = socket.recv_fds(wire, 65_536, 2)  # the lock is held as long as this process lives
+    if not text:
+        return 0
+    take_over(text.decode(), files[1])
+    return _work(Path(text.decode()))
+
+
+def _work(directory: Path) -> int:
     try:
         with open(directory / "events.jsonl", "ab") as file:
             result = _run_executor(directory, file)
@@ -70,4 +91,4 @@ def _write(file: IO[bytes], event: events.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1])))
+    sys.exit(wait_for_order(sys.argv[2], int(sys.argv[3])) if sys.argv[1] == "--spare" else run(Path(sys.argv[1])))

@@ -17,15 +17,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import portalocker
 import psutil
 
-from core import datasets, db, events, machine, specs
+from core import datasets, db, events, fewshot, machine, specs
 from core.jobs import Job
+from runner import spare
+from runner.spare import Spare
 from runner.supervisor import EXIT_BYTES, Exit
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +45,9 @@ class Context:
     removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
     the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
     job writes it into its directory and returns; its next attempt finds it there. A job that was told so counts as
-    paused once it returns; one that returns before it has asked again has succeeded.
+    paused once it returns; one that returns before it has asked again has succeeded. `initialisations` are those that
+    were known when it was started, for a job that learns a task from one, and `worths` what they are worth (higher is
+    better; None: unknown).
     """
 
     job_id: int
@@ -54,10 +58,15 @@ class Context:
     gpus: int
     cancelled: Callable[[], bool]
     paused: Callable[[], bool] = bool
+    initialisations: tuple[fewshot.Initialisation, ...] = ()
+    worths: tuple[float | None, ...] = ()
 
 
-def start(job: Job, executor: Executor) -> None:
-    """Start a job's attempt as a supervised process; `is_alive` holds from the moment that this returns."""
+def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:
+    """Start a job's attempt as a supervised process; `is_alive` holds from the moment that this returns.
+
+    `ready` is a spare that a job of its kind is handed to, so that it need not load its engine.
+    """
     directory = job.directory
     clean(directory)  # what a run of the same name left, in a data directory whose store was restored
     for name in ("artifacts", "tmp"):
@@ -69,24 +78,35 @@ def start(job: Job, executor: Executor) -> None:
     (directory / "exit.json").write_text(" " * EXIT_BYTES)
     with open(directory / "alive.lock", "w") as lock, open(directory / "log.txt", "ab") as log:
         portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        command = [sys.executable, "-m", "runner.supervisor", str(directory), str(lock.fileno())]
-        # A stop that comes before the supervisor can hear it must wait, not kill it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=_environment(job),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[lock.fileno()],  # the lock lives on in the supervisor when this side closes
-            start_new_session=True,
-        )
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        lock.write(str(process.pid))
+        around = environment(job.cpus)
+        pid = None
+        if ready is not None and job.kind == spare.KIND:
+            pid = spare.hand_over(ready, directory, around, (lock.fileno(), log.fileno()))
+        lock.write(str(_supervised(directory, around, lock.fileno(), log.fileno()) if pid is None else pid))
+
+
+def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd: int) -> int:
+    """Start the supervisor, which starts the job; returns its pid."""
+    # A stop that comes before the supervisor can hear it must wait, not kill it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner.supervisor", str(directory), str(lock_fd)],
+        cwd=directory,
+        env=around,
+        stdin=subprocess.DEVNULL,
+        stdout=log_fd,
+        stderr=log_fd,
+        pass_fds=[lock_fd],  # the lock lives on in the supervisor when this side closes
+        start_new_session=True,
+    )
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process.pid
 
 
 def _order(job: Job, executor: Executor) -> dict[str, Any]:
+    # A job does not open the store.
+    known = fewshot.initialisations() if job.kind == "finetune" else []
+    worths = fewshot.worths() if known else {}
     return {
         "job_id": job.id,
         "attempt": job.attempt,
@@ -95,11 +115,14 @@ def _order(job: Job, executor: Executor) -> dict[str, Any]:
         "dataset": datasets.to_json(datasets.get(job.dataset_id)),
         "cpus": job.cpus or machine.cpu_slots(),
         "gpus": job.gpus,
+        "initialisations": [asdict(one) for one in known],
+        "worths": [worths.get(one.job_id) for one in known],
     }
 
 
-def _environment(job: Job) -> Mapping[str, str]:
-    threads = str(job.cpus or machine.cpu_slots())
+def environment(cpus: int) -> Mapping[str, str]:
+    """The variables that a job of so many threads (0: all) is started with."""
+    threads = str(cpus or machine.cpu_slots())
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     own = {"METASCOUT_HOME": str(db.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
     # Waiting threads that spin take the cores from those that work.
@@ -214,5 +237,7 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         gpus=order["gpus"],
         cancelled=(directory / "cancel").exists,
         paused=(directory / "pause").exists,
+        initialisations=tuple(fewshot.Initialisation(**body) for body in order["initialisations"]),
+        worths=tuple(order["worths"]),
     )
     return specs.parse(order["spec"]), context, executor

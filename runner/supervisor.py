@@ -1,7 +1,8 @@
 """The process that watches one job: it starts it, ends it when it must, and leaves no process behind.
 
 `python -m runner.supervisor DIRECTORY LOCK_FD`. It imports next to nothing, and adopts whatever the job leaves
-running, so that it can end the whole tree.
+running, so that it can end the whole tree. `python -m runner.supervisor --spare ENGINE WIRE_FD` starts a job process
+that loads the engine, and waits for the order on the wire before it does the same.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import ctypes
 import errno
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,12 +43,53 @@ class Exit:
 def supervise(directory: Path, lock_fd: int) -> None:
     """Run the job of this directory to its end, and record how it ended."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
+    stopped = _listen()
+    # The lock stays held as long as either of the two lives.
+    child = _job(lock_fd, str(directory))
+    _see_to_the_end(directory, child, stopped)
+
+
+def wait_for_order(engine: str, wire_fd: int) -> None:
+    """Keep a job process that has the engine loaded, and `supervise` it once an order comes; end when the wire does."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+    runner = socket.socket(fileno=wire_fd)
+    mine, its = socket.socketpair()
+    with its:
+        child = _job(its.fileno(), "--spare", engine)
+    broken = mine in select.select([runner, mine], [], [])[0]  # the job process has nothing to say but its death
+    text, files, _, _ = socket.recv_fds(runner, 65_536, 2)
+    if broken or not text:
+        _end_descendants()
+        sys.exit(int(broken))
+    stopped = _listen()
+    take_over(text.decode(), files[1])
+    socket.send_fds(mine, [text], files)
+    runner.send(b"1")  # from here on the job is this process's
+    runner.close()
+    _see_to_the_end(Path(text.decode()), child, stopped)
+
+
+def take_over(directory: str, log_fd: int) -> None:
+    """Be as a process that was started in this run directory with this log."""
+    os.chdir(directory)
+    for stream in (1, 2):
+        os.dup2(log_fd, stream)
+
+
+def _job(fd: int, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "runner.job", *arguments, *([str(fd)] if "--spare" in arguments else [])]
+    return subprocess.Popen(command, preexec_fn=partial(die_with_parent, os.getpid()), pass_fds=[fd])
+
+
+def _listen() -> list[int]:
+    """From now on a SIGTERM is put into the list that is returned."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # it was held back until now
-    command = [sys.executable, "-m", "runner.job", str(directory)]
-    # pass_fds: the lock stays held as long as either of the two lives.
-    child = subprocess.Popen(command, preexec_fn=partial(die_with_parent, os.getpid()), pass_fds=[lock_fd])
+    return stopped
+
+
+def _see_to_the_end(directory: Path, child: subprocess.Popen[bytes], stopped: list[int]) -> None:
     ended = _watch(directory, child, stopped)
     _end_descendants()
     shutil.rmtree(directory / "tmp", ignore_errors=True)
@@ -119,4 +163,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[1] == "--spare":
+        wait_for_order(sys.argv[2], int(sys.argv[3]))
+    else:
+        supervise(Path(sys.argv[1]), int(sys.argv[2]))

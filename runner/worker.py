@@ -16,10 +16,13 @@ from core.errors import InputError, MetascoutError
 from core.events import Message
 from core.jobs import Job
 from runner import fitting, launch
+from runner import spare as spares
 from runner.fitting import Fitting
 from runner.launch import Executor
+from runner.spare import Spare
 
 TURN_S = 0.25
+QUICK_TURN_S = 0.05  # while somebody waits for a job that takes seconds
 BEAT_S = 2.0
 STALE_S = 60.0
 SWEEP_S = 3600.0
@@ -38,7 +41,7 @@ def run_once(executors: Mapping[str, Executor], worker_id: str) -> int | None:
     _start(job, executors, runs)
     while runs:
         _follow_all(runs)
-        time.sleep(TURN_S)
+        time.sleep(_turn_s(runs))
     return job.id
 
 
@@ -48,14 +51,14 @@ def serve(
     """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
 
     Jobs that an earlier runner left running are adopted. Beside the jobs the selectors are fitted anew where more is
-    known (not with `drain`). When it is stopped, it ends its jobs and queues them again;
-    when it breaks, they go on and wait for the next one.
+    known, and a spare process is kept for the jobs that must answer soon (neither with `drain`). When it is stopped, it
+    ends its jobs and queues them again; when it breaks, they go on and wait for the next one.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
     runs = {job.id: job for job in jobs.running()}
     log.info("Jobs that were left running: %s", ", ".join(map(str, runs)) or "none")
     launch.sweep(keep={job.directory for job in runs.values()})
-    beat_at, sweep_at, fit = -BEAT_S, -SWEEP_S, Fitting()
+    beat_at, sweep_at, fit, spare = -BEAT_S, -SWEEP_S, Fitting(), Spare()
     while not stopped():
         try:
             if time.monotonic() > beat_at + BEAT_S:
@@ -65,18 +68,24 @@ def serve(
                 sweep_at = time.monotonic()
                 housekeeping.sweep()
             _follow_all(runs)
-            _claim_all(executors, worker_id, runs)
+            _claim_all(executors, worker_id, runs, spare)
             if not drain:
                 fitting.tend(fit, busy=bool(runs))
+                spares.tend(spare, launch.environment(0))
             elif not runs and "queued" not in jobs.counts():
                 break
         except MetascoutError as error:  # a full disk, a busy store: nothing is lost, another turn tries again
             log.warning("%s", error)
             time.sleep(REST_S)
-        time.sleep(TURN_S)
+        time.sleep(_turn_s(runs))
+    spares.stop(spare)
     fitting.stop(fit)
     _stop_all(runs)
     runners.leave(worker_id)
+
+
+def _turn_s(runs: dict[int, Job]) -> float:
+    return QUICK_TURN_S if any(job.cpus == 0 for job in runs.values()) else TURN_S
 
 
 def _beat(worker_id: str, runs: dict[int, Job]) -> None:
@@ -89,7 +98,7 @@ def _beat(worker_id: str, runs: dict[int, Job]) -> None:
     jobs.requeue_stale(STALE_S)
 
 
-def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int, Job]) -> None:
+def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int, Job], spare: Spare) -> None:
     """Start queued jobs while there are free slots; a job that asks for more cores than there are runs alone."""
     while True:
         free_cpus = machine.cpu_slots() - sum(job.cpus for job in runs.values())
@@ -97,10 +106,10 @@ def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int
         job = jobs.claim(worker_id, cpus=free_cpus if runs else None, gpus=free_gpus if machine.gpu_slots() else None)
         if job is None:
             return
-        _start(job, executors, runs)
+        _start(job, executors, runs, spare)
 
 
-def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job]) -> None:
+def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job], spare: Spare | None = None) -> None:
     """Start a claimed job; one that cannot be started for a passing reason goes back to the queue."""
     log.info("Job %d: %s starts, attempt %d", job.id, job.kind, job.attempt)
     try:
@@ -109,7 +118,7 @@ def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job]) ->
         if job.gpus > machine.gpu_slots():
             raise InputError(f"gpus: the job asks for {job.gpus}, this machine has {machine.gpu_slots()}.")
         with disk_full_told():
-            launch.start(job, executors[job.kind])
+            launch.start(job, executors[job.kind], spare)
     except InputError as error:
         jobs.finish(job, "failed", f"The job could not be started: {error}")
         log.warning("Job %d could not be started: %s", job.id, error)

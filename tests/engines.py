@@ -121,3 +121,24 @@ def leave_children(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     (context.directory / "tmp" / "library.so").write_text("unpacked")
     yield Progress(0.1, "child started")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def look_around(spec: object, context: Context) -> Iterator[Event]:
+    """Writes down what it sees of the process that it runs in."""
+    print("cwd", os.getcwd())
+    print("nice", os.nice(0), "input", os.readlink("/proc/self/fd/0"))
+    subprocess.run(["sh", "-c", "echo error >&2"], check=True)
+    for name in sorted(os.environ):
+        if name not in ("PWD", "OLDPWD", "LC_CTYPE"):
+            print(name, os.environ[name])
+    yield Message("done")
+
+
+def start_a_child(spec: object, context: Context) -> Iterator[Event]:
+    """Starts a process in a session of its own, notes its pid, and works on."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    (context.directory / "child.new").write_text(str(child.pid))
+    (context.directory / "child.new").replace(context.directory / "child.pid")
+    while True:
+        yield Progress(0.1, "working")
+        time.sleep(0.1)

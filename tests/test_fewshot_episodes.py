@@ -7,25 +7,39 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runner.fewshot.episodes import SPLITS, ImageTasks, SinusoidTasks, TooFew, split_classes
+from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks, SinusoidTasks, TooFew, split_classes
 
 
-def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ImageTasks:
+def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ClassTasks:
     """Images that say in their corner which row they are."""
     n = n_classes * each
     images = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.arange(1, n + 1)
     labels = torch.arange(n_classes).repeat_interleave(each)
     splits = split_classes([str(c) for c in range(n_classes)], seed=3)
-    return ImageTasks(images, labels, splits, **{"ways": 2, "shots": 2, "queries": 3, **settings})
+    return ClassTasks(images, labels, splits, **{"ways": 2, "shots": 2, "queries": 3, **settings})
 
 
 def test_splits_are_disjoint_by_class_and_hold_every_class() -> None:
     splits = split_classes([str(c) for c in range(20)], seed=0)
     everything = [c for split in SPLITS for c in splits[split]]
     assert sorted(everything) == list(range(20))
-    assert [len(splits[split]) for split in SPLITS] == [13, 2, 5]
+    assert [len(splits[split]) for split in SPLITS] == [10, 5, 5]
     assert splits != split_classes([str(c) for c in range(20)], seed=1)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(3, [1, 1, 1]), (9, [3, 3, 3]), (15, [5, 5, 5]), (100, [65, 10, 25])])
+def test_few_classes_are_shared_so_that_each_split_can_give_tasks(n: int, sizes: list[int]) -> None:
+    splits = split_classes([str(c) for c in range(n)], seed=0)
+    assert [len(splits[split]) for split in SPLITS] == sizes
+
+
+def test_valid_and_test_take_more_groups_where_these_are_small_and_leave_one_to_train() -> None:
+    splits = split_classes([f"alphabet {c // 2}" for c in range(40)], seed=0)
+    assert [len(splits[split]) for split in SPLITS] == [24, 6, 10]
+    splits = split_classes(["a"] * 20 + ["b", "c", "d"], seed=0)
+    assert all(splits[split] for split in SPLITS)
+    assert sum(len(splits[split]) for split in SPLITS) == 23
 
 
 def test_classes_of_one_group_stay_together() -> None:
@@ -43,7 +57,7 @@ def test_an_episode_depends_on_seed_split_and_number_only() -> None:
     assert torch.equal(many.support_x[5], one.support_x[0])
     assert torch.equal(many.query_x[5], one.query_x[0])
     assert tasks.draw("train", 0) != tasks.draw("train", 1)
-    assert tasks.draw("train", 0) != replace(tasks, seed=1).draw("train", 0)
+    assert tasks.draw("test", 0) != replace(tasks, seed=1).draw("test", 0)
 
 
 def test_no_image_and_no_class_leaks() -> None:
@@ -83,15 +97,52 @@ def test_labels_follow_the_images() -> None:
 
 
 def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
-    with pytest.raises(TooFew, match=r"5-way .* valid classes can give: at most 2-way with 2 shots, and at most 0 sho"):
-        _tasks(ways=5)
-    with pytest.raises(TooFew, match="at most 0-way with 9 shots, and at most 3 shots with 2 ways"):
+    with pytest.raises(TooFew, match=r"5 valid classes can give: at most 5-way with 2 shots, and at most 0 shots with"):
+        _tasks(ways=6)
+    with pytest.raises(TooFew, match=r"at most 0-way with 9 shots, and at most 3 shots with 2 ways\. Choose fewer"):
         _tasks(shots=9)
+    with pytest.raises(TooFew, match=r"With at most 4 queries it would do\. Choose fewer"):
+        _tasks(queries=15)
     with pytest.raises(TooFew, match="ways are 2 or more"):
         _tasks(ways=1)
     assert len(_tasks(ways=2, shots=3).batch("valid", 0, 1)) == 1
     with pytest.raises(ValueError, match=r"\(8, 6\) cannot turn: make them square"):
-        replace(_tasks(), images=_tasks().images[..., :6], rotated=True)
+        replace(_tasks(), inputs=_tasks().inputs[..., :6], rotated=True)
+
+
+def test_inputs_that_are_no_pixels_stay_as_they_are() -> None:
+    ids = torch.arange(120 * 7).view(120, 7)
+    batch = replace(_tasks(), inputs=ids).batch("train", 0, 3)
+    assert batch.support_x.dtype == torch.int64
+    assert batch.query_x.shape == (3, 6, 7)
+    assert set(batch.support_x[0, :, 0].tolist()) <= set(range(0, 120 * 7, 7))
+    with pytest.raises(ValueError, match="cannot turn"):
+        replace(_tasks(), inputs=ids, rotated=True)
+
+
+def test_the_seed_of_training_changes_the_train_tasks_only() -> None:
+    one, other = _tasks(), _tasks(train_seed=5)
+    assert one.draw("train", 0) != other.draw("train", 0)
+    assert [one.draw("test", e) for e in range(9)] == [other.draw("test", e) for e in range(9)]
+
+
+def test_the_rows_of_a_regression_task_are_of_one_group_and_support_and_query_apart() -> None:
+    x = torch.arange(60.0).view(60, 1)
+    groups = torch.arange(60) // 6
+    tasks = GroupTasks(x, 2 * x, groups, split_classes([str(g) for g in range(10)], seed=0), shots=2, queries=3)
+    seen: dict[str, set[int]] = {split: set() for split in SPLITS}
+    for split in SPLITS:
+        batch = tasks.batch(split, 0, 40)
+        assert (batch.support_x.shape, batch.query_y.shape) == ((40, 2, 1), (40, 3, 1))
+        rows = torch.cat([batch.support_x, batch.query_x], 1)[..., 0].long()
+        assert all(len(set(task)) == 5 for task in rows.tolist())
+        of = groups[rows]
+        assert (of == of[:, :1]).all()
+        assert torch.equal(batch.query_y, 2 * batch.query_x)
+        seen[split] = set(of.flatten().tolist())
+        assert seen[split] == set(tasks.splits[split])
+    with pytest.raises(TooFew, match="the largest has 6 rows, which is at most 3 shots with 3 queries"):
+        replace(tasks, shots=4)
 
 
 def test_a_sine_wave_keeps_its_amplitude_and_phase_from_support_to_query() -> None:

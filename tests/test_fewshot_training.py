@@ -12,7 +12,7 @@ from core.events import Metric, Progress
 from runner.fewshot import checkpoint
 from runner.fewshot.adapt import Inner, adapt, losses
 from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.episodes import ImageTasks, SinusoidTasks, split_classes
+from runner.fewshot.episodes import ClassTasks, SinusoidTasks, split_classes
 from runner.fewshot.evaluation import evaluate
 from runner.fewshot.networks import MLP, Conv4, outputs
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
@@ -21,14 +21,14 @@ WAVES = SinusoidTasks(shots=5, queries=5)
 SHORT = Settings(iterations=12, meta_batch=4, valid_every=4, valid_episodes=8, inner=Inner(2, 0.01))
 
 
-def _patterns() -> ImageTasks:
+def _patterns() -> ClassTasks:
     """Classes of noise images that share a pattern."""
     generator = torch.Generator().manual_seed(0)
     patterns = torch.rand(30, 1, 1, 12, 12, generator=generator)
     images = (0.8 * patterns + 0.2 * torch.rand(30, 8, 1, 12, 12, generator=generator)).mul(255).byte()
     splits = split_classes([str(c) for c in range(30)], seed=0, valid=0.2)
     labels = torch.arange(30).repeat_interleave(8)
-    return ImageTasks(images.flatten(0, 1), labels, splits, ways=3, shots=1, queries=5, rotated=True)
+    return ClassTasks(images.flatten(0, 1), labels, splits, ways=3, shots=1, queries=5, rotated=True)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -185,12 +185,46 @@ def test_a_large_photo_is_read_at_a_fraction_of_its_size(zipped):
             folders() | {f"dodo/{i}.png": encoded(pixels(7)) for i in range(9)},
             r"fewer than 3 different images to train on: 'dodo' \(1\)\. Add .*, or choose to drop rare classes",
         ),
-        (folders(1, tuple(f"class {i}" for i in range(201))), "201 classes; at most 200"),
     ],
 )
 def test_classes_that_cannot_be_learnt_are_refused_with_the_remedy(zipped, files, sentence):
     with pytest.raises(InputError, match=sentence):
         datasets.register_images(zipped(files), name="n")
+
+
+def test_images_may_have_up_to_5_000_classes(home, tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "many.npz"
+    values = rng.integers(0, 256, (5_001 * 3, 4, 4), np.uint8)
+    np.savez(path, x=values, y=np.repeat(np.arange(5_001), 3))
+    with pytest.raises(InputError, match="5,001 classes; at most 5,000 are allowed"):
+        datasets.register_images(path, name="n")
+    np.savez(path, x=values[:1_200], y=np.repeat(np.arange(400), 3))
+    dataset = datasets.register_images(path, name="n")
+    assert len(dataset.labels) == 400
+    assert "imbalance" not in kinds(dataset)  # each class is rare, and as large as any other
+
+
+def test_the_folders_within_folders_are_the_classes_if_asked_for(zipped):
+    names = [f"images/{outer}/{inner}" for outer in ("Greek", "Latin") for inner in ("one", "two")]
+    files = folders(6, tuple(names)) | {
+        "images/Greek/loose.png": encoded(pixels(900)), "images/Latin/two/deep/1.png": encoded(pixels(901)),
+        "images/Latin/three/": b"",
+    }  # fmt: skip
+    path = zipped(files)
+    inner = datasets.register_images(path, name="inner", inner_folders=True)
+    assert inner.labels == ("Greek/one", "Greek/two", "Latin/one", "Latin/two")
+    assert sum(inner.n_rows.values()) == 25
+    assert told(inner, "no_class") == "1 images lie in no class folder and are left out."
+    assert told(inner, "deep_folders").endswith("belong to it.")
+    assert told(inner, "empty_class").endswith("'Latin/three'.")
+    outer = datasets.register_images(path, name="outer")
+    assert outer.labels == ("Greek", "Latin")
+    assert told(outer, "deep_folders").endswith("choose so (--inner-folders).")
+    assert outer.fingerprint != inner.fingerprint
+    one = zipped(folders(12, ("top/Greek/one", "top/Greek/two")), "one.zip")
+    assert datasets.register_images(one, name="one", inner_folders=True).labels == ("Greek/one", "Greek/two")
+    with pytest.raises(InputError, match="lie in no folder within a folder: let the outer ones be the classes"):
+        datasets.register_images(zipped(folders(), "flat.zip"), name="flat", inner_folders=True)
 
 
 def test_rare_classes_can_be_dropped(zipped):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 Split = str  # "train", "valid" or "test"
 SPLITS = ("train", "valid", "test")
+_LEAST_CLASSES = 5  # of valid and of test, where there are enough
 
 
 class TooFew(ValueError):
@@ -48,26 +51,38 @@ def split_classes(groups: Sequence[str], seed: int, valid: float = 0.1, test: fl
     """The numbers of the classes of each split, disjoint; classes of one group (an alphabet, say) stay together.
 
     `groups` has the group of each class; give each class its own where there are none. Shares are of the groups, at
-    least one each. Raises TooFew below three groups.
+    least one each; where they would leave few classes, valid and test get five each, or a third of all if that is
+    less. Raises TooFew below three groups.
     """
     names = sorted(set(groups))
     if len(names) < 3:
         raise TooFew(f"Train, valid and test need classes of three groups, and there are {len(names)}: add classes.")
     random.Random(f"{seed} classes").shuffle(names)
-    n_test = max(1, min(round(test * len(names)), len(names) - 2))
-    n_valid = max(1, min(round(valid * len(names)), len(names) - n_test - 1))
+    sizes, least = Counter(groups), min(_LEAST_CLASSES, len(groups) // 3)
+    n_test = _n_groups([sizes[name] for name in names[:-2]], test * len(names), least)
+    n_valid = _n_groups([sizes[name] for name in names[n_test:-1]], valid * len(names), least)
     cuts = {"test": names[:n_test], "valid": names[n_test : n_test + n_valid], "train": names[n_test + n_valid :]}
     return {split: [c for c, group in enumerate(groups) if group in set(cuts[split])] for split in SPLITS}
 
 
-@dataclass(frozen=True)
-class ImageTasks:
-    """N-way K-shot tasks from images [n, channels, height, width] (uint8) with their classes' numbers `labels` [n].
+def _n_groups(sizes: Sequence[int], wanted: float, least: int) -> int:
+    """How many groups of these sizes to take: about `wanted`, more until they have `least` classes, at most all."""
+    n = max(1, min(round(wanted), len(sizes)))
+    while n < len(sizes) and sum(sizes[:n]) < least:
+        n += 1
+    return n
 
-    With `rotated`, a train class comes in any of its four quarter turns, once in a task; valid and test never turn.
+
+@dataclass(frozen=True)
+class ClassTasks:
+    """N-way K-shot tasks from `inputs` [n, ...] of any kind with their classes' numbers `labels` [n].
+
+    Bytes are pixels, which become numbers from 0 to 1; other inputs stay as they are. With `rotated`, a train class
+    of images [n, channels, side, side] comes in any of its four quarter turns, once in a task; valid and test never
+    turn. Tasks are made on the inputs' device. `train_seed` is that of the train tasks, `seed` that of the others.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     splits: Mapping[Split, Sequence[int]]
     ways: int = 5
@@ -75,63 +90,135 @@ class ImageTasks:
     queries: int = 15
     seed: int = 0
     rotated: bool = False
+    train_seed: int = 0
+    metric: ClassVar[str] = "accuracy"
 
     def __post_init__(self) -> None:
         """Raise TooFew where a split cannot give a task."""
-        for split in SPLITS:
-            self._check(split)
-        if self.rotated and self.images.shape[2] != self.images.shape[3]:
-            raise ValueError(f"Images of {tuple(self.images.shape[2:])} cannot turn: make them square.")
-
-    @cached_property
-    def rows(self) -> dict[int, list[int]]:
-        """Rows of the images of each class."""
-        found: dict[int, list[int]] = {}
-        for row, label in enumerate(self.labels.tolist()):
-            found.setdefault(label, []).append(row)
-        return found
-
-    def draw(self, split: Split, episode: int) -> list[tuple[int, int, list[int]]]:
-        """One task: a class, its quarter turns, and its rows (first the support's, then the query's) for each way."""
-        rng = random.Random(f"{self.seed} {split} {episode}")
-        chosen, each = rng.sample(self._usable(split), self.ways), self.shots + self.queries
-        turns = 4 if split == "train" and self.rotated else 1
-        return [(label, rng.randrange(turns), rng.sample(self.rows[label], each)) for label in chosen]
-
-    def batch(self, split: Split, first: int, count: int) -> Batch:
-        """The tasks of `count` episodes from `first` on; pixels from 0 to 1, rows ordered by shot, then by way."""
-        tasks = [self.draw(split, episode) for episode in range(first, first + count)]
-        rows = torch.tensor([[drawn for *_, drawn in task] for task in tasks])
-        images = self.images[rows].float() / 255
-        turns = torch.tensor([[turn for _, turn, _ in task] for task in tasks])
-        for turn in range(1, 4):
-            if (place := turns == turn).any():
-                images[place] = torch.rot90(images[place], turn, (3, 4))
-        images = images.transpose(1, 2)
-        y = torch.arange(self.ways).expand(count, images.shape[1], self.ways)
-        k = self.shots
-        parts = (images[:, :k], y[:, :k], images[:, k:], y[:, k:])
-        return Batch(*(part.flatten(1, 2).contiguous() for part in parts))
-
-    def _usable(self, split: Split) -> list[int]:
-        """Classes of a split that have enough images for support and query."""
-        return [label for label in self.splits[split] if len(self.rows.get(label, ())) >= self.shots + self.queries]
-
-    def _check(self, split: Split) -> None:
-        most = len(self._usable(split))
         if min(self.ways - 1, self.shots, self.queries) < 1:
             raise TooFew(
                 f"{self.ways}-way {self.shots}-shot with {self.queries} queries: ways are 2 or more, others 1."
             )
-        if most >= self.ways:
-            return
+        for split in SPLITS:
+            if len(self.usable[split]) < self.ways:
+                raise TooFew(self._too_few(split))
+        if self.rotated and (self.inputs.ndim != 4 or self.inputs.shape[2] != self.inputs.shape[3]):
+            raise ValueError(f"Inputs of {tuple(self.inputs.shape[2:])} cannot turn: make them square images.")
+
+    @cached_property
+    def rows(self) -> dict[int, list[int]]:
+        """Rows of the inputs of each class."""
+        return rows_of(self.labels)
+
+    @cached_property
+    def usable(self) -> dict[Split, list[int]]:
+        """The classes of each split that have enough rows for support and query."""
+        each = self.shots + self.queries
+        return {s: [label for label in self.splits[s] if len(self.rows.get(label, ())) >= each] for s in SPLITS}
+
+    def draw(self, split: Split, episode: int) -> list[tuple[int, int, list[int]]]:
+        """One task: a class, its quarter turns, and its rows (first the support's, then the query's) for each way."""
+        rng = _generator(self, split, episode)
+        chosen, each = rng.sample(self.usable[split], self.ways), self.shots + self.queries
+        turns = 4 if split == "train" and self.rotated else 1
+        return [(label, rng.randrange(turns), rng.sample(self.rows[label], each)) for label in chosen]
+
+    def batch(self, split: Split, first: int, count: int) -> Batch:
+        """The tasks of `count` episodes from `first` on; rows are ordered by shot, then by way."""
+        tasks = [self.draw(split, episode) for episode in range(first, first + count)]
+        rows = torch.tensor([[drawn for *_, drawn in task] for task in tasks]).transpose(1, 2)
+        found = self.inputs[rows.to(self.inputs.device)]
+        if split == "train" and self.rotated:
+            turns = torch.tensor([[turn for _, turn, _ in task] for task in tasks], device=found.device)
+            for turn in range(1, 4):
+                place = (turns == turn).unsqueeze(1).expand(found.shape[:3])
+                found[place] = torch.rot90(found[place], turn, (2, 3))
+        y = torch.arange(self.ways, device=found.device).expand(found.shape[:3])
+        k = self.shots
+        parts = [part.flatten(1, 2) for part in (found[:, :k], y[:, :k], found[:, k:], y[:, k:])]
+        return Batch(scaled(parts[0]), parts[1].contiguous(), scaled(parts[2]), parts[3].contiguous())
+
+    def _too_few(self, split: Split) -> str:
+        """What is wrong, and the most that the classes of a split can give."""
         sizes = sorted((len(self.rows.get(label, ())) for label in self.splits[split]), reverse=True)
-        shots = sizes[self.ways - 1] - self.queries if len(sizes) >= self.ways else 0
-        raise TooFew(
-            f"{self.ways}-way {self.shots}-shot with {self.queries} queries a class is more than the {split} classes "
-            f"can give: at most {most}-way with {self.shots} shots, and at most {max(0, shots)} shots with "
-            f"{self.ways} ways. Choose fewer, or add classes and images."
-        )
+        kth = sizes[self.ways - 1] if len(sizes) >= self.ways else 0
+        told = [
+            f"{self.ways}-way {self.shots}-shot with {self.queries} queries a class is more than the {len(sizes)} "
+            f"{split} classes can give: at most {len(self.usable[split])}-way with {self.shots} shots, and at most "
+            f"{max(0, kth - self.queries)} shots with {self.ways} ways."
+        ]
+        if kth > self.shots:
+            told.append(f"With at most {kth - self.shots} queries it would do.")
+        return " ".join([*told, "Choose fewer, or add classes and examples."])
+
+
+@dataclass(frozen=True)
+class GroupTasks:
+    """Regression tasks: K support and Q query rows of one group, from x [n, inputs] and y [n, outputs].
+
+    `groups` [n] has the number of each row's group, and `splits` the groups' numbers; see `split_classes`.
+    """
+
+    x: Tensor
+    y: Tensor
+    groups: Tensor
+    splits: Mapping[Split, Sequence[int]]
+    shots: int = 10
+    queries: int = 10
+    seed: int = 0
+    train_seed: int = 0
+    metric: ClassVar[str] = "mse"
+
+    def __post_init__(self) -> None:
+        """Raise TooFew where a split cannot give a task."""
+        for split in SPLITS:
+            if not self.usable[split]:
+                most = max((len(self.rows.get(group, ())) for group in self.splits[split]), default=0)
+                raise TooFew(
+                    f"{self.shots} shots and {self.queries} queries are more than a {split} group can give: the "
+                    f"largest has {most} rows, which is at most {max(0, most - self.queries)} shots with "
+                    f"{self.queries} queries. Choose fewer, or add rows."
+                )
+
+    @cached_property
+    def rows(self) -> dict[int, list[int]]:
+        """Rows of each group."""
+        return rows_of(self.groups)
+
+    @cached_property
+    def usable(self) -> dict[Split, list[int]]:
+        """The groups of each split that have enough rows for support and query."""
+        each = self.shots + self.queries
+        return {s: [group for group in self.splits[s] if len(self.rows.get(group, ())) >= each] for s in SPLITS}
+
+    def draw(self, split: Split, episode: int) -> tuple[int, list[int]]:
+        """One task: its group, and its rows (first the support's, then the query's)."""
+        rng = _generator(self, split, episode)
+        group = rng.choice(self.usable[split])
+        return group, rng.sample(self.rows[group], self.shots + self.queries)
+
+    def batch(self, split: Split, first: int, count: int) -> Batch:
+        """The tasks of `count` episodes from `first` on."""
+        drawn = [self.draw(split, episode)[1] for episode in range(first, first + count)]
+        rows, k = torch.tensor(drawn, device=self.x.device), self.shots
+        return Batch(self.x[rows[:, :k]], self.y[rows[:, :k]], self.x[rows[:, k:]], self.y[rows[:, k:]])
+
+
+def rows_of(labels: Tensor) -> dict[int, list[int]]:
+    """The rows of each label, by its number."""
+    found: dict[int, list[int]] = {}
+    for row, label in enumerate(labels.tolist()):
+        found.setdefault(label, []).append(row)
+    return found
+
+
+def scaled(inputs: Tensor) -> Tensor:
+    """Pixels (bytes) as numbers from 0 to 1; other inputs as they are."""
+    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs.contiguous()
+
+
+def _generator(tasks: ClassTasks | GroupTasks, split: Split, episode: int) -> random.Random:
+    return random.Random(f"{tasks.train_seed if split == 'train' else tasks.seed} {split} {episode}")
 
 
 @dataclass(frozen=True)
@@ -142,6 +229,7 @@ class SinusoidTasks:
     queries: int = 10
     seed: int = 0
     dtype: torch.dtype = torch.float32
+    metric: ClassVar[str] = "mse"
 
     def batch(self, split: Split, first: int, count: int) -> Batch:
         """The tasks of `count` episodes from `first` on; x and y are [tasks, rows, 1]."""
@@ -156,4 +244,4 @@ class SinusoidTasks:
         return Batch(x[:, :k], y[:, :k], x[:, k:], y[:, k:])
 
 
-Tasks = ImageTasks | SinusoidTasks
+Tasks = ClassTasks | GroupTasks | SinusoidTasks

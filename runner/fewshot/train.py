@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from runner.fewshot import checkpoint as checkpoints
 from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.checkpoint import Checkpoint
-from runner.fewshot.episodes import SinusoidTasks, Tasks
+from runner.fewshot.episodes import Tasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT, chunks
 from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.pace import Pace
 
 
 class OtherTraining(ValueError):
@@ -35,6 +36,7 @@ class Settings:
 
     `rate` is Adam's, which falls to zero along a cosine. `first_order_share` is the first part of the training that
     takes first-order gradients (MAML++). The training ends after `iterations` or, if earlier, after `budget_s`.
+    It validates after every so many iterations (`valid_every`), or, if that is None, as often as the budget allows.
     """
 
     algorithm: str = "MAML"
@@ -43,7 +45,7 @@ class Settings:
     meta_batch: int = 16
     rate: float = 1e-3
     first_order_share: float = 0.0
-    valid_every: int = 100
+    valid_every: int | None = 100
     valid_episodes: int = 200
     budget_s: float = math.inf
     memory_bytes: int = LIMIT
@@ -59,15 +61,19 @@ def train(
     path: Path,
     previous: Path | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    *,
+    identity: Mapping[str, str] | None = None,
+    began: float | None = None,
 ) -> Iterator[Event]:
     """Meta-train, and report valid as it goes; `path` holds the checkpoint, with the initialisation best on valid.
 
-    `previous` is a checkpoint that an earlier attempt left. Raises OtherTraining where it is of other settings, and
-    Diverged where the losses are no numbers any more.
+    `previous` is a checkpoint that an earlier attempt left; `identity` says what else must be the same in it, such as
+    the data. `began` (of the monotonic clock) is when the budget started, if not now. Raises OtherTraining where the
+    checkpoint is of other settings, and Diverged where the losses are no numbers any more.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     inner = settings.inner or ALGORITHMS[settings.algorithm].inner
-    state = _started(network, settings, inner, tasks, previous)
+    state = _started(network, settings, inner, tasks, previous, identity or {})
     began -= state.spent_s
     meta = {name: value.to(settings.device).requires_grad_() for name, value in state.meta.items()}
     optimizer = torch.optim.Adam(list(meta.values()), settings.rate)
@@ -75,6 +81,7 @@ def train(
         optimizer.load_state_dict(state.optimizer)
     if previous:
         yield Message(f"The meta-training goes on after {state.iteration:,} iterations.")
+    pace, validated, loss = Pace(settings.valid_every, settings.budget_s), state.iteration, math.nan
     while state.iteration < settings.iterations and not cancelled():
         share = max(state.iteration / settings.iterations, (time.monotonic() - began) / settings.budget_s)
         if share >= 1:
@@ -83,35 +90,52 @@ def train(
             group["lr"] = settings.rate * (1 + math.cos(math.pi * share)) / 2
         loss = _step(network, meta, tasks, settings, _inner_at(inner, share, settings), optimizer, state.iteration)
         state.iteration += 1
-        if state.iteration % settings.valid_every == 0:
+        validates, tells = pace.validates(state.iteration), pace.tells(state.iteration)
+        if validates or tells:
             yield Metric("train_loss", loss, state.iteration)
+        if validates:
+            validated, at = state.iteration, time.monotonic()
             yield from _validated(network, meta, tasks, settings, inner, state)
+            pace.validated(at)
+        if validates or pace.keeps(state.iteration):
             _keep(state, meta, optimizer, began, path)
+            pace.kept()
+        if validates or tells:
             yield Progress(share, f"Meta-training: iteration {state.iteration:,}", _remaining(share, began))
-    if state.iteration % settings.valid_every:
+            pace.told()
+    if state.iteration > validated:
         if not cancelled():
+            yield Metric("train_loss", loss, state.iteration)
             yield from _validated(network, meta, tasks, settings, inner, state)
         _keep(state, meta, optimizer, began, path)
 
 
-def _started(network: Network, settings: Settings, inner: Inner, tasks: Tasks, previous: Path | None) -> Checkpoint:
+def _started(
+    network: Network,
+    settings: Settings,
+    inner: Inner,
+    tasks: Tasks,
+    previous: Path | None,
+    more: Mapping[str, str],
+) -> Checkpoint:
     """The state to begin with."""
     identity = {
         "network": repr(network),
         "algorithm": settings.algorithm,
         "inner": repr(inner),
         "training": repr((settings.iterations, settings.meta_batch, settings.rate, settings.first_order_share)),
-        "seed": repr((settings.seed, tasks.seed)),
+        "seed": repr((settings.seed, tasks.seed, getattr(tasks, "train_seed", None))),
         "tasks": repr((tasks.shots, tasks.queries, getattr(tasks, "ways", None), getattr(tasks, "rotated", None))),
+        **more,
     }
     if previous is None:
         meta = initial(network, settings.seed, settings.dtype) | inner.rates(network, settings.dtype)
         return Checkpoint(identity, meta, meta, math.inf)
     state = checkpoints.load(previous)
     for key, mine in identity.items():
-        if state.identity[key] != mine:
+        if (its := state.identity.get(key)) != mine:
             raise OtherTraining(
-                f"The checkpoint {previous.name} is of another {key} ({state.identity[key]}, not {mine}). "
+                f"The checkpoint {previous.name} is of another {key} ({its}, not {mine}). "
                 f"Choose the same, or start a new training."
             )
     return state
@@ -155,10 +179,10 @@ def _validated(
 ) -> Iterator[Event]:
     """Report valid with its interval, and keep the initialisation if it is the best so far."""
     found = _estimate(network, meta, tasks, settings, inner)
-    name = "valid_error" if isinstance(tasks, SinusoidTasks) else "valid_accuracy"
+    name = "valid_accuracy" if tasks.metric == "accuracy" else "valid_error"
     for suffix, value in (("", found.value), ("_lower", found.lower), ("_upper", found.upper)):
         yield Metric(name + suffix, value, state.iteration)
-    error = found.value if isinstance(tasks, SinusoidTasks) else 1 - found.value
+    error = 1 - found.value if tasks.metric == "accuracy" else found.value
     if error < state.best_error:
         state.best, state.best_error = _copied(meta), error
 

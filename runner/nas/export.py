@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from runner.nas.fronts import Columns, Front, Pixels
 from runner.nas.networks import Attention, Perceptron, Reader
 
-_HEAD = '''"""A network found by architecture search: {title}.
+_HEAD = '''"""{title}.
 
 Plain PyTorch. Use: from model import load; model = load("weights.pt"); model(x).
 Input: {takes}
@@ -64,7 +64,7 @@ _TAKES = {
 
 
 def source(network: nn.Module, front: Front, title: str, labels: Sequence[str]) -> str:
-    """The text of model.py; without labels the network predicts a number."""
+    """The text of model.py, which begins with the title; without labels the network predicts a number."""
     regression = not labels
     gives = "predicted numbers [rows]." if regression else "probabilities [rows, classes] of CLASSES."
     about = {"title": title, "takes": _TAKES[type(front).__name__], "gives": gives}
@@ -117,7 +117,7 @@ def _front(front: Front) -> str:
 
 def _network(network: nn.Module) -> str:
     """The class Network, with every size as a number."""
-    lines = ["class Network(nn.Module):", '    """The architecture that was found."""', ""]
+    lines = ["class Network(nn.Module):", '    """The layers, with their sizes."""', ""]
     lines += ["    def __init__(self) -> None:", "        super().__init__()"]
     if isinstance(network, Perceptron):
         lines += [f"        self.numeric, self.residual = {network.numeric}, {network.residual}"]

@@ -57,13 +57,19 @@ def handout(dataset: Dataset, prepared: Prepared, directory: Path) -> Iterator[A
 
 def _script(dataset: Dataset, prepared: Prepared) -> str:
     schema: dict[str, Any] = {"modality": dataset.modality, "target": dataset.target, "labels": list(dataset.labels)}
-    schema |= prepared.recipe | {"missing": list(tables.MISSING)}
+    schema |= prepared.recipe
     if dataset.modality != "image":
         levels = prepared.levels
         schema["columns"] = [
             {"name": c.name, "type": reads(dataset, c)} | ({"levels": levels[c.key]} if c.key in levels else {})
             for c in prepared.columns
         ]
+    return script(schema)
+
+
+def script(schema: dict[str, Any]) -> str:
+    """The text of predict.py for `modality`, `target`, `labels` and, of images, `shape` [height, width, channels]."""
+    schema = schema | {"missing": list(tables.MISSING)}
     # The same readers as an H2O model's script: a value means the same to both.
     functions = [getattr(score_template, name) for name in _READERS]
     parts = ["import datetime", f"SPACES = {score_template.SPACES!a}"]

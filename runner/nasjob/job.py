@@ -156,7 +156,8 @@ def _report(job: _Job, finalist: Finalist) -> Iterator[Event]:
     """A finalist's files and its trial."""
     name = _short(finalist.name)
     front, scale = job.prepared.front, job.prepared.scale
-    text = export.source(finalist.module, front, name, job.context.dataset.labels)
+    title = f"A network found by architecture search: {name}"
+    text = export.source(finalist.module, front, title, job.context.dataset.labels)
     model = export.module(text, finalist.module, front, scale)
     folder = job.artifacts / f"finalist-{len(list(job.artifacts.glob('finalist-*'))) + 1}"
     files = export.write(model, text, job.prepared.raw["valid"][:2], folder)

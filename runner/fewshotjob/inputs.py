@@ -1,0 +1,126 @@
+"""Raw data as network inputs, by a recipe that an initialisation carries; made of train rows, applied to all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from core.columns import Column
+from core.errors import InputError
+
+Recipe = dict[str, Any]  # see initialisation.Initialisation
+VOCABULARY = 20_000
+LONGEST = 200  # words
+MAX_LEVELS = 50  # of a categorical column; the rarer values are as unknown ones
+FIRST_WORD = 2  # 0 is padding, 1 an unknown word
+_WORD = re.compile(r"\w+")
+
+
+def image_recipe(shape: Sequence[int]) -> Recipe:
+    """For images of `shape` [height, width, channels]."""
+    return {"kind": "image", "shape": [int(size) for size in shape]}
+
+
+def from_images(recipe: Recipe, pixels: np.ndarray) -> Tensor:
+    """Images uint8 [n, height, width, channels] as uint8 [n, channels, height, width].
+
+    Raises InputError for another shape; `core.pixels.decode` brings an image to one.
+    """
+    if list(pixels.shape[1:]) != recipe["shape"] or pixels.dtype != np.uint8:
+        told = " x ".join(map(str, pixels.shape[1:]))
+        wanted = " x ".join(map(str, recipe["shape"]))
+        raise InputError(f"The images are {told}, and the network takes {wanted}: bring them to that size.")
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def text_recipe(texts: Sequence[str]) -> Recipe:
+    """The words of train texts, the most frequent first, and a length that 95% of them keep to.
+
+    Raises InputError where they have no words.
+    """
+    rows = [_words(text) for text in texts]
+    counts = Counter(word for row in rows for word in row)
+    words = sorted(counts, key=lambda word: (-counts[word], word))[:VOCABULARY]
+    if not words:
+        raise InputError("The texts of the train classes have no words: check the text column.")
+    length = int(np.clip(np.quantile([len(row) for row in rows], 0.95), 1, LONGEST))
+    return {"kind": "text", "words": words, "length": length}
+
+
+def from_texts(recipe: Recipe, texts: Sequence[str]) -> Tensor:
+    """Texts as ids int64 [n, length]: 0 is padding, 1 an unknown word."""
+    codes = {word: code for code, word in enumerate(recipe["words"], start=FIRST_WORD)}
+    found = torch.zeros(len(texts), recipe["length"], dtype=torch.int64)
+    for place, text in enumerate(texts):
+        ids = [codes.get(word, 1) for word in _words(text)[: recipe["length"]]]
+        found[place, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
+    return found
+
+
+def table_recipe(frame: pd.DataFrame, columns: Sequence[Column]) -> Recipe:
+    """Means and deviations of numbers and the levels of categories, of train rows; `frame` has the columns' names.
+
+    Texts beside other columns are left out. Raises InputError where no column is left.
+    """
+    used = [_described(frame[column.name], column) for column in columns if column.type not in ("text", "image")]
+    if not used:
+        raise InputError("No column is left to learn from: use at least one number or category.")
+    return {"kind": "table", "columns": used}
+
+
+def from_table(recipe: Recipe, frame: pd.DataFrame) -> Tensor:
+    """Rows as float32 [n, inputs], the columns found by name: numbers standardised, categories as 0 and 1.
+
+    A missing or unreadable number is the mean, an unknown category none of the levels. Raises InputError for a column
+    that is not there.
+    """
+    missing = [column["name"] for column in recipe["columns"] if column["name"] not in frame.columns]
+    if missing:
+        raise InputError(f"There is no column {missing[0]!r}, which the network takes; add it.")
+    parts = [_encoded(frame[column["name"]], column) for column in recipe["columns"]]
+    return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+
+
+def n_inputs(recipe: Recipe) -> int:
+    """Numbers that `from_table` makes of a row."""
+    return sum(max(1, len(column.get("levels", (0,)))) for column in recipe["columns"])
+
+
+def standard(values: np.ndarray) -> dict[str, float]:
+    """Mean and deviation (1 where it is 0) of what is known of the values."""
+    known = values[np.isfinite(values)]
+    return {"mean": float(known.mean()), "std": float(known.std()) or 1.0} if len(known) else {"mean": 0.0, "std": 1.0}
+
+
+def _words(text: object) -> list[str]:
+    return _WORD.findall(text.lower()) if isinstance(text, str) else []
+
+
+def _described(values: pd.Series, column: Column) -> Recipe:
+    if column.type == "categorical":
+        levels = values.dropna().astype(str).value_counts().index[:MAX_LEVELS]
+        return {"name": column.name, "type": "categorical", "levels": sorted(levels)}
+    return {"name": column.name, "type": column.type, **standard(_numbers(values, column.type))}
+
+
+def _encoded(values: pd.Series, column: Recipe) -> np.ndarray:
+    if column["type"] == "categorical":
+        texts = values.astype("object").where(values.notna(), None).map(lambda value: value and str(value))
+        return np.stack([(texts == level).to_numpy(float) for level in column["levels"]] or [np.zeros(len(values))], 1)
+    numbers = (_numbers(values, column["type"]) - column["mean"]) / column["std"]
+    return np.where(np.isfinite(numbers), numbers, 0.0)[:, None]
+
+
+def _numbers(values: pd.Series, kind: str) -> np.ndarray:
+    """Numbers; times as seconds since the epoch."""
+    if kind == "datetime":
+        times = pd.to_datetime(values, errors="coerce")
+        return ((times - pd.Timestamp(0)) / pd.Timedelta(seconds=1)).to_numpy(float)
+    return pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)

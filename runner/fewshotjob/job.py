@@ -1,0 +1,296 @@
+"""Meta-training as a job: a dataset's tasks, an initialisation as a file, and what it is worth on held-out classes."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.errors import InputError, MetascoutError
+from core.events import Evaluation, Event, Initialised, Message, Metric, Progress
+from core.specs import FewShotSpec
+from runner.fewshot import checkpoint
+from runner.fewshot.adapt import Inner
+from runner.fewshot.algorithms import ALGORITHMS
+from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
+from runner.fewshot.evaluation import Estimate, evaluate
+from runner.fewshot.memory import LIMIT
+from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.train import Diverged, OtherTraining, Settings, train
+from runner.fewshotjob import initialisation
+from runner.fewshotjob.data import Prepared, judged, prepare
+from runner.fewshotjob.initialisation import Initialisation
+from runner.fewshotjob.memory import describe
+from runner.launch import Context
+
+CHECKPOINT = "meta.pt"
+FILE = "initialisation.safetensors"
+_VALID_EPISODES = 400  # of the final evaluation
+_FEWEST_EPISODES = 50
+_EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
+_ENDLESS = 10**9  # iterations, where only the budget ends the training
+_GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class _Job:
+    spec: FewShotSpec
+    context: Context
+    prepared: Prepared
+    settings: Settings
+    inner: Inner
+    deadline: float  # of the monotonic clock
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Those that differ: without batch norm a row's prediction does not depend on the others."""
+        normed = any(name.startswith("scale") for name in self.prepared.network.shapes())
+        return ("inductive", "transductive") if normed else ("inductive",)
+
+
+def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
+    """Meta-train within the budget, then evaluate on held-out classes; yields curves, the file, its evaluations.
+
+    Raises InputError for what cannot be trained on or with, and MetascoutError where the budget ends before a step.
+    """
+    began = _began(context)
+    device = _device(spec)
+    torch.set_num_threads(context.cpus)
+    yield Progress(0.0, "Reading the data", float(spec.budget_s))
+    prepared = _on(prepare(context.dataset, spec), device)
+    for text in prepared.warnings:
+        yield Message(text, "warning")
+    yield Message(_shared_out(prepared))
+    job = _job(spec, context, prepared, device, began)
+    path = context.directory / CHECKPOINT
+    if previous := _previous(context):
+        shutil.copy(previous, path)  # what is trained already may be all that there will be
+    yield from _trained(job, path, began)
+    if context.cancelled() or context.paused():
+        return
+    if not path.exists():
+        raise MetascoutError(f"budget_s: {spec.budget_s} seconds ended before the first step. Give more.")
+    meta = checkpoint.load(path).best
+    yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()})
+    yield _initialised(job, meta)
+
+
+def _began(context: Context) -> float:
+    """When the attempt was started, on the monotonic clock: the budget counts the start of the process, too."""
+    order = context.directory / "job.json"
+    return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
+
+
+def _device(spec: FewShotSpec) -> str:
+    if spec.gpus and not torch.cuda.is_available():
+        raise InputError("gpus: 1 is asked for, and this machine has no GPU that torch can use; ask for 0.")
+    return "cuda" if spec.gpus else "cpu"
+
+
+def _previous(context: Context) -> Path | None:
+    """The checkpoint of the last attempt of this job that came that far."""
+    paths = context.directory.parent.glob(f"{context.job_id}-*/{CHECKPOINT}")
+    numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
+    return max(((n, path) for n, path in numbered.items() if n < context.attempt), default=(0, None))[1]
+
+
+def _on(prepared: Prepared, device: str) -> Prepared:
+    """The same with its rows on the device, where tasks are made of them."""
+    tasks = prepared.tasks
+    if isinstance(tasks, GroupTasks):
+        return replace(prepared, tasks=replace(tasks, x=tasks.x.to(device), y=tasks.y.to(device)))
+    return replace(prepared, tasks=replace(tasks, inputs=tasks.inputs.to(device)))
+
+
+def _shared_out(prepared: Prepared) -> str:
+    train, valid, test = (len(prepared.tasks.splits[split]) for split in ("train", "valid", "test"))
+    what = "groups" if isinstance(prepared.tasks, GroupTasks) else "classes"
+    return f"{train:,} {what} to meta-train on, {valid:,} to choose by, {test:,} to judge on; {prepared.n_rows:,} rows."
+
+
+def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, began: float) -> _Job:
+    usual = ALGORITHMS[spec.algorithm].inner
+    inner = replace(
+        usual,
+        steps=spec.inner_steps or usual.steps,
+        rate=spec.inner_rate or _usual_rate(spec.algorithm, prepared),
+        learned_rates=spec.learned_rates,
+        transductive=spec.transductive,
+    )
+    settings = Settings(
+        algorithm=spec.algorithm,
+        inner=inner,
+        iterations=spec.iterations or _ENDLESS,
+        rate=spec.outer_rate,
+        first_order_share=spec.first_order_frac,
+        valid_every=None,
+        budget_s=float(spec.budget_s),
+        memory_bytes=LIMIT if device == "cpu" else int(torch.cuda.mem_get_info()[0] * _GPU_SHARE),
+        seed=spec.seed,
+        device=device,
+    )
+    if spec.meta_batch is not None:
+        settings = replace(settings, meta_batch=spec.meta_batch)
+    return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
+
+
+def _usual_rate(algorithm: str, prepared: Prepared) -> float:
+    """The algorithm's, or of a regression what was best on sine waves: larger ones diverge without a norm."""
+    if isinstance(prepared.tasks, ClassTasks):
+        return ALGORITHMS[algorithm].inner.rate
+    return 0.05 if algorithm == "Reptile" else 0.01
+
+
+def _trained(job: _Job, path: Path, began: float) -> Iterator[Event]:
+    """Meta-train until what the evaluation needs of the budget is left; errors are told in the target's unit."""
+    yield Progress(0.0, "Timing the evaluation", float(job.spec.budget_s))
+    kept = min(_evaluation_s(job), _EVALUATION_SHARE * job.spec.budget_s)
+    settings = replace(job.settings, budget_s=job.spec.budget_s - kept)
+    identity = {"dataset": job.context.dataset.fingerprint, "group": repr(job.spec.group)}
+    try:
+        for event in train(
+            job.prepared.network, job.prepared.tasks, settings, path, path if path.exists() else None,
+            lambda: job.context.cancelled() or job.context.paused(), identity=identity, began=began,
+        ):  # fmt: skip
+            yield _told(event, job, kept)
+    except (OtherTraining, Diverged) as error:
+        raise InputError(str(error)) from error
+
+
+def _told(event: Event, job: _Job, kept: float) -> Event:
+    if isinstance(event, Metric):
+        return replace(event, value=event.value * job.prepared.unit)
+    if isinstance(event, Progress):
+        share = 1 - kept / job.spec.budget_s
+        left = event.remaining_s + kept if event.remaining_s is not None else None
+        return replace(event, fraction=event.fraction * share, remaining_s=left)
+    return event
+
+
+def _evaluation_s(job: _Job) -> float:
+    """About what the final evaluation will take, by a few tasks."""
+    network, tasks = job.prepared.network, judged(job.prepared.tasks)
+    meta = _starting(job, network)
+    took = _seconds(lambda: _outputs(job, meta, tasks.batch("valid", 0, _CHUNK), job.inner))
+    episodes = len(job.protocols) * (job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes))
+    return took * episodes / _CHUNK + 1.0
+
+
+def _starting(job: _Job, network: Network) -> Weights:
+    meta = initial(network, job.spec.seed) | job.inner.rates(network)
+    return {name: value.to(job.settings.device) for name, value in meta.items()}
+
+
+def _outputs(job: _Job, meta: Weights, batch: Batch, inner: Inner) -> torch.Tensor:
+    algorithm = ALGORITHMS[job.spec.algorithm]
+    return algorithm.outputs(job.prepared.network, meta, batch.to(job.settings.device), inner)
+
+
+def _seconds(way: Any, repeats: int = 2) -> float:
+    """Median seconds of a way, after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        way()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def _evaluated(job: _Job, meta: Weights) -> Iterator[Event]:
+    """What the initialisation is worth by each protocol, on the same episodes for all jobs of the dataset."""
+    tasks, protocols = judged(job.prepared.tasks), job.protocols
+    wanted = job.spec.test_episodes
+    for place, protocol in enumerate(protocols):
+        left = max(0.0, job.deadline - time.monotonic())
+        yield Progress(0.9 + 0.1 * place / len(protocols), f"Evaluation, {protocol}", left)
+        inner = replace(job.inner, transductive=protocol == "transductive")
+        one = tasks.batch("test", 0, 1)
+        adapt_s = _seconds(lambda one=one, inner=inner: _outputs(job, meta, _single(one, tasks), inner), 5)
+        took = _seconds(lambda inner=inner: _outputs(job, meta, tasks.batch("test", 0, _CHUNK), inner), 1) / _CHUNK
+        n_test = _affordable(wanted, took, left / (len(protocols) - place))
+        if n_test < wanted:
+            yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
+        n_valid = min(_VALID_EPISODES, n_test)
+        valid, test = (_estimate(job, meta, tasks, *what, inner) for what in (("valid", n_valid), ("test", n_test)))
+        yield _evaluation(job, protocol, valid, test, adapt_s)
+
+
+def _single(batch: Batch, tasks: ClassTasks | GroupTasks) -> Batch:
+    """One task with one question a class, which is what learning it takes."""
+    rows = getattr(tasks, "ways", 1)
+    return Batch(batch.support_x, batch.support_y, batch.query_x[:, :rows], batch.query_y[:, :rows])
+
+
+def _affordable(wanted: int, took: float, left: float) -> int:
+    """How many test episodes fit the time left, beside the valid ones; never so few that they say nothing."""
+    most = int(left / took)
+    n = most - _VALID_EPISODES if most > 2 * _VALID_EPISODES else most // 2
+    return max(min(wanted, _FEWEST_EPISODES), min(wanted, n))
+
+
+def _estimate(
+    job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, split: str, n_episodes: int, inner: Inner
+) -> Estimate:
+    algorithm, device = ALGORITHMS[job.spec.algorithm], job.settings.device
+    return evaluate(job.prepared.network, meta, tasks, split, algorithm, inner, n_episodes, chunk=_CHUNK, device=device)
+
+
+def _evaluation(job: _Job, protocol: str, valid: Estimate, test: Estimate, adapt_s: float) -> Evaluation:
+    spec, unit = job.spec, job.prepared.unit
+    return Evaluation(
+        algorithm=spec.algorithm,
+        network=_name(job.prepared.network),
+        ways=_ways(job),
+        shots=spec.shots,
+        protocol=protocol,
+        metric=job.prepared.tasks.metric,
+        valid=valid.value * unit,
+        test=test.value * unit,
+        lower=test.lower * unit,
+        upper=test.upper * unit,
+        n_episodes=test.n_episodes,
+        adapt_s=adapt_s,
+    )
+
+
+def _initialised(job: _Job, meta: Weights) -> Initialised:
+    """The file, and what the memory of initialisations tells of it."""
+    prepared, spec = job.prepared, job.spec
+    one = Initialisation(spec.algorithm, prepared.network, job.inner, meta, prepared.recipe)
+    path = job.context.directory / "artifacts" / FILE
+    path.parent.mkdir(exist_ok=True)
+    initialisation.save(one, path)
+    about: dict[str, Any] = {
+        "kind": prepared.recipe["kind"],
+        "classes": prepared.classes("train"),
+        "held_out": prepared.classes("valid", "test"),
+        "profile": describe(*prepared.described(), prepared.recipe["kind"]),
+        "n_rows": prepared.n_rows,
+        "inputs": _short(prepared.recipe),
+    }
+    name = _name(prepared.network)
+    return Initialised(str(path), spec.algorithm, name, _ways(job), spec.shots, one.n_parameters, about)
+
+
+def _ways(job: _Job) -> int:
+    """Classes of a task; a regression has one output."""
+    return job.spec.ways if isinstance(job.prepared.tasks, ClassTasks) else 1
+
+
+def _name(network: Network) -> str:
+    width = getattr(network, "width", None)
+    return type(network).__name__ + (f"-{width}" if width else "")
+
+
+def _short(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without its long lists, which are in the file."""
+    return {name: len(value) if name == "words" else value for name, value in recipe.items()}

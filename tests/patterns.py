@@ -1,0 +1,82 @@
+"""Few-shot jobs on small made-up images: a store in which two initialisations have been meta-trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import datasets, jobs, results
+from core.events import Event
+from core.specs import FewShotSpec, Spec
+from runner import launch
+from runner.executors import EXECUTORS
+
+LABELS = tuple(f"pattern{number:02}" for number in range(15))
+
+
+def pattern(number: int, n: int, side: int = 16, seed: int = 0) -> np.ndarray:
+    """Noisy, shifted images of one pattern of 4 x 4 fields, uint8 [n, side, side]."""
+    fields = np.random.default_rng(number).integers(0, 256, (4, 4))
+    base = fields.repeat(side // 4, 0).repeat(side // 4, 1)
+    rng = np.random.default_rng((number, seed))
+    moved = [np.roll(base, rng.integers(-1, 2, 2), (0, 1)) + rng.normal(0, 25, base.shape) for _ in range(n)]
+    return np.clip(moved, 0, 255).astype(np.uint8)
+
+
+def register(folder: Path, name: str = "patterns") -> datasets.Dataset:
+    """The dataset of all patterns, 20 images each."""
+    images = np.concatenate([pattern(number, 20) for number in range(len(LABELS))])
+    np.savez(folder / f"{name}.npz", images=images, labels=np.repeat(LABELS, 20))
+    return datasets.register_images(folder / f"{name}.npz", name=name)
+
+
+def run_here(spec: Spec) -> tuple[int, list[Event]]:
+    """A job's id and events, run in this process (which has torch loaded) on its real order, and recorded."""
+    job_id = jobs.submit(spec)
+    job = jobs.claim("tests")
+    assert job is not None
+    assert job.id == job_id
+    (job.directory / "artifacts").mkdir(parents=True)
+    (job.directory / "job.json").write_text(json.dumps(launch._order(job, EXECUTORS[job.kind])))
+    try:
+        parsed, context, executor = launch.receive(job.directory)
+        events = list(executor(parsed, context))
+    except Exception:
+        jobs.finish(job, "failed")
+        raise
+    results.record(job, events)
+    jobs.finish(job, "succeeded")
+    return job_id, events
+
+
+def meta_train(dataset: datasets.Dataset, algorithm: str, **more: object) -> int:
+    """A short meta-training on 3-way 2-shot tasks; returns its job."""
+    given: dict[str, object] = {"ways": 3, "shots": 2, "queries": 5, "width": 8, "iterations": 30, "cpus": 1}
+    spec = FewShotSpec(dataset_id=dataset.id, algorithm=algorithm, test_episodes=10, **given | more)
+    return run_here(spec)[0]
+
+
+@cache  # once a session
+def _trained(base: Path) -> Path:
+    folder = base / "trained-patterns"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METASCOUT_HOME", str(folder / "home"))
+        patch.delenv("METASCOUT_STORE", raising=False)
+        dataset = register(folder)
+        for algorithm in ("ProtoNet", "MAML"):
+            meta_train(dataset, algorithm)
+    return folder / "home"
+
+
+@pytest.fixture
+def patterns(home: Path, tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
+    """The dataset of patterns, with a ProtoNet (job 1) and a MAML (job 2) that were meta-trained on it."""
+    shutil.copytree(_trained(tmp_path_factory.getbasetemp()), home, dirs_exist_ok=True)
+    [dataset] = datasets.all_datasets()
+    return dataset

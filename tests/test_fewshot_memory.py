@@ -1,0 +1,118 @@
+"""The memory of initialisations: descriptors of classes and the nearest training, with known answers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.errors import InputError
+from runner.fewshotjob.memory import Known, describe, nearest
+
+
+def _distance(one: list[float], other: list[float]) -> float:
+    return float(np.linalg.norm(np.subtract(one, other)))
+
+
+def _stripes(n: int, side: int, upright: bool, seed: int = 0, period: int = 4) -> np.ndarray:
+    """Images of stripes with noise, uint8 [n, side, side, 1]."""
+    noise = np.random.default_rng(seed).integers(0, 60, (n, side, side, 1))
+    lines = (np.arange(side) // (period / 2) % 2 * 180).astype(int)
+    pattern = lines[None, None, :, None] if upright else lines[None, :, None, None]
+    return (pattern + noise).astype(np.uint8)
+
+
+def test_the_same_class_is_nearer_than_another_whatever_the_size_of_the_images() -> None:
+    images = np.concatenate([_stripes(5, 24, True), _stripes(5, 24, False)])
+    profile = describe(images, ["upright"] * 5 + ["lying"] * 5, "image")
+    later = describe(_stripes(5, 48, True, seed=1, period=8), ["new"] * 5, "image")["new"]
+    assert list(profile) == ["upright", "lying"]
+    assert _distance(later, profile["upright"]) < 0.1 < _distance(later, profile["lying"])
+    assert np.linalg.norm(later) == pytest.approx(1, abs=0.01)
+
+
+def test_grey_images_and_the_same_in_colour_or_as_a_tensor_are_alike() -> None:
+    grey = _stripes(3, 16, True)
+    tensor = torch.from_numpy(grey.transpose(0, 3, 1, 2).copy())
+    first = describe(grey, "aaa", "image")["a"]
+    assert _distance(first, describe(grey.repeat(3, 3), "aaa", "image")["a"]) < 0.01
+    assert describe(tensor, "aaa", "image")["a"] == first
+
+
+def test_texts_of_the_same_words_are_nearer_than_others() -> None:
+    texts = ["where does the river flow", "the river and its water flow", "who painted this portrait", "famous painter"]
+    profile = describe(texts, ["water", "water", "art", "art"], "text")
+    new = describe(["water in a river will flow"], ["new"], "text")["new"]
+    assert _distance(new, profile["water"]) < _distance(new, profile["art"])
+
+
+def test_a_table_is_described_by_the_means_of_its_columns() -> None:
+    rows = np.array([[1.0, 2, 0, 0], [3, 2, 0, 0], [0, 0, 0, 4]])
+    assert describe(rows, ["a", "a", "b"], "table") == {"a": [1.0, 1.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0, 2.0]}
+
+
+def test_the_nearest_training_comes_first_and_says_why() -> None:
+    far, near = Known(7, {"x": [0.0, 0.0]}), Known(3, {"hiragana/04": [1.0, 0.0], "other": [5.0, 5.0]})
+    first, second, third = nearest([far, Known(9, {}), near], {"A": [1.0, 0.5]})
+    assert (first.job_id, first.distance, first.like) == (3, 0.5, {"A": "hiragana/04"})
+    assert first.why == (
+        "Its training classes lie nearest: 0.50 against 1.12 for job 7; 'hiragana/04' is like your 'A'."
+    )
+    assert (second.job_id, second.distance) == (7, 1.118)
+    assert "lie 1.12 away, 0.62 farther than those of job 3; 'x' is like your 'A'." in second.why
+    assert (third.job_id, third.distance) == (9, None)
+
+
+def test_of_equally_near_ones_that_of_about_as_many_classes_comes_first_and_then_the_better() -> None:
+    profile, support = {"x": [0.0]}, {"A": [1.0], "B": [1.0], "C": [1.0], "D": [1.0], "E": [1.0]}
+    known = [Known(1, profile, 20, 0.99), Known(2, profile, 5, 0.9), Known(3, profile, 5, 0.95), Known(4, profile, 5)]
+    found = nearest(known, support)
+    assert [near.job_id for near in found] == [3, 2, 4, 1]
+    assert "as near as those of job 2, 1.00 away; on held-out classes it reaches 0.950, that one 0.900." in found[0].why
+    assert "it was trained on tasks of 20 classes, that one of 5" in found[3].why
+
+
+def test_the_distance_is_the_mean_over_the_new_classes() -> None:
+    [near] = nearest([Known(1, {"p": [0.0], "q": [10.0]})], {"A": [1.0], "B": [7.0]})
+    assert (near.distance, near.like) == (2.0, {"A": "p", "B": "q"})
+
+
+def test_without_any_initialisation_the_remedy_is_named() -> None:
+    with pytest.raises(InputError, match="Meta-train one first"):
+        nearest([], {"A": [1.0]})
+
+
+def _characters(data: Path, alphabets: range, drawers: range) -> Known:
+    with np.load(data / "omniglot28_background.npz") as file:
+        chosen = np.isin(file["alphabet"], alphabets) & np.isin(file["drawer"], drawers)
+        names = [str(file["character_names"][code]) for code in file["character"][chosen]]
+        return Known(alphabets.start, describe(file["images"][chosen][..., None], names, "image"))
+
+
+def _photographs(data: Path, classes: range, first: int, last: int) -> Known:
+    with np.load(data / "cifar10jpg_test2500.npz") as file:
+        jpeg, offset = file["jpeg"].tobytes(), file["offset"]
+        rows = [row for row in range(first, last) if file["label"][row] in classes]
+        images = [np.asarray(Image.open(io.BytesIO(jpeg[offset[row] : offset[row + 1]]))) for row in rows]
+        names = [str(file["classes"][file["label"][row]]) for row in rows]
+        return Known(100 + classes.start, describe(np.stack(images), names, "image"))
+
+
+def test_characters_lie_nearest_to_characters_and_photographs_to_photographs(data: Path) -> None:
+    characters, photographs = _characters(data, range(10), range(20)), _photographs(data, range(5), 0, 1200)
+    drawn = _characters(data, range(20, 22), range(5)).profile
+    assert [near.job_id for near in nearest([photographs, characters], drawn)] == [0, 100]
+    taken = _photographs(data, range(5, 10), 1200, 1400).profile
+    assert [near.job_id for near in nearest([characters, photographs], taken)] == [100, 0]
+
+
+def test_new_drawings_lie_nearest_to_the_training_that_had_their_characters(data: Path) -> None:
+    known = [_characters(data, range(first, first + 5), range(10)) for first in (0, 5, 10)]
+    drawn = _characters(data, range(5, 6), range(10, 15)).profile
+    near = nearest(known, drawn)
+    assert near[0].job_id == 5
+    assert sum(label == found for label, found in near[0].like.items()) >= len(drawn) / 2

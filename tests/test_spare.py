@@ -1,0 +1,201 @@
+"""The spare process: a job through it is as a cold one, and whoever is killed, nothing is left and nothing waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core import fewshot, jobs, results
+from core.datasets import Dataset
+from core.specs import FineTuneSpec
+from runner import launch, spare, worker
+from runner.executors import EXECUTORS
+from runner.launch import Executor
+from runner.spare import Spare
+from tests import engines
+from tests.patterns import patterns
+
+__all__ = ["patterns"]  # a fixture
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+
+
+def _until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def _ready() -> Iterator[Spare]:
+    """A spare whose job process waits for its order."""
+    one = Spare()
+    spare.tend(one, launch.environment(0))
+    try:
+        _until(lambda: _waits(one))
+        yield one
+    finally:
+        spare.stop(one)
+
+
+def _job_process(one: Spare) -> psutil.Process | None:
+    assert one.process is not None
+    found = psutil.Process(one.process.pid).children()
+    return found[0] if found else None
+
+
+def _waits(one: Spare) -> bool:
+    """Whether its job process has loaded its engine and sleeps: the processor's time stands still."""
+    process = _job_process(one)
+    if process is None or not any("libtorch" in part.path for part in process.memory_maps()):
+        return False
+    before = process.cpu_times()
+    time.sleep(0.5)
+    return process.cpu_times() == before
+
+
+def _spec(dataset: Dataset, **more: object) -> FineTuneSpec:
+    return FineTuneSpec(dataset_id=dataset.id, classes=dataset.labels[-3:], **more)
+
+
+def _run(spec: FineTuneSpec, one: Spare | None, executor: Executor = EXECUTORS["finetune"]) -> int:
+    """Run one job to its end; returns its id."""
+    job_id = jobs.submit(spec)
+    runs: dict[int, jobs.Job] = {}
+    worker._claim_all({"finetune": executor}, "w", runs, one or Spare())
+    while runs:
+        worker._follow_all(runs)
+        time.sleep(0.05)
+    return job_id
+
+
+def test_a_job_through_the_spare_ends_as_a_cold_one_and_in_the_process_that_waited(patterns: Dataset) -> None:
+    with _ready() as ready:
+        dataset_id = fewshot.initialisation(1).dataset_id
+        spec = FineTuneSpec(dataset_id=dataset_id, classes=("pattern00", "pattern01", "pattern02"), initialisation=2)
+        waiting = _job_process(ready)
+        warm, cold = _run(spec, ready), _run(spec, None)
+        bodies = [fewshot.adaptation(job_id) for job_id in (warm, cold)]
+        assert ready.process is None
+        assert waiting is not None
+        assert not waiting.is_running()
+        for body in bodies:
+            assert body is not None
+            body.pop("adapt_s")
+        assert bodies[0] == bodies[1]
+        assert [jobs.get(job_id).status for job_id in (warm, cold)] == ["succeeded"] * 2
+        for job_id in (warm, cold):
+            assert not launch.is_alive(jobs.get(job_id).directory)
+            assert not (jobs.get(job_id).directory / "tmp").exists()
+
+
+def test_it_takes_up_the_run_directory_the_log_and_the_environment_of_its_job(patterns: Dataset) -> None:
+    with _ready() as ready:
+        seen = []
+        for one in (ready, None):
+            job_id = _run(_spec(patterns), one, engines.look_around)
+            directory = jobs.get(job_id).directory
+            seen.append((directory / "log.txt").read_text().replace(str(directory), "HERE"))
+            assert jobs.get(job_id).status == "succeeded"
+        assert "cwd HERE" in seen[0]
+        assert seen[0] == seen[1]
+
+
+def test_a_killed_spare_is_not_missed(patterns: Dataset) -> None:
+    with _ready() as ready:
+        assert ready.process is not None
+        os.kill(ready.process.pid, signal.SIGKILL)
+        assert jobs.get(_run(_spec(patterns), ready, engines.look_around)).status == "succeeded"
+        assert ready.process is None
+
+
+def test_a_spare_whose_job_process_was_killed_is_not_missed(patterns: Dataset) -> None:
+    with _ready() as ready:
+        process = _job_process(ready)
+        assert process is not None
+        process.kill()
+        assert jobs.get(_run(_spec(patterns), ready, engines.look_around)).status == "succeeded"
+
+
+def test_a_job_of_other_threads_does_not_take_the_spare(patterns: Dataset) -> None:
+    with _ready() as ready:
+        pid = ready.process.pid if ready.process else None
+        assert jobs.get(_run(_spec(patterns, cpus=7), ready, engines.look_around)).status == "succeeded"
+        assert ready.process is not None
+        assert ready.process.pid == pid
+
+
+def test_a_stop_ends_the_job_that_a_spare_has_become_with_all_that_it_started(patterns: Dataset) -> None:
+    with _ready() as ready:
+        job_id = jobs.submit(_spec(patterns))
+        runs: dict[int, jobs.Job] = {}
+        worker._claim_all({"finetune": engines.start_a_child}, "w", runs, ready)
+        directory = jobs.get(job_id).directory
+        _until(lambda: (directory / "child.pid").exists())
+        launch.stop(directory)
+        _until(lambda: not launch.is_alive(directory))
+        assert not psutil.pid_exists(int((directory / "child.pid").read_text()))
+        assert launch.read_exit(directory).status == "stopped"
+
+
+def test_a_job_that_a_spare_has_become_can_be_cancelled(patterns: Dataset) -> None:
+    with _ready() as ready:
+        job_id = jobs.submit(_spec(patterns))
+        runs: dict[int, jobs.Job] = {}
+        worker._claim_all({"finetune": engines.wait_for_cancel}, "w", runs, ready)
+        jobs.request_cancel(job_id)
+        while runs:
+            worker._follow_all(runs)
+        assert jobs.get(job_id).status == "cancelled"
+        assert "winding down" in set(results.messages(job_id).text)
+
+
+def test_without_an_initialisation_there_is_none(home: Path) -> None:
+    one = Spare()
+    spare.tend(one, launch.environment(0))
+    assert one.process is None
+
+
+def test_each_job_has_a_fresh_process_and_a_killed_runner_takes_its_spare_along(
+    patterns: Dataset, home: Path
+) -> None:  # fmt: skip
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "runner"], cwd=ROOT, env=os.environ | {"METASCOUT_HOME": str(home)}
+    )
+    try:
+        pids = []
+        for _ in range(2):
+            _until(lambda: set(_pids(runner.pid)) - set(pids))
+            pids.extend(set(_pids(runner.pid)) - set(pids))
+            job_id = jobs.submit(_spec(patterns))
+            _until(lambda job_id=job_id: jobs.get(job_id).status == "succeeded")
+            assert (jobs.get(job_id).directory / "alive.lock").read_text() == str(pids[-1])
+        assert len(pids) == 2
+        _until(lambda: set(_pids(runner.pid)) - set(pids))
+        waits = _spares(runner.pid)[0]
+        _until(waits.children)
+        left = [waits, *waits.children()]
+    finally:
+        runner.kill()
+        runner.wait()
+    _until(lambda: not any(process.is_running() for process in left), 10)
+
+
+def _pids(pid: int) -> list[int]:
+    return [one.pid for one in _spares(pid)]
+
+
+def _spares(pid: int) -> list[psutil.Process]:
+    """The supervisors of spares among a runner's processes."""
+    children = [one for one in psutil.Process(pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in children if "--spare" in one.cmdline()]
