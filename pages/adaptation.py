@@ -20,6 +20,7 @@ _FEATURES = 4  # of a table's row, beside what was predicted of it
 
 def draw(job_id: int, spec: dict[str, Any], body: dict[str, Any]) -> None:
     """Everything that the body of an adaptation has; `spec` is what was asked for."""
+    body = short(body)
     figures(job_id, body)
     regression = body.get("kind") == "waves" or bool(body.get("curves"))
     if body.get("curves"):
@@ -41,6 +42,20 @@ def draw(job_id: int, spec: dict[str, Any], body: dict[str, Any]) -> None:
         download(job_id)
 
 
+def short(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with classes of one outer folder ("Greek/character03") named by the inner one alone."""
+    labels = [str(label) for label in body.get("labels") or ()]
+    outer = {label.rpartition("/")[0] for label in labels}
+    if len(labels) < 2 or len(outer) != 1 or outer == {""}:
+        return body
+    cut = {label: label.rpartition("/")[2] for label in labels}
+    rows = [
+        row | {key: cut.get(row[key], row[key]) for key in ("actual", "predicted")} for row in body["predictions"] or ()
+    ]
+    confused = body.get("confusion") and body["confusion"] | {"labels": [cut[label] for label in labels]}
+    return body | {"labels": list(cut.values()), "predictions": rows, "confusion": confused, "outer": outer.pop()}
+
+
 def figures(job_id: int, body: dict[str, Any]) -> None:
     """The numbers: before and after, and how long it took."""
     judged = [step for step in body.get("steps") or () if step.get("accuracy") is not None]
@@ -52,7 +67,8 @@ def figures(job_id: int, body: dict[str, Any]) -> None:
             gained = f"{100 * (after - before):+.1f} points" if len(judged) > 1 else None
             st.metric("Accuracy", f"{after:.1%}", gained, border=True, help=f"Before the first step: {before:.1%}")
         elif losses:
-            st.metric("Loss", shared.number(losses[-1]["loss"]), border=True, height="stretch",
+            name = "Mean squared error" if body.get("kind") == "waves" else "Loss on the examples"
+            st.metric(name, shared.number(losses[-1]["loss"]), border=True, height="stretch",
                       help=f"Before the first step: {shared.number(losses[0]['loss'])}")  # fmt: skip
         st.metric("Adapted in", shared.duration(body.get("adapt_s")), border=True, height="stretch")
         st.metric("From click to answer", shared.duration(answered), border=True, height="stretch",
@@ -122,7 +138,8 @@ def predictions(spec: dict[str, Any], body: dict[str, Any]) -> None:
     right = sum(row["actual"] == row["predicted"] for row in rows)
     judged = f"{right:,} of {len(rows) - unknown:,} are right" if len(rows) > unknown else ""
     st.subheader("Predictions")
-    st.caption(", ".join(filter(None, (judged, f"{unknown:,} to be predicted" if unknown else ""))))
+    outer = f"classes of {shared.plain(body['outer'])}" if body.get("outer") else ""
+    st.caption(", ".join(filter(None, (judged, f"{unknown:,} to be predicted" if unknown else "", outer))))
     shown = sorted(rows, key=gallery.order)[: gallery.MOST]
     try:
         wanted = tuple(row["row"] for row in (*shown, *support))

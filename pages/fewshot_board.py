@@ -136,8 +136,10 @@ def go_to() -> None:
 def bars(frame: pd.DataFrame, metric: str) -> None:
     """Test values with their intervals, the batch norms told apart by colour."""
     figure = go.Figure()
+    alone = frame[["ways", "shots"]].drop_duplicates().shape[0] == 1  # then the filters or the table say it
     names = [
-        f"{task(row)}, {row.rank}. {shared.label(row.algorithm, 18)}, job {row.job_id}" for row in frame.itertuples()
+        f"{'' if alone else task(row) + ', '}{shared.label(row.algorithm, 18)}, job {row.job_id}, {row.protocol[:5]}."
+        for row in frame.itertuples()
     ]
     for protocol, color in zip(fewshot.PROTOCOLS, (shared.ACCENT, shared.SECOND), strict=True):
         rows = frame["protocol"] == protocol
@@ -154,12 +156,10 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
             },
             hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(
-        autorange="reversed", type="category", categoryorder="array", categoryarray=list(dict.fromkeys(names))
-    )
+    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     figure.update_xaxes(title=f"{LABELS.get(metric, metric)}, 95% interval")
     told = f"{LABELS.get(metric, metric)} on the test classes with intervals"
-    shared.chart(figure, told, height=140 + 28 * len(set(names)), key="bars")
+    shared.chart(figure, told, height=140 + 28 * len(names), key="bars")
 
 
 st.title("Few-shot")

@@ -155,26 +155,29 @@ def submit(fields: dict[str, Any]) -> int:
 
 
 def result(job_id: int) -> None:
-    """What has become of the job; looked at often while it moves."""
-    status = shared.read(jobs.get, job_id).status
-    st.fragment(live, run_every=POLL_S if status in MOVING else None)(job_id, status in MOVING)
+    """What has become of the job; looked at often until the answer is there, then until its files are."""
+    moving = shared.read(jobs.get, job_id).status in MOVING
+    answered = shared.read(fewshot.adaptation, job_id) is not None
+    every = (shared.LIVE_S if answered else POLL_S) if moving else None
+    st.fragment(live, run_every=every)(job_id, moving, answered)
 
 
-def live(job_id: int, was_moving: bool) -> None:
+def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
     """State and answer of the job."""
     with shared.sentences():
-        job = shared.read(jobs.get, job_id)
-        if was_moving and job.status not in MOVING:
+        job, body = shared.read(jobs.get, job_id), shared.read(fewshot.adaptation, job_id)
+        if was_moving != (job.status in MOVING) or was_answered != (body is not None):
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("The answer", width="content")
             shared.badge(job.status)
             shared.link(shared.JOB, f"Job {job_id}", icon=":material/deployed_code:", job=job_id)
-        body = shared.read(fewshot.adaptation, job_id)
         for text in shared.read(results.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
             st.warning(shared.plain(text), icon=":material/warning:")
         if body is not None:
             adaptation.draw(job_id, job.spec.model_dump(mode="json"), body)
+            if job.status in MOVING:
+                st.caption("The files to take away are being written.")
         else:
             waiting(job)
 

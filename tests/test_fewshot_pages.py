@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import artifacts, bundles, datasets, examples, fewshot, jobs, results, runners, specs
 from core.errors import InputError
-from pages import canvas, episodes, fewshot_form, gallery, shared
+from pages import adaptation, canvas, episodes, fewshot_form, gallery, shared
 from pages import jobs as jobs_page
 from tests.fewshot_filled import Filled, fill, glyph, name
 from tests.filled import ODD
@@ -602,3 +602,16 @@ def test_the_store_of_the_session_is_not_touched_by_a_page_that_only_looks(fille
     for params in ({}, {"job": str(filled.adapted)}, {"initialisation": str(filled.protonet)}):
         fine(opened("playground", **params))
     assert jobs.counts() == before
+
+
+def test_classes_of_one_outer_folder_are_named_by_the_inner_one() -> None:
+    labels = ["Greek/one", "Greek/two"]
+    body = {
+        "labels": labels, "confusion": {"labels": labels, "counts": [[1, 0], [0, 1]]},
+        "predictions": [{"actual": None, "predicted": "Greek/two"}, {"actual": "Greek/one", "predicted": "Greek/one"}],
+    }  # fmt: skip
+    short = adaptation.short(body)
+    assert [(row["actual"], row["predicted"]) for row in short["predictions"]] == [(None, "two"), ("one", "one")]
+    assert (short["confusion"]["labels"], short["outer"]) == (["one", "two"], "Greek")
+    other = body | {"labels": ["Greek/one", "Latin/one"]}
+    assert adaptation.short(other) is other
