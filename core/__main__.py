@@ -71,12 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("id", type=int)
     cancel.set_defaults(run=_cancel)
 
-    pause = commands.add_parser("pause", help="pause a search; its checkpoint is kept")
+    pause = commands.add_parser("pause", help="pause a search or a meta-training; its checkpoint is kept")
     pause.add_argument("id", type=int)
     pause.set_defaults(run=_pause)
 
     for name, run, told in (
-        ("resume", _resume, "go on with a paused search, with a larger budget if given"),
+        ("resume", _resume, "go on with what is paused, with a larger budget if given"),
         ("extend", _extend, "queue a job that goes on from where an ended search stopped, print its id"),
     ):
         more = commands.add_parser(name, help=told)

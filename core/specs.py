@@ -143,7 +143,11 @@ class FewShotSpec(_Spec):
     outer_rate: float = Field(default=1e-3, gt=0, le=1)
     meta_batch: int | None = Field(default=None, ge=1, le=512, description="tasks of an outer step")
     iterations: int | None = Field(default=None, ge=1, le=1_000_000, description="null: as the budget allows")
+    train_ways: int | None = Field(
+        default=None, ge=2, le=200, description="classes of a train task; null: as many as ways, with ProtoNet more"
+    )
     rotations: bool = Field(default=False, description="train classes come in any of their four quarter turns")
+    distortions: bool = Field(default=False, description="train images are moved, turned and stretched a little")
     transductive: bool = Field(default=False, description="batch norm of the query rows by themselves in training")
     learned_rates: bool = Field(default=False, description="an inner rate of each tensor and step is learned (MAML++)")
     multi_step_loss: bool = Field(default=False, description="at first every inner step is judged (MAML++)")
@@ -164,6 +168,15 @@ class FewShotSpec(_Spec):
             raise ValueError("backbone: give pretrained weights with the network 'pretrained', and only with it")
         if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
             raise ValueError("inner_steps: ProtoNet has no inner steps; leave inner_steps and inner_rate empty")
+        if self.algorithm != "ProtoNet" and self.train_ways is not None:
+            raise ValueError(
+                f"train_ways: a head of {self.algorithm} has one output for each of the ways; leave it empty"
+            )
+        if self.algorithm in ("ProtoNet", "Reptile") and (self.learned_rates or self.multi_step_loss):
+            raise ValueError(
+                f"learned_rates: {self.algorithm} learns no inner rates and judges no inner steps; choose MAML, "
+                "First-order MAML or ANIL, or leave learned_rates and multi_step_loss out"
+            )
         return self
 
 

@@ -55,6 +55,12 @@ def test_images_are_added_without_a_target(zipped, capsys):
     assert datasets.load_images(datasets.get("pets"), "train")[0].shape[1:] == (6, 6, 3)
 
 
+def test_inner_folders_are_the_classes_if_a_script_says_so(zipped, capsys):
+    path = zipped(folders(12, ("top/Greek/one", "top/Greek/two")))
+    assert main(["dataset", "add", str(path), "--name", "letters", "--inner-folders"]) == 0
+    assert datasets.get("letters").labels == ("Greek/one", "Greek/two")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

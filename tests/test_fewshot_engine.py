@@ -11,7 +11,8 @@ from runner.fewshot import maml, protonet, reference, reptile
 from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
 from runner.fewshot.episodes import Batch, SinusoidTasks
 from runner.fewshot.memory import chunks
-from runner.fewshot.networks import MLP, Conv4, Network, Weights, initial, normalised, outputs
+from runner.fewshot.networks import MLP, STORED, Conv4, Network, ResNet, TextMean, Weights, initial, outputs, statistics
+from runner.fewshot.norms import normalised
 
 
 def _meta(network: Network, noise: float = 0.1) -> Weights:
@@ -45,6 +46,26 @@ def test_tasks_at_once_equal_one_after_another(channels: int, side: int, first_o
     assert _apart(mine, theirs) < 1e-12
 
 
+def test_tasks_at_once_equal_one_after_another_in_a_residual_network() -> None:
+    network, batch = ResNet(3, 3, width=4), _images(channels=3, side=13)
+    inner = Inner(steps=2, rate=0.1, transductive=True)
+    mine, _ = maml.gradient(network, _meta(network), batch, inner)
+    theirs, _ = reference.gradient(_meta(network), batch, inner, reference.resnet)
+    assert _apart(mine, theirs) < 1e-12
+
+
+def test_tasks_at_once_equal_one_after_another_in_a_network_of_texts() -> None:
+    network, batch = TextMean(12, 3, width=6), _images()
+    lengths = torch.arange(1, batch.support_x.shape[1] + 1)
+    words = torch.randint(1, 12, (*batch.support_x.shape[:2], 9), generator=torch.Generator().manual_seed(5))
+    words = words * (torch.arange(9) < lengths.view(-1, 1))  # texts of different lengths, 0 is no word
+    texts = Batch(words, batch.support_y, words.flip(0), batch.support_y)
+    inner = Inner(steps=2, rate=0.5)
+    mine, _ = maml.gradient(network, _meta(network), texts, inner)
+    theirs, _ = reference.gradient(_meta(network), texts, inner, reference.text)
+    assert _apart(mine, theirs) < 1e-12
+
+
 def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() -> None:
     x, scale, shift = torch.randn(5, 6, 4, 4).double(), torch.randn(6).double(), torch.randn(6).double()
     places = [part.requires_grad_() for part in (x, scale, shift)]
@@ -63,6 +84,8 @@ def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() 
         (Inner(steps=2, rate=0.05), 1e-7),
         (Inner(steps=2, rate=0.05, only_head=True), 1e-7),
         (Inner(steps=2, rate=0.05, learned_rates=True), 1e-7),
+        (Inner(steps=3, rate=0.05, every_step=1.0), 1e-7),
+        (Inner(steps=3, rate=0.05, every_step=0.3), 1e-7),
     ],
 )
 def test_the_meta_gradient_is_that_of_finite_differences(inner: Inner, gap: float) -> None:
@@ -89,10 +112,16 @@ def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, st
             for sign in (1, -1):
                 moved = value.clone()
                 moved.view(-1)[place] += sign * step
-                answers = maml.outputs(network, meta | {name: moved}, batch, inner)
-                ends.append(float(losses(answers.detach(), batch.query_y).sum()))
+                ends.append(_meta_loss(network, meta | {name: moved}, batch, inner))
             found[name].view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
     return found
+
+
+def _meta_loss(network: Network, meta: Weights, batch: Batch, inner: Inner) -> float:
+    """The query losses after the last step and, as far as `every_step` says, their mean over the steps."""
+    _, *after = steps(network, meta, batch.support_x, batch.support_y, inner)
+    found = [losses(query_outputs(network, w, batch, inner).detach(), batch.query_y).sum() for w in after]
+    return float((1 - inner.every_step) * found[-1] + inner.every_step * sum(found) / len(found))
 
 
 def test_one_step_of_reptile_is_joint_training() -> None:
@@ -155,6 +184,30 @@ def test_an_inductive_answer_does_not_depend_on_the_other_query_rows_and_a_trans
         assert (float((one - other).abs().max()) < 1e-12) == (not transductive)
 
 
+@pytest.mark.parametrize("network", [Conv4(1, 3, width=8), ResNet(1, 3, width=4)])
+def test_stored_statistics_are_those_of_the_rows_that_they_were_measured_on(network: Network) -> None:
+    batch, meta = _images(), _meta(network)
+    rows = batch.support_x[0]
+    stored = meta | statistics(network, meta, rows)
+    weights = each(network, stored, 1)
+    by_rows = network.features(weights, network.prepared(rows[None]))
+    assert float((network.features(weights, network.prepared(rows[None]), STORED) - by_rows).abs().max()) < 1e-12
+    one = network.features(weights, network.prepared(rows[None, :1]), STORED)
+    assert float((one - by_rows[:, :1]).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize(("algorithm", "inner"), [(maml, Inner(2, 0.1, only_head=True)), (protonet, Inner(0))])
+def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm: object, inner: Inner) -> None:
+    network, batch = Conv4(1, 3, width=8), _images()
+    meta = _meta(network)
+    stored = meta | statistics(network, meta, batch.query_x.flatten(0, 1))
+    alone = replace(batch, query_x=batch.query_x[:, :1], query_y=batch.query_y[:, :1])
+    one, all_ = (algorithm.outputs(network, stored, b, inner).detach()[:, :1] for b in (alone, batch))
+    assert float((one - all_).abs().max()) < 1e-12
+    by_support = algorithm.outputs(network, meta, batch, inner).detach()[:, :1]
+    assert float((by_support - all_).abs().max()) > 1e-4
+
+
 @pytest.mark.parametrize("algorithm", [maml, reptile, protonet])
 def test_the_parts_of_a_meta_batch_add_up_to_the_whole(algorithm: object) -> None:
     network, batch, inner = Conv4(1, 3, width=8), _images(), Inner(2, 0.1)
@@ -175,7 +228,7 @@ def test_prototypes_are_the_means_of_their_classes() -> None:
     meta = _meta(network)
     found = protonet.outputs(network, meta, both, inner)
     x = torch.cat([both.support_x, both.query_x], 1)
-    features = network.features(each(network, meta, len(x)), x, 6)
+    features = network.features(each(network, meta, len(x)), network.prepared(x), 6)
     middle = (features[:, 1] + features[:, 4]) / 2
     assert torch.allclose(found[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
 

@@ -110,6 +110,26 @@ def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
         replace(_tasks(), inputs=_tasks().inputs[..., :6], rotated=True)
 
 
+def test_train_tasks_may_be_of_more_classes_and_fewer_questions_than_those_that_judge() -> None:
+    tasks = _tasks(train_ways=7, train_queries=1)
+    batches = [tasks.batch(split, 0, 2) for split in SPLITS]
+    assert [(b.support_x.shape[1], b.query_x.shape[1]) for b in batches] == [(14, 7), (4, 6), (4, 6)]
+    assert batches[0].query_y.tolist() == [list(range(7))] * 2
+    with pytest.raises(TooFew, match="11-way 2-shot with 3 queries a class is more than the 10 train classes"):
+        _tasks(train_ways=11)
+
+
+def test_train_images_are_distorted_alike_for_one_episode_whatever_it_is_drawn_with() -> None:
+    images = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0)).mul(255).byte()
+    plain = replace(_tasks(), inputs=images)
+    tasks = replace(plain, distorted=True)
+    both, second = tasks.batch("train", 4, 2), tasks.batch("train", 5, 1)
+    assert torch.equal(both.support_x[1], second.support_x[0])
+    moved = (both.query_x - plain.batch("train", 4, 2).query_x).abs().flatten(2).mean(2)
+    assert 0.001 < float(moved.min()) <= float(moved.max()) < 0.3  # each by its own map, none beyond recognition
+    assert torch.equal(tasks.batch("test", 4, 2).query_x, plain.batch("test", 4, 2).query_x)
+
+
 def test_inputs_that_are_no_pixels_stay_as_they_are() -> None:
     ids = torch.arange(120 * 7).view(120, 7)
     batch = replace(_tasks(), inputs=ids).batch("train", 0, 3)

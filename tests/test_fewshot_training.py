@@ -43,7 +43,7 @@ def test_every_algorithm_learns_and_reports(name: str, tmp_path: Path) -> None:
     best = checkpoint.load(tmp_path / "meta.pt").best
     found = evaluate(network, best, tasks, "test", ALGORITHMS[name], usual, 40)
     assert found.n_episodes == 40
-    assert found.lower < found.value < found.upper
+    assert found.lower <= found.value <= found.upper
     assert found.lower > 0.45  # chance is a third
 
 

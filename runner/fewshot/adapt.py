@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from runner.fewshot.episodes import Batch
-from runner.fewshot.networks import HEAD, Network, Weights, head
+from runner.fewshot.networks import HEAD, STATISTICS, STORED, Network, Weights, head
 
 RATE = "rate."  # begins the name of a learned rate among the meta-parameters
 
@@ -21,7 +21,9 @@ class Inner:
 
     `only_head` leaves the features as they are (ANIL); `first_order` takes the inner gradients as constants in the
     meta-gradient; `learned_rates` makes the rate of each tensor and step a meta-parameter (MAML++). `transductive`
-    takes the statistics from the query rows themselves, which then are predicted together; else from the support.
+    takes the statistics from the query rows themselves, which then are predicted together; else they are those stored
+    with the weights or, where these change, those of the support.
+    `every_step` is the part of the meta-loss that is the mean over all steps and not that of the last one (MAML++).
     """
 
     steps: int = 5
@@ -30,6 +32,7 @@ class Inner:
     only_head: bool = False
     learned_rates: bool = False
     transductive: bool = False
+    every_step: float = 0.0
 
     def names(self, network: Network) -> tuple[str, ...]:
         """Names of the weights that a task changes."""
@@ -50,17 +53,40 @@ def losses(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def each(network: Network, meta: Weights, tasks: int) -> Weights:
-    """The weights of `meta` for each of the tasks [tasks, *shape], without the learned rates."""
-    return {name: meta[name].expand(tasks, *shape) for name, shape in network.shapes().items()}
+    """The weights of `meta` for each of the tasks [tasks, *shape], with stored statistics, without learned rates."""
+    names = [*network.shapes(), *(name for name in meta if name.startswith(STATISTICS))]
+    return {name: meta[name].expand(tasks, *meta[name].shape) for name in names}
+
+
+def source(weights: Weights, inner: Inner, n_support: int) -> int | None:
+    """Whence batch norm has its statistics: all rows, those stored, or the support set; as `n_statistics`."""
+    if inner.transductive:
+        return None
+    return STORED if any(name.startswith(STATISTICS) for name in weights) else n_support
+
+
+def shared_features(network: Network, meta: Weights, batch: Batch, inner: Inner) -> tuple[Tensor, Tensor]:
+    """Features of support and query rows by weights that no task changes, all rows of a task together."""
+    n_support = batch.support_x.shape[1]
+    x = network.prepared(torch.cat([batch.support_x, batch.query_x], 1))
+    features = network.features(each(network, meta, len(x)), x, source(meta, inner, n_support))
+    return features[:, :n_support], features[:, n_support:]
 
 
 def steps(
-    network: Network, meta: Weights, x: Tensor, y: Tensor, inner: Inner, graph: bool = False
+    network: Network,
+    meta: Weights,
+    x: Tensor,
+    y: Tensor,
+    inner: Inner,
+    graph: bool = False,
+    features: Tensor | None = None,
 ) -> Iterator[Weights]:
     """The tasks' weights before the first step and after each one, learned from the support sets x and y.
 
     x [tasks, rows, ...], y [tasks, rows] (classes) or [tasks, rows, outputs] (numbers). With `graph` what is yielded
-    can be differentiated by `meta`. Rates past the learned ones are the last learned one.
+    can be differentiated by `meta`. Rates past the learned ones are the last learned one. `features` are those of x
+    where they are known and no step changes them.
     """
     second_order = graph and not inner.first_order
     weights = each(network, meta, len(x))
@@ -68,16 +94,18 @@ def steps(
         weights = {name: value.detach() for name, value in weights.items()}
     yield weights
     names = inner.names(network)
-    # Features that no step changes are computed once.
-    fixed = network.features(weights, x) if inner.only_head else None
+    # What no step changes is computed once.
+    if features is None:
+        x = network.prepared(x)
+        features = network.features(weights, x, source(weights, inner, x.shape[1])) if inner.only_head else None
     for step in range(inner.steps):
         weights = weights | {name: _leaf(weights[name]) for name in names}
-        features = network.features(weights, x) if fixed is None else fixed
+        found = network.features(weights, x) if features is None else features
         # The sum, not the mean: each task's gradient is its own, however many there are.
-        total = losses(head(weights, features), y).sum()
+        total = losses(head(weights, found), y).sum()
         gradients = torch.autograd.grad(total, [weights[name] for name in names], create_graph=second_order)
         rates = [_rate(meta, name, step, inner) for name in names]
-        changed = {n: weights[n] - rate * g for n, rate, g in zip(names, rates, gradients, strict=True)}
+        changed = {n: _moved(weights[n], rate, g) for n, rate, g in zip(names, rates, gradients, strict=True)}
         weights = weights | (changed if graph else {name: value.detach() for name, value in changed.items()})
         yield weights
 
@@ -91,15 +119,21 @@ def adapt(network: Network, meta: Weights, x: Tensor, y: Tensor, inner: Inner, g
 def query_outputs(network: Network, weights: Weights, batch: Batch, inner: Inner) -> Tensor:
     """What adapted weights say of the query rows [tasks, rows, outputs]."""
     if inner.transductive:
-        return head(weights, network.features(weights, batch.query_x))
+        return head(weights, network.features(weights, network.prepared(batch.query_x)))
     n_support = batch.support_x.shape[1]
-    features = network.features(weights, torch.cat([batch.support_x, batch.query_x], 1), n_support)
+    x = network.prepared(torch.cat([batch.support_x, batch.query_x], 1))
+    features = network.features(weights, x, source(weights, inner, n_support))
     return head(weights, features[:, n_support:])
 
 
 def _leaf(value: Tensor) -> Tensor:
     """The tensor itself where it has a graph, else one that can be differentiated by."""
     return value if value.requires_grad else value.detach().requires_grad_()
+
+
+def _moved(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
+    """One step down, in one pass over memory where the rate is a number."""
+    return weight - rate * gradient if isinstance(rate, Tensor) else torch.sub(weight, gradient, alpha=rate)
 
 
 def _rate(meta: Weights, name: str, step: int, inner: Inner) -> Tensor | float:

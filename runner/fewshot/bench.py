@@ -1,7 +1,8 @@
 """Figures of this engine: `python -m runner.fewshot.bench --device cpu|cuda`.
 
-Tasks per second of second-order MAML (Conv4-64, 1-shot, 5 inner steps) with the tasks at once against one by one, both
-ways interleaved in one run. On one CPU thread the clock is the thread's own, so that other processes disturb less.
+Tasks per second of second-order MAML (Conv4-64, 1-shot, 5 inner steps) with the tasks at once against one by one, and
+against learn2learn where `--peer` names a folder that holds it; all ways interleaved in one run. On one CPU thread the
+clock is the thread's own, so that other processes disturb less.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from runner.fewshot import maml, reference
+from runner.allocator import keep_memory
+from runner.fewshot import maml, peer, reference
 from runner.fewshot.adapt import Inner, adapt
 from runner.fewshot.episodes import Batch
 from runner.fewshot.memory import chunks
 from runner.fewshot.networks import Conv4, initial
+
+Ways = dict[str, dict[str, Callable[[], object]]]
 
 INNER = Inner(steps=5, rate=0.1, transductive=True)
 
@@ -45,33 +52,47 @@ def seconds(way: Callable[[], object], device: str) -> float:
     return clock(device) - began
 
 
-def measure(ways: int, tasks: int, device: str, rounds: int) -> str:
+def measure(ways: int, tasks: int, device: str, rounds: int, peer_maml: Any = None) -> str:
     """Two lines: training (meta-gradients) and adaptation, as rates and as ratios by round."""
     network = Conv4(1, ways)
     meta = {name: value.to(device).requires_grad_() for name, value in initial(network, 0).items()}
     batch = noise(ways, tasks, device)
     parts = list(chunks(network, batch, INNER))
-    turns: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "training": (
-            lambda: reference.gradient(meta, batch, INNER),
-            lambda: [maml.gradient(network, meta, part, INNER) for part in parts],
-        ),
-        "adaptation": (
-            lambda: [reference.learned(meta, x, y, INNER, False) for x, y in _rows(batch)],
-            lambda: [adapt(network, meta, part.support_x, part.support_y, INNER) for part in parts],
-        ),
+    ours: Ways = {
+        "training": {
+            "tasks at once": lambda: [maml.gradient(network, meta, part, INNER) for part in parts],
+            "one by one": lambda: reference.gradient(meta, batch, INNER),
+        },
+        "adaptation": {
+            "tasks at once": lambda: [adapt(network, meta, part.support_x, part.support_y, INNER) for part in parts],
+            "one by one": lambda: [reference.learned(meta, x, y, INNER, False) for x, y in _rows(batch)],
+        },
     }
-    lines = []
-    for name, (plain, batched) in turns.items():
-        plain(), batched()
-        times = [(seconds(plain, device), seconds(batched, device)) for _ in range(rounds)]
-        ratios = sorted(one / other for one, other in times)
-        slow, fast = (tasks / statistics.median(column) for column in zip(*times, strict=True))
-        lines.append(
-            f"{ways}-way, {tasks} tasks ({len(parts[0])} at once), {name}: {fast:.1f} tasks a second, one by one "
-            f"{slow:.1f}: {statistics.median(ratios):.2f}x ({ratios[0]:.2f}-{ratios[-1]:.2f})"
-        )
-    return "\n".join(lines)
+    if peer_maml is not None:
+        other = peer_maml(peer.model(ways).to(device), lr=INNER.rate)
+        ours["training"]["learn2learn"] = lambda: peer.gradient(other, batch, INNER)
+        for name, first_order in (("learn2learn", False), ("learn2learn, first order", True)):
+            ours["adaptation"][name] = partial(_peer_adapts, other, batch, first_order)
+    return "\n".join(_line(f"{ways}-way, {name}", tasks, turns, device, rounds) for name, turns in ours.items())
+
+
+def _peer_adapts(other: Any, batch: Batch, first_order: bool) -> None:
+    for x, y in _rows(batch):
+        peer.adapted(other, x, y, INNER, first_order)
+
+
+def _line(title: str, tasks: int, turns: dict[str, Callable[[], object]], device: str, rounds: int) -> str:
+    """The rates of all ways, and by how much the first is faster than each other (median, least and most)."""
+    for way in turns.values():
+        way()
+    times = [[seconds(way, device) for way in turns.values()] for _ in range(rounds)]
+    parts = []
+    for number, name in enumerate(turns):
+        ratios = sorted(row[number] / row[0] for row in times)
+        rate = tasks / statistics.median(row[number] for row in times)
+        more = f" ({statistics.median(ratios):.2f}x, {ratios[0]:.2f}-{ratios[-1]:.2f})" if number else ""
+        parts.append(f"{name} {rate:.1f}{more}")
+    return f"{title}, {tasks} tasks, tasks a second: {'; '.join(parts)}"
 
 
 def _rows(batch: Batch) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -85,13 +106,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peer", type=Path, help="folder that holds the package learn2learn (0.2.0)")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("No CUDA device is available; use --device cpu.")
     torch.set_num_threads(options.threads)
+    keep_memory()
+    other = peer.load(options.peer) if options.peer else None
     print(f"torch {torch.__version__}, {options.device}, threads {options.threads}, median of {options.rounds} rounds")
     for ways in (5, 20):
-        print(measure(ways, options.tasks, options.device, options.rounds), flush=True)
+        print(measure(ways, options.tasks, options.device, options.rounds, other), flush=True)
 
 
 if __name__ == "__main__":

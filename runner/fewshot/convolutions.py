@@ -1,4 +1,7 @@
-"""A convolution whose gradients are convolutions that differentiate into each other, for gradients of gradients."""
+"""A convolution whose gradients are convolutions that differentiate into each other, for gradients of gradients.
+
+Images of many tasks lie as [rows, tasks * channels, height, width] in memory format channels last.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +11,75 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIDE, PADDING = 2, 1
+_PADDING = {1: 0, 3: 1}  # by the side of the kernel
 
 
-def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolution of stride 2 of each task: x [rows, tasks * channels, height, width], weight [tasks, outputs, ...].
+def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
+    """Convolution of each task: x [rows, tasks * channels, height, width], weight [tasks, outputs, channels, 3, 3].
 
-    As `conv2d` with groups, whose own second derivative takes detours on a processor.
+    Kernels of 1 x 1 will do, too. As `conv2d` with groups, whose own second derivative takes detours on a processor.
+    Outputs are channels last.
     """
-    return _Convolution.apply(x, weight.flatten(0, 1), len(weight))
-
-
-def convolve_images(x: Tensor, weight: Tensor) -> Tensor:
-    """The same of images, whose few channels make a grouped convolution slow: a product of matrices."""
     tasks, n_outputs, channels, side, _ = weight.shape
-    rows, _, height, width = x.shape
-    patches = F.unfold(x.reshape(rows * tasks, channels, height, width), (side, side), 1, PADDING, STRIDE)
-    patches = patches.view(rows, tasks, -1, patches.shape[-1])
-    found = torch.matmul(weight.view(tasks, n_outputs, -1), patches)
-    return found.view(rows, tasks * n_outputs, (height + 1) // 2, (width + 1) // 2)
+    flat = weight.permute(0, 1, 3, 4, 2).reshape(tasks * n_outputs, side, side, channels).permute(0, 3, 1, 2)
+    return _Convolution.apply(x, flat, tasks, stride)
+
+
+def patches(x: Tensor, side: int = 3, stride: int = 2) -> Tensor:
+    """What a kernel sees at each place of images [tasks, rows, channels, height, width].
+
+    [tasks, rows, high, wide, side * side * channels]
+    """
+    tasks, rows, _, height, width = x.shape
+    found = F.unfold(x.flatten(0, 1), (side, side), 1, _PADDING[side], stride)
+    high, wide = -(-height // stride), -(-width // stride)
+    return found.transpose(1, 2).reshape(tasks, rows, high, wide, -1)
+
+
+def convolve_patches(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolution of each task's `patches`, as a product of matrices: few channels make a grouped one slow."""
+    _, rows, high, wide, _ = x.shape
+    found = _Product.apply(x.flatten(1, 3), weight.flatten(2).transpose(1, 2))
+    return found.view(rows, high, wide, -1).permute(0, 3, 1, 2)
+
+
+class _Product(torch.autograd.Function):
+    """[tasks, places, numbers] by [tasks, numbers, outputs] -> [places, tasks, outputs], for which bmm needs a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        found = x.new_empty(x.shape[1], len(x), weight.shape[2])
+        for task in range(len(x)):
+            torch.mm(x[task], weight[task], out=found[:, task])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight = ctx.needs_input_grad
+        by_task = grad.transpose(0, 1)
+        return (
+            torch.bmm(by_task, weight.transpose(1, 2)) if of_x else None,
+            torch.bmm(x.transpose(1, 2), by_task) if of_weight else None,
+        )
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.groups = groups
-        return F.conv2d(x, weight, None, STRIDE, PADDING, 1, groups)
+        ctx.groups, ctx.stride = groups, stride
+        return F.conv2d(x, weight, None, stride, _PADDING[weight.shape[-1]], 1, groups)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight, _ = ctx.needs_input_grad
+        of_x, of_weight, *_ = ctx.needs_input_grad
         return (
-            _InputGradient.apply(grad, weight, x.shape, ctx.groups) if of_x else None,
-            _WeightGradient.apply(grad, x, weight.shape, ctx.groups) if of_weight else None,
+            _InputGradient.apply(grad, weight, x.shape, ctx.groups, ctx.stride) if of_x else None,
+            _WeightGradient.apply(grad, x, weight.shape, ctx.groups, ctx.stride) if of_weight else None,
+            None,
             None,
         )
 
@@ -51,18 +88,19 @@ class _InputGradient(torch.autograd.Function):
     """What a gradient of the output means for the input: linear in both of its arguments."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, weight: Tensor, shape: torch.Size, groups: int) -> Tensor:
+    def forward(ctx: Any, grad: Tensor, weight: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, weight)
-        ctx.groups = groups
-        return _derivative(grad, grad.new_empty(1).expand(shape), weight, groups, 0)
+        ctx.groups, ctx.stride = groups, stride
+        return _derivative(grad, _unread(grad, shape), weight, groups, stride, 0)
 
     @staticmethod
-    def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad, weight = ctx.saved_tensors
         of_grad, of_weight, *_ = ctx.needs_input_grad
         return (
-            _Convolution.apply(second, weight, ctx.groups) if of_grad else None,
-            _WeightGradient.apply(grad, second, weight.shape, ctx.groups) if of_weight else None,
+            _Convolution.apply(second, weight, ctx.groups, ctx.stride) if of_grad else None,
+            _WeightGradient.apply(grad, second, weight.shape, ctx.groups, ctx.stride) if of_weight else None,
+            None,
             None,
             None,
         )
@@ -72,30 +110,33 @@ class _WeightGradient(torch.autograd.Function):
     """What a gradient of the output means for the weight: linear in both of its arguments."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, x: Tensor, shape: torch.Size, groups: int) -> Tensor:
+    def forward(ctx: Any, grad: Tensor, x: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, x)
-        ctx.groups = groups
-        return _derivative(grad, x, grad.new_empty(1).expand(shape), groups, 1)
+        ctx.groups, ctx.stride = groups, stride
+        return _derivative(grad, x, _unread(grad, shape), groups, stride, 1)
 
     @staticmethod
-    def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad, x = ctx.saved_tensors
         of_grad, of_x, *_ = ctx.needs_input_grad
         return (
-            _Convolution.apply(x, second, ctx.groups) if of_grad else None,
-            _InputGradient.apply(grad, second, x.shape, ctx.groups) if of_x else None,
+            _Convolution.apply(x, second, ctx.groups, ctx.stride) if of_grad else None,
+            _InputGradient.apply(grad, second, x.shape, ctx.groups, ctx.stride) if of_x else None,
+            None,
             None,
             None,
         )
 
 
-def _derivative(grad: Tensor, x: Tensor, weight: Tensor, groups: int, of: int) -> Tensor:
-    """Gradient of the input (`of` 0) or of the weight (1); of the wanted one only the shape is read."""
-    wanted = [of == 0, of == 1, False]
-    if of == 0 and grad.device.type == "cpu":
-        # The library's own gradient of the input takes up to four times as long with channels first.
-        grad, weight = (part.contiguous(memory_format=torch.channels_last) for part in (grad, weight))
+def _derivative(grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, of: int) -> Tensor:
+    """Gradient of the input (`of` 0) or of the weight (1); of the wanted one only the shape and format are read."""
+    padding, wanted = _PADDING[weight.shape[-1]], [of == 0, of == 1, False]
+    grad = grad.contiguous(memory_format=torch.channels_last)
     both = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [STRIDE] * 2, [PADDING] * 2, [1, 1], False, [0, 0], groups, wanted
+        grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, wanted
     )
-    return both[of].contiguous()
+    return both[of].contiguous(memory_format=torch.channels_last)
+
+
+def _unread(like: Tensor, shape: torch.Size) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

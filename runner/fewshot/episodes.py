@@ -11,10 +11,12 @@ from functools import cached_property
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Split = str  # "train", "valid" or "test"
 SPLITS = ("train", "valid", "test")
+_DISTORTION = 0.07  # deviation of the entries of an affine map, of which the whole image is 2 wide
 _LEAST_CLASSES = 5  # of valid and of test, where there are enough
 
 
@@ -79,7 +81,9 @@ class ClassTasks:
 
     Bytes are pixels, which become numbers from 0 to 1; other inputs stay as they are. With `rotated`, a train class
     of images [n, channels, side, side] comes in any of its four quarter turns, once in a task; valid and test never
-    turn. Tasks are made on the inputs' device. `train_seed` is that of the train tasks, `seed` that of the others.
+    turn. With `distorted`, train images are each moved, turned and stretched a little. Tasks are made on the inputs'
+    device. `train_seed` is that of the train tasks, `seed` that of the others; `train_ways` and `train_queries` are
+    those of train tasks where they differ.
     """
 
     inputs: Tensor
@@ -91,6 +95,9 @@ class ClassTasks:
     seed: int = 0
     rotated: bool = False
     train_seed: int = 0
+    distorted: bool = False
+    train_ways: int | None = None
+    train_queries: int | None = None
     metric: ClassVar[str] = "accuracy"
 
     def __post_init__(self) -> None:
@@ -100,7 +107,7 @@ class ClassTasks:
                 f"{self.ways}-way {self.shots}-shot with {self.queries} queries: ways are 2 or more, others 1."
             )
         for split in SPLITS:
-            if len(self.usable[split]) < self.ways:
+            if len(self.usable[split]) < self._size(split)[0]:
                 raise TooFew(self._too_few(split))
         if self.rotated and (self.inputs.ndim != 4 or self.inputs.shape[2] != self.inputs.shape[3]):
             raise ValueError(f"Inputs of {tuple(self.inputs.shape[2:])} cannot turn: make them square images.")
@@ -113,13 +120,13 @@ class ClassTasks:
     @cached_property
     def usable(self) -> dict[Split, list[int]]:
         """The classes of each split that have enough rows for support and query."""
-        each = self.shots + self.queries
-        return {s: [label for label in self.splits[s] if len(self.rows.get(label, ())) >= each] for s in SPLITS}
+        least = {split: self.shots + self._size(split)[1] for split in SPLITS}
+        return {s: [label for label in self.splits[s] if len(self.rows.get(label, ())) >= least[s]] for s in SPLITS}
 
     def draw(self, split: Split, episode: int) -> list[tuple[int, int, list[int]]]:
         """One task: a class, its quarter turns, and its rows (first the support's, then the query's) for each way."""
-        rng = _generator(self, split, episode)
-        chosen, each = rng.sample(self.usable[split], self.ways), self.shots + self.queries
+        rng, (ways, queries) = _generator(self, split, episode), self._size(split)
+        chosen, each = rng.sample(self.usable[split], ways), self.shots + queries
         turns = 4 if split == "train" and self.rotated else 1
         return [(label, rng.randrange(turns), rng.sample(self.rows[label], each)) for label in chosen]
 
@@ -133,19 +140,29 @@ class ClassTasks:
             for turn in range(1, 4):
                 place = (turns == turn).unsqueeze(1).expand(found.shape[:3])
                 found[place] = torch.rot90(found[place], turn, (2, 3))
-        y = torch.arange(self.ways, device=found.device).expand(found.shape[:3])
+        found = scaled(found)
+        if split == "train" and self.distorted:
+            found = torch.stack([_distorted(x, self.train_seed, first + i) for i, x in enumerate(found)])
+        y = torch.arange(found.shape[2], device=found.device).expand(found.shape[:3])
         k = self.shots
         parts = [part.flatten(1, 2) for part in (found[:, :k], y[:, :k], found[:, k:], y[:, k:])]
-        return Batch(scaled(parts[0]), parts[1].contiguous(), scaled(parts[2]), parts[3].contiguous())
+        return Batch(*(part.contiguous() for part in parts))
+
+    def _size(self, split: Split) -> tuple[int, int]:
+        """Ways and queries of a split's tasks."""
+        if split != "train":
+            return self.ways, self.queries
+        return self.train_ways or self.ways, self.train_queries or self.queries
 
     def _too_few(self, split: Split) -> str:
         """What is wrong, and the most that the classes of a split can give."""
+        ways, queries = self._size(split)
         sizes = sorted((len(self.rows.get(label, ())) for label in self.splits[split]), reverse=True)
-        kth = sizes[self.ways - 1] if len(sizes) >= self.ways else 0
+        kth = sizes[ways - 1] if len(sizes) >= ways else 0
         told = [
-            f"{self.ways}-way {self.shots}-shot with {self.queries} queries a class is more than the {len(sizes)} "
-            f"{split} classes can give: at most {len(self.usable[split])}-way with {self.shots} shots, and at most "
-            f"{max(0, kth - self.queries)} shots with {self.ways} ways."
+            f"{ways}-way {self.shots}-shot with {queries} queries a class is more than the {len(sizes)} {split} "
+            f"classes can give: at most {len(self.usable[split])}-way with {self.shots} shots, and at most "
+            f"{max(0, kth - queries)} shots with {ways} ways."
         ]
         if kth > self.shots:
             told.append(f"With at most {kth - self.shots} queries it would do.")
@@ -215,6 +232,14 @@ def rows_of(labels: Tensor) -> dict[int, list[int]]:
 def scaled(inputs: Tensor) -> Tensor:
     """Pixels (bytes) as numbers from 0 to 1; other inputs as they are."""
     return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs.contiguous()
+
+
+def _distorted(images: Tensor, seed: int, episode: int) -> Tensor:
+    """Images [shots, ways, channels, height, width] of a task under small affine maps of their own."""
+    flat, generator = images.flatten(0, 1), torch.Generator().manual_seed(hash((seed, episode)) % 2**63)
+    maps = torch.eye(2, 3) + _DISTORTION * torch.randn(len(flat), 2, 3, generator=generator)
+    grid = F.affine_grid(maps.to(images), list(flat.shape), align_corners=False)
+    return F.grid_sample(flat, grid, padding_mode="border", align_corners=False).view(images.shape)
 
 
 def _generator(tasks: ClassTasks | GroupTasks, split: Split, episode: int) -> random.Random:

@@ -18,15 +18,21 @@ def task_bytes(network: Network, batch: Batch, inner: Inner) -> int:
     """About what one task takes in second-order training, in bytes."""
     steps = 1 if inner.first_order or inner.only_head else max(1, inner.steps)
     support, query = batch.support_x.shape[1], batch.query_x.shape[1]
-    rows = support * steps + query + (0 if inner.transductive else support)
+    judged = query + (0 if inner.transductive else support)
+    rows = support * steps + judged * (inner.steps if inner.every_step else 1)
     activations = rows * network.n_activations(batch.support_x.shape[2:])
     weights = (steps + 1) * sum(math.prod(shape) for shape in network.shapes().values())
     return batch.support_x.element_size() * (_ACTIVATIONS * activations + _WEIGHTS * weights)
 
 
-def chunks(network: Network, batch: Batch, inner: Inner, limit: int = LIMIT) -> Iterator[Batch]:
-    """The batch in parts of equal size (the last may be smaller) that keep within the limit, one task at least."""
+def at_once(network: Network, batch: Batch, inner: Inner, count: int, limit: int = LIMIT) -> int:
+    """How many of `count` tasks like those of the batch keep within the limit, in parts of equal size; one at least."""
     most = max(1, limit // task_bytes(network, batch, inner))
-    size = math.ceil(len(batch) / math.ceil(len(batch) / most))
+    return math.ceil(count / math.ceil(count / most))
+
+
+def chunks(network: Network, batch: Batch, inner: Inner, limit: int = LIMIT) -> Iterator[Batch]:
+    """The batch in parts of equal size (the last may be smaller) that keep within the limit."""
+    size = at_once(network, batch, inner, len(batch), limit)
     for first in range(0, len(batch), size):
         yield batch.part(first, first + size)

@@ -6,6 +6,7 @@ are a dict of tensors [tasks, *shape]: each task has its own.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve, convolve_images
+from runner.fewshot.convolutions import convolve, convolve_patches, patches
+from runner.fewshot.norms import moments, normalised
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
-EPSILON = 1e-5  # of the batch norm
+STATISTICS = "statistics."  # begins the names of stored means and variances of a network's norms
+STORED = 0  # "the statistics of the first 0 rows"
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
 
@@ -41,18 +44,25 @@ class Conv4:
             found[f"scale{layer}"] = found[f"shift{layer}"] = (self.width,)
         return found | _head_shapes(self.n_outputs, self.width)
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
-        """Features [tasks, rows, width] of images [tasks, rows, channels, height, width].
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes of images [tasks, rows, channels, height, width]: no weight changes it."""
+        return patches(x)
 
-        Batch norm takes its statistics from each task's first `n_statistics` rows. None means all rows, so that a
-        row's features depend on the others (transductive, where the rows are those to be predicted).
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
+        """Features [tasks, rows, width] of what `prepared` has made of images.
+
+        Batch norm takes its statistics from each task's first `n_statistics` rows, or those in the weights (STORED).
+        None means all rows, so that a row's features depend on the others (transductive, where the rows are those to
+        be predicted). `measured` is given each norm's statistics of all rows.
         """
         tasks, rows = x.shape[:2]
-        hidden = x.transpose(0, 1).flatten(1, 2)
+        hidden = x
         for layer in range(4):
-            hidden = (convolve if layer else convolve_images)(hidden, weights[f"conv{layer}"])
-            scale, shift = weights[f"scale{layer}"].flatten(), weights[f"shift{layer}"].flatten()
-            hidden = F.relu(normalised(hidden, scale, shift, n_statistics))
+            hidden = (convolve if layer else convolve_patches)(hidden, weights[f"conv{layer}"])
+            names = f"scale{layer}", f"shift{layer}"
+            hidden = _norm(weights, names, hidden, n_statistics, measured)
         return hidden.mean((2, 3)).view(rows, tasks, self.width).transpose(0, 1)
 
     def n_activations(self, shape: Sequence[int]) -> int:
@@ -60,6 +70,90 @@ class Conv4:
         _, height, width = shape
         sides = [(-(-height // 2**layer), -(-width // 2**layer)) for layer in range(1, 5)]
         return self.width * sum(h * w for h, w in sides)
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """A strided convolution, then three residual blocks that halve the side and widen (He et al. 2016, basic block)."""
+
+    channels: int
+    n_outputs: int
+    width: int = 32
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels after the first convolution and after each block."""
+        return self.width, self.width, 2 * self.width, 2 * self.width
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one task."""
+        found: dict[str, tuple[int, ...]] = _convolution_shapes("stem", self.channels, self.width)
+        for block, (before, after) in enumerate(itertools.pairwise(self.widths)):
+            found |= _convolution_shapes(f"block{block}.first", before, after)
+            found |= _convolution_shapes(f"block{block}.second", after, after)
+            found[f"block{block}.skip"] = (after, before, 1, 1)
+        return found | _head_shapes(self.n_outputs, self.widths[-1])
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes of images, as of Conv4."""
+        return patches(x)
+
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
+        """Features [tasks, rows, 2 * width] of what `prepared` has made of images; batch norm as in Conv4."""
+        tasks, rows = x.shape[:2]
+
+        def norm(hidden: Tensor, name: str) -> Tensor:
+            return _norm(weights, (f"{name}.scale", f"{name}.shift"), hidden, n_statistics, measured)
+
+        hidden = norm(convolve_patches(x, weights["stem.weight"]), "stem")
+        for block in range(3):
+            name = f"block{block}"
+            inner = norm(convolve(hidden, weights[f"{name}.first.weight"]), f"{name}.first")
+            inner = convolve(inner, weights[f"{name}.second.weight"], 1)
+            # The norm comes after the sum, so that one kind of norm, with ReLU, serves all.
+            hidden = norm(inner + convolve(hidden, weights[f"{name}.skip"]), f"{name}.second")
+        return hidden.mean((2, 3)).view(rows, tasks, -1).transpose(0, 1)
+
+    def n_activations(self, shape: Sequence[int]) -> int:
+        """Numbers that the layers make of one row of this shape, without its task and row axes."""
+        _, height, width = shape
+        areas = [-(-height // 2**layer) * -(-width // 2**layer) for layer in range(1, 5)]
+        stem, *blocks = (wide * area for wide, area in zip(self.widths, areas, strict=True))
+        return stem + 3 * sum(blocks)
+
+
+@dataclass(frozen=True)
+class TextMean:
+    """The mean of the words' embeddings, then a hidden layer; a word is its number, and 0 is no word."""
+
+    vocabulary: int
+    n_outputs: int
+    width: int = 64
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one task."""
+        w = self.width
+        first = {"words": (self.vocabulary, w), "weight0": (w, w), "bias0": (w,)}
+        return first | _head_shapes(self.n_outputs, w)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes: the rows of numbers of words as they are."""
+        return x
+
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
+        """Features [tasks, rows, width] of words [tasks, rows, length]."""
+        task = torch.arange(len(x), device=x.device).view(-1, 1, 1)
+        known = (x > 0).unsqueeze(3).to(weights["words"].dtype)
+        mean = (weights["words"][task, x] * known).sum(2) / known.sum(2).clamp_min(1)
+        return F.relu(linear(mean, weights["weight0"], weights["bias0"]))
+
+    def n_activations(self, shape: Sequence[int]) -> int:
+        """Numbers that the layers make of one row of this shape, without its task and row axes."""
+        return self.width * (2 * shape[0] + 2)
 
 
 @dataclass(frozen=True)
@@ -77,7 +171,13 @@ class MLP:
         first = {"weight0": (w, self.n_inputs), "bias0": (w,), "weight1": (w, w), "bias1": (w,)}
         return first | _head_shapes(self.n_outputs, w)
 
-    def features(self, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes: the rows as they are."""
+        return x
+
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
         """Features [tasks, rows, width]."""
         for layer in range(2):
             x = linear(x, weights[f"weight{layer}"], weights[f"bias{layer}"])
@@ -89,7 +189,7 @@ class MLP:
         return 2 * self.width
 
 
-Network = Conv4 | MLP
+Network = Conv4 | ResNet | TextMean | MLP
 
 
 def head(weights: Weights, features: Tensor) -> Tensor:
@@ -99,7 +199,22 @@ def head(weights: Weights, features: Tensor) -> Tensor:
 
 def outputs(network: Network, weights: Weights, x: Tensor, n_statistics: int | None = None) -> Tensor:
     """Outputs [tasks, rows, outputs] of inputs; `n_statistics` as in `Conv4.features`."""
-    return head(weights, network.features(weights, x, n_statistics))
+    return head(weights, network.features(weights, network.prepared(x), n_statistics))
+
+
+def has_norms(network: Network) -> bool:
+    """Whether a row's features can depend on other rows."""
+    return any("scale" in name for name in network.shapes())
+
+
+def statistics(network: Network, meta: Weights, x: Tensor) -> Weights:
+    """Means and variances of the norms' inputs over x [rows, ...], under the names by which STORED finds them."""
+    found: Weights = {}
+    with torch.no_grad():
+        network.features(
+            {name: value.unsqueeze(0) for name, value in meta.items()}, network.prepared(x[None]), None, found
+        )
+    return found
 
 
 def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> Weights:
@@ -110,7 +225,7 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in network.shapes().items():
-        if name.startswith("scale"):
+        if "scale" in name:
             weights[name] = torch.ones(shape, dtype=dtype)
         elif name.startswith("bias"):
             # Spread, so that the kinks of a network of few inputs are not all at zero.
@@ -129,16 +244,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
 
-def normalised(x: Tensor, scale: Tensor, shift: Tensor, n_statistics: int | None) -> Tensor:
-    """Batch norm of x [rows, channels, height, width] by the statistics of its first rows (None: of all).
+def _norm(
+    weights: Weights, names: tuple[str, str], x: Tensor, n_statistics: int | None, measured: Weights | None
+) -> Tensor:
+    """Batch norm and ReLU by the scale and shift of these names, [tasks, channels] each."""
+    scale, shift = (weights[name].flatten() for name in names)
+    stored = [f"{STATISTICS}{names[0]}.{kind}" for kind in ("mean", "variance")]
+    if measured is not None:
+        measured |= zip(stored, moments(x), strict=True)
+    if n_statistics == STORED:
+        mean, variance = (weights[name].flatten() for name in stored)
+        return normalised(x, scale, shift, (mean, variance))
+    return normalised(x, scale, shift, n_statistics)
 
-    Never call it under `vmap`, which gives torch's own a wrong second derivative.
-    """
-    if n_statistics is None:
-        return F.batch_norm(x, None, None, scale, shift, True, 0.0, EPSILON)
-    variance, mean = torch.var_mean(x[:n_statistics], (0, 2, 3), correction=0)
-    gain = scale * torch.rsqrt(variance + EPSILON)
-    return torch.addcmul((shift - mean * gain).view(1, -1, 1, 1), x, gain.view(1, -1, 1, 1))
+
+def _convolution_shapes(name: str, before: int, after: int) -> dict[str, tuple[int, ...]]:
+    """A convolution with its norm, which takes a bias away."""
+    return {f"{name}.weight": (after, before, 3, 3), f"{name}.scale": (after,), f"{name}.shift": (after,)}
 
 
 def _head_shapes(n_outputs: int, width: int) -> dict[str, tuple[int, ...]]:

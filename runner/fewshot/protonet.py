@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from runner.fewshot.adapt import Inner, each, losses
+from runner.fewshot.adapt import Inner, losses, shared_features
 from runner.fewshot.episodes import Batch
 from runner.fewshot.networks import Network, Weights
 
 
 def outputs(network: Network, meta: Weights, batch: Batch, inner: Inner) -> Tensor:
     """Minus the squared distances [tasks, query rows, classes] to the prototypes; of `inner` only the norm counts."""
-    n_support = batch.support_x.shape[1]
-    x = torch.cat([batch.support_x, batch.query_x], 1)
-    features = network.features(each(network, meta, len(x)), x, None if inner.transductive else n_support)
-    support, query = features[:, :n_support], features[:, n_support:]
-    members = torch.nn.functional.one_hot(batch.support_y).to(features.dtype).transpose(1, 2)
+    support, query = shared_features(network, meta, batch, inner)
+    members = torch.nn.functional.one_hot(batch.support_y).to(support.dtype).transpose(1, 2)
     prototypes = members @ support / members.sum(2, keepdim=True)
-    return -(query.unsqueeze(2) - prototypes.unsqueeze(1)).square().sum(3)
+    # |q - p|^2 without the differences of all pairs.
+    both = torch.baddbmm(prototypes.square().sum(2).unsqueeze(1), query, prototypes.transpose(1, 2), alpha=-2)
+    return -(both + query.square().sum(2, keepdim=True))
 
 
 def gradient(network: Network, meta: Weights, batch: Batch, inner: Inner) -> tuple[Weights, Tensor]:
-    """The gradient of the tasks' summed query losses, and those losses [tasks]; the head has none."""
+    """The gradient of the tasks' summed query losses, and those losses [tasks]; the head has none.
+
+    Features are normalised over all rows of a task, as the statistics come from elsewhere later.
+    """
     meta = {name: value.detach().requires_grad_() for name, value in meta.items()}
-    found = losses(outputs(network, meta, batch, inner), batch.query_y)
+    found = losses(outputs(network, meta, batch, replace(inner, transductive=True)), batch.query_y)
     gradients = torch.autograd.grad(found.sum(), list(meta.values()), materialize_grads=True)
     return dict(zip(meta, gradients, strict=True)), found.detach()

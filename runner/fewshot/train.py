@@ -17,9 +17,11 @@ from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.checkpoint import Checkpoint
 from runner.fewshot.episodes import Tasks
 from runner.fewshot.evaluation import Estimate, evaluate
-from runner.fewshot.memory import LIMIT, chunks
-from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.memory import LIMIT, at_once
+from runner.fewshot.networks import Network, Weights, has_norms, initial, statistics
 from runner.fewshot.pace import Pace
+
+_STATISTICS_ROWS = 1024
 
 
 class OtherTraining(ValueError):
@@ -35,7 +37,8 @@ class Settings:
     """What was asked. Without `inner` it is the algorithm's usual one.
 
     `rate` is Adam's, which falls to zero along a cosine. `first_order_share` is the first part of the training that
-    takes first-order gradients (MAML++). The training ends after `iterations` or, if earlier, after `budget_s`.
+    takes first-order gradients, and `every_step_share` that in which every inner step's loss counts, at first all and
+    then less and less (MAML++). The training ends after `iterations` or, if earlier, after `budget_s`.
     It validates after every so many iterations (`valid_every`), or, if that is None, as often as the budget allows.
     """
 
@@ -45,6 +48,7 @@ class Settings:
     meta_batch: int = 16
     rate: float = 1e-3
     first_order_share: float = 0.0
+    every_step_share: float = 0.0
     valid_every: int | None = 100
     valid_episodes: int = 200
     budget_s: float = math.inf
@@ -123,7 +127,8 @@ def _started(
         "network": repr(network),
         "algorithm": settings.algorithm,
         "inner": repr(inner),
-        "training": repr((settings.iterations, settings.meta_batch, settings.rate, settings.first_order_share)),
+        "training": repr((settings.iterations, settings.meta_batch, settings.rate)),
+        "shares": repr((settings.first_order_share, settings.every_step_share)),
         "seed": repr((settings.seed, tasks.seed, getattr(tasks, "train_seed", None))),
         "tasks": repr((tasks.shots, tasks.queries, getattr(tasks, "ways", None), getattr(tasks, "rotated", None))),
         **more,
@@ -143,7 +148,9 @@ def _started(
 
 def _inner_at(inner: Inner, share: float, settings: Settings) -> Inner:
     """How tasks are learned at this share of the training."""
-    return replace(inner, first_order=inner.first_order or share < settings.first_order_share)
+    part = share / settings.every_step_share if settings.every_step_share else 1.0
+    first_order = inner.first_order or share < settings.first_order_share
+    return replace(inner, first_order=first_order, every_step=max(0.0, 1.0 - part))
 
 
 def _step(
@@ -156,10 +163,12 @@ def _step(
     iteration: int,
 ) -> float:
     """One step of the optimiser on new tasks; their mean loss."""
-    gradient, count = ALGORITHMS[settings.algorithm].gradient, settings.meta_batch
-    batch, total = tasks.batch("train", iteration * count, count), 0.0
+    gradient, count, total = ALGORITHMS[settings.algorithm].gradient, settings.meta_batch, 0.0
+    begin, end = iteration * count, (iteration + 1) * count
+    size = at_once(network, tasks.batch("train", begin, 1), inner, count, settings.memory_bytes)
     optimizer.zero_grad()
-    for part in chunks(network, batch, inner, settings.memory_bytes):
+    for first in range(begin, end, size):  # drawn in parts, too: a large meta-batch of images is large itself
+        part = tasks.batch("train", first, min(size, end - first))
         found, losses = gradient(network, meta, part.to(settings.device), inner)
         total += float(losses.sum())
         for name, value in found.items():
@@ -178,6 +187,7 @@ def _validated(
     network: Network, meta: Weights, tasks: Tasks, settings: Settings, inner: Inner, state: Checkpoint
 ) -> Iterator[Event]:
     """Report valid with its interval, and keep the initialisation if it is the best so far."""
+    meta = with_statistics(network, meta, tasks, settings)
     found = _estimate(network, meta, tasks, settings, inner)
     name = "valid_accuracy" if tasks.metric == "accuracy" else "valid_error"
     for suffix, value in (("", found.value), ("_lower", found.lower), ("_upper", found.upper)):
@@ -185,6 +195,18 @@ def _validated(
     error = 1 - found.value if tasks.metric == "accuracy" else found.value
     if error < state.best_error:
         state.best, state.best_error = _copied(meta), error
+
+
+def with_statistics(network: Network, meta: Weights, tasks: Tasks, settings: Settings) -> Weights:
+    """The meta-parameters with the statistics of their norms on train rows, where adapting does not change features."""
+    inner = settings.inner or ALGORITHMS[settings.algorithm].inner
+    if not has_norms(network) or not (inner.only_head or settings.algorithm == "ProtoNet"):
+        return meta
+    one = tasks.batch("train", 0, 1)
+    count = math.ceil(_STATISTICS_ROWS / (one.support_x.shape[1] + one.query_x.shape[1]))
+    batch = tasks.batch("train", 0, count)
+    x = torch.cat([batch.support_x, batch.query_x], 1).flatten(0, 1)[:_STATISTICS_ROWS].to(settings.device)
+    return meta | statistics(network, meta, x)
 
 
 def _estimate(network: Network, meta: Weights, tasks: Tasks, settings: Settings, inner: Inner) -> Estimate:

@@ -23,6 +23,7 @@ from runner.fewshotjob.initialisation import NETWORKS
 from runner.fewshotjob.inputs import Recipe
 from runner.fewshotjob.memory import ROWS
 
+_TRAIN_WAYS, _TRAIN_QUERIES = 60, 5  # of ProtoNet's tasks, at most
 JUDGED_QUERIES = 15  # a class, where there are enough
 _USUAL = {"image": "conv4", "text": "text", "table": "mlp", "waves": "mlp"}
 _FITTING = {"image": ("conv4", "resnet"), "text": ("text",), "table": ("mlp",), "waves": ("mlp",)}
@@ -72,8 +73,9 @@ def prepare(dataset: Dataset, spec: FewShotSpec) -> Prepared:
 
     Raises InputError where it cannot give such tasks, with the most that it can.
     """
-    if spec.rotations and dataset.modality != "image":
-        raise InputError(f"rotations: only images can turn, and {dataset.name} holds none; leave it out.")
+    for name in ("rotations", "distortions"):
+        if getattr(spec, name) and dataset.modality != "image":
+            raise InputError(f"{name}: only images can turn and move, and {dataset.name} holds none; leave it out.")
     maker = {"image": _images, "text": _texts, "table": _table}[dataset.modality]
     try:
         return (_groups if dataset.task == "regression" else maker)(dataset, spec)
@@ -153,16 +155,25 @@ def _classed(
 ) -> Prepared:
     tasks = ClassTasks(
         x, torch.from_numpy(codes), _shared(dataset), spec.ways, spec.shots, spec.queries, dataset.seed,
-        spec.rotations, spec.seed,
+        spec.rotations, spec.seed, spec.distortions, spec.train_ways,
     )  # fmt: skip
+    if spec.algorithm == "ProtoNet" and spec.train_ways is None:
+        tasks = _many_ways(tasks)
     network = _network(recipe["kind"], spec, spec.ways, x, recipe)
     return Prepared(recipe, tasks, network, dataset.labels, (*warnings, *_small(tasks, dataset.labels)))
 
 
+def _many_ways(tasks: ClassTasks) -> ClassTasks:
+    """Train tasks of many classes, of which prototypes learn more (Snell et al. 2017, section 3), and fewer queries."""
+    queries = min(_TRAIN_QUERIES, tasks.queries)
+    many = replace(tasks, train_queries=queries)
+    return replace(many, train_ways=max(tasks.ways, min(_TRAIN_WAYS, len(many.usable["train"]))))
+
+
 def _shared(dataset: Dataset) -> dict[Split, list[int]]:
-    """The classes of each split; those of one outer folder ("Greek/character03") stay together."""
+    """The classes of each split; images of one outer folder ("Greek/character03") stay together."""
     outer = [name.rpartition("/")[0] for name in dataset.labels]
-    apart = not all(outer) or len(set(outer)) < 3
+    apart = dataset.modality != "image" or not all(outer) or len(set(outer)) < 3
     return split_classes(dataset.labels if apart else outer, dataset.seed)
 
 

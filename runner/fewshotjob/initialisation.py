@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from core.errors import InputError
-from runner.fewshot.adapt import RATE, Inner
+from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.networks import MLP, Conv4, Network, Weights
+from runner.fewshot.networks import MLP, STATISTICS, Conv4, Network, ResNet, TextMean, Weights
 
 FORMAT = "metascout initialisation 1"  # raise the number when what the header or the names mean changes
-NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, MLP)}
+NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, ResNet, TextMean, MLP)}
 KINDS = ("image", "text", "table", "waves")
 
 
@@ -40,7 +40,7 @@ class Initialisation:
     @property
     def n_parameters(self) -> int:
         """Numbers among the weights of the network; learned rates do not count."""
-        return sum(value.numel() for name, value in self.weights.items() if not name.startswith(RATE))
+        return sum(self.weights[name].numel() for name in self.network.shapes())
 
 
 def save(initialisation: Initialisation, path: Path) -> None:
@@ -82,8 +82,12 @@ def _parsed(body: dict[str, Any], weights: Weights) -> Initialisation:
     """Raises ValueError, TypeError or KeyError for what is not consistent."""
     kind = NETWORKS[body["network"].pop("name")]
     network, inner = kind(**body["network"]), Inner(**body["inner"])
-    wanted = network.shapes() | dict.fromkeys(inner.rates(network), (inner.steps,))
+    shapes = network.shapes()
+    wanted = shapes | dict.fromkeys(inner.rates(network), (inner.steps,))
     found = {name: tuple(value.shape) for name, value in weights.items()}
+    if any(name.startswith(STATISTICS) for name in weights):
+        kinds, norms = ("mean", "variance"), [name for name in shapes if "scale" in name]
+        wanted |= {f"{STATISTICS}{name}.{kind}": shapes[name] for name in norms for kind in kinds}
     if found != wanted:
         wrong = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise ValueError(f"{wrong[0]}: {found.get(wrong[0])}, not {wanted.get(wrong[0])}")

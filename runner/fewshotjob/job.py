@@ -15,28 +15,30 @@ import torch
 from core.errors import InputError, MetascoutError
 from core.events import Evaluation, Event, Initialised, Message, Metric, Progress
 from core.specs import FewShotSpec
+from runner.allocator import keep_memory
 from runner.fewshot import checkpoint
 from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
-from runner.fewshot.networks import Network, Weights, initial
+from runner.fewshot.networks import Network, Weights, has_norms, initial
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
 from runner.fewshotjob.initialisation import Initialisation
-from runner.fewshotjob.memory import describe
+from runner.fewshotjob.memory import Profile, describe
 from runner.launch import Context
 
 CHECKPOINT = "meta.pt"
 FILE = "initialisation.safetensors"
-_VALID_EPISODES = 400  # of the final evaluation
+_VALID_EPISODES = 200  # of the final evaluation, at most; a quarter of all
 _FEWEST_EPISODES = 50
 _EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
 _ENDLESS = 10**9  # iterations, where only the budget ends the training
+_EVERY_STEP_SHARE = 0.5  # of the training, with a multi-step loss
 _GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
-_CHUNK = 16
+_CHUNKS = (1, 4, 16, 64)  # tasks evaluated at once; on a processor few are faster, as they fit its caches
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ class _Job:
     @property
     def protocols(self) -> tuple[str, ...]:
         """Those that differ: without batch norm a row's prediction does not depend on the others."""
-        normed = any(name.startswith("scale") for name in self.prepared.network.shapes())
-        return ("inductive", "transductive") if normed else ("inductive",)
+        return ("inductive", "transductive") if has_norms(self.prepared.network) else ("inductive",)
 
 
 def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
@@ -62,12 +63,17 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     """
     began = _began(context)
     device = _device(spec)
+    if spec.multi_step_loss:
+        raise InputError("multi_step_loss: this version judges the last inner step only; leave it out.")
     torch.set_num_threads(context.cpus)
+    keep_memory()
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     prepared = _on(prepare(context.dataset, spec), device)
     for text in prepared.warnings:
         yield Message(text, "warning")
     yield Message(_shared_out(prepared))
+    # Before the training, so that it has the time that is left.
+    profile = describe(*prepared.described(), prepared.recipe["kind"])
     job = _job(spec, context, prepared, device, began)
     path = context.directory / CHECKPOINT
     if previous := _previous(context):
@@ -78,8 +84,8 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     if not path.exists():
         raise MetascoutError(f"budget_s: {spec.budget_s} seconds ended before the first step. Give more.")
     meta = checkpoint.load(path).best
+    yield _initialised(job, meta, profile)
     yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()})
-    yield _initialised(job, meta)
 
 
 def _began(context: Context) -> float:
@@ -130,14 +136,16 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         iterations=spec.iterations or _ENDLESS,
         rate=spec.outer_rate,
         first_order_share=spec.first_order_frac,
+        every_step_share=_EVERY_STEP_SHARE if spec.multi_step_loss else 0.0,
         valid_every=None,
         budget_s=float(spec.budget_s),
         memory_bytes=LIMIT if device == "cpu" else int(torch.cuda.mem_get_info()[0] * _GPU_SHARE),
         seed=spec.seed,
         device=device,
     )
-    if spec.meta_batch is not None:
-        settings = replace(settings, meta_batch=spec.meta_batch)
+    # One task of many classes is as good as many small ones, and faster.
+    if meta_batch := spec.meta_batch or (1 if spec.algorithm == "ProtoNet" else None):
+        settings = replace(settings, meta_batch=meta_batch)
     return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
 
 
@@ -176,11 +184,21 @@ def _told(event: Event, job: _Job, kept: float) -> Event:
 
 def _evaluation_s(job: _Job) -> float:
     """About what the final evaluation will take, by a few tasks."""
-    network, tasks = job.prepared.network, judged(job.prepared.tasks)
-    meta = _starting(job, network)
-    took = _seconds(lambda: _outputs(job, meta, tasks.batch("valid", 0, _CHUNK), job.inner))
+    _, took = _quickest(job, _starting(job, job.prepared.network), judged(job.prepared.tasks), job.inner)
     episodes = len(job.protocols) * (job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes))
-    return took * episodes / _CHUNK + 1.0
+    return took * episodes + 1.0
+
+
+def _quickest(job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, inner: Inner) -> tuple[int, float]:
+    """How many tasks at once are evaluated the quickest, and the seconds of one."""
+    found: dict[int, float] = {}
+    for chunk in _CHUNKS:
+        if found and found[max(found)] > min(found.values()):
+            break  # more at once were slower already
+        took = _seconds(lambda chunk=chunk: _outputs(job, meta, tasks.batch("valid", 0, chunk), inner), 1)
+        found[chunk] = took / chunk
+    best = min(found, key=lambda chunk: found[chunk])
+    return best, found[best]
 
 
 def _starting(job: _Job, network: Network) -> Weights:
@@ -215,12 +233,12 @@ def _evaluated(job: _Job, meta: Weights) -> Iterator[Event]:
         inner = replace(job.inner, transductive=protocol == "transductive")
         one = tasks.batch("test", 0, 1)
         adapt_s = _seconds(lambda one=one, inner=inner: _outputs(job, meta, _single(one, tasks), inner), 5)
-        took = _seconds(lambda inner=inner: _outputs(job, meta, tasks.batch("test", 0, _CHUNK), inner), 1) / _CHUNK
-        n_test = _affordable(wanted, took, left / (len(protocols) - place))
+        chunk, took = _quickest(job, meta, tasks, inner)
+        n_valid, n_test = _affordable(wanted, took, left / (len(protocols) - place))
         if n_test < wanted:
             yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
-        n_valid = min(_VALID_EPISODES, n_test)
-        valid, test = (_estimate(job, meta, tasks, *what, inner) for what in (("valid", n_valid), ("test", n_test)))
+        counts = (("valid", n_valid), ("test", n_test))
+        valid, test = (_estimate(job, meta, tasks, split, n, inner, chunk) for split, n in counts)
         yield _evaluation(job, protocol, valid, test, adapt_s)
 
 
@@ -230,18 +248,18 @@ def _single(batch: Batch, tasks: ClassTasks | GroupTasks) -> Batch:
     return Batch(batch.support_x, batch.support_y, batch.query_x[:, :rows], batch.query_y[:, :rows])
 
 
-def _affordable(wanted: int, took: float, left: float) -> int:
-    """How many test episodes fit the time left, beside the valid ones; never so few that they say nothing."""
+def _affordable(wanted: int, took: float, left: float) -> tuple[int, int]:
+    """How many valid and test episodes fit the time left; never so few that they say nothing."""
     most = int(left / took)
-    n = most - _VALID_EPISODES if most > 2 * _VALID_EPISODES else most // 2
-    return max(min(wanted, _FEWEST_EPISODES), min(wanted, n))
+    n_valid = max(min(wanted, _FEWEST_EPISODES), min(wanted, _VALID_EPISODES, most // 4))
+    return n_valid, max(min(wanted, _FEWEST_EPISODES), min(wanted, most - n_valid))
 
 
 def _estimate(
-    job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, split: str, n_episodes: int, inner: Inner
+    job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, split: str, n_episodes: int, inner: Inner, chunk: int
 ) -> Estimate:
     algorithm, device = ALGORITHMS[job.spec.algorithm], job.settings.device
-    return evaluate(job.prepared.network, meta, tasks, split, algorithm, inner, n_episodes, chunk=_CHUNK, device=device)
+    return evaluate(job.prepared.network, meta, tasks, split, algorithm, inner, n_episodes, chunk=chunk, device=device)
 
 
 def _evaluation(job: _Job, protocol: str, valid: Estimate, test: Estimate, adapt_s: float) -> Evaluation:
@@ -262,7 +280,7 @@ def _evaluation(job: _Job, protocol: str, valid: Estimate, test: Estimate, adapt
     )
 
 
-def _initialised(job: _Job, meta: Weights) -> Initialised:
+def _initialised(job: _Job, meta: Weights, profile: Profile) -> Initialised:
     """The file, and what the memory of initialisations tells of it."""
     prepared, spec = job.prepared, job.spec
     one = Initialisation(spec.algorithm, prepared.network, job.inner, meta, prepared.recipe)
@@ -273,7 +291,7 @@ def _initialised(job: _Job, meta: Weights) -> Initialised:
         "kind": prepared.recipe["kind"],
         "classes": prepared.classes("train"),
         "held_out": prepared.classes("valid", "test"),
-        "profile": describe(*prepared.described(), prepared.recipe["kind"]),
+        "profile": profile,
         "n_rows": prepared.n_rows,
         "inputs": _short(prepared.recipe),
     }

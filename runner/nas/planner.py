@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.nas.allocator import keep_memory
+from runner.allocator import keep_memory
 from runner.nas.individuals import Individuals
 from runner.nas.losses import is_out_of_memory
 from runner.nas.population import Population, stackable

@@ -1,0 +1,92 @@
+"""Batch norm followed by ReLU, whose gradient differentiates in as few passes over memory as itself.
+
+torch's own second derivative of batch norm takes a third of a meta-gradient's time on a processor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-5
+_ALL_BUT_CHANNELS = (0, 2, 3)
+
+
+def normalised(
+    x: Tensor, scale: Tensor, shift: Tensor, statistics: int | tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """ReLU of batch norm of x [rows, channels, height, width].
+
+    By the statistics of all rows (None), of the first so many, or by a given mean and variance [channels]. Never call
+    it under `vmap`. Only by all rows are its derivatives as fast as they can be.
+    """
+    if statistics is None:
+        return _Norm.apply(x, scale, shift)
+    mean, variance = statistics if isinstance(statistics, tuple) else moments(x[:statistics])
+    gain = scale * torch.rsqrt(variance + EPSILON)
+    return torch.addcmul(_by_channel(shift - mean * gain), x, _by_channel(gain)).relu_()
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [channels] of x [rows, channels, height, width]."""
+    mean = x.mean(_ALL_BUT_CHANNELS)
+    return mean, (x - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        y, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, EPSILON)
+        y.relu_()
+        ctx.save_for_backward(x, scale, y, mean, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, scale, y, mean, inverse = ctx.saved_tensors
+        return _NormGradient.apply(grad, x, scale, y.detach(), mean, inverse)
+
+
+class _NormGradient(torch.autograd.Function):
+    """What a gradient of the output means for input, scale and shift.
+
+    With z the normalised input, P(v) = v - mean(v) - z mean(v z) and g the gradient where ReLU lets it pass, they are
+    scale * inverse * P(g), sum(g z) and sum(g); P is symmetric, and d mean(v z) / dx = inverse * P(v) / n.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, grad: Tensor, x: Tensor, scale: Tensor, y: Tensor, mean: Tensor, inverse: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        z = torch.addcmul(_by_channel(-mean * inverse), x, _by_channel(inverse))
+        passed = torch.ops.aten.threshold_backward(grad, y, 0)
+        of_shift, of_scale = passed.sum(_ALL_BUT_CHANNELS), (passed * z).sum(_ALL_BUT_CHANNELS)
+        n, gain = x.numel() // x.shape[1], scale * inverse
+        of_x = torch.addcmul(_by_channel(-gain * of_shift / n), passed, _by_channel(gain))
+        of_x.addcmul_(z, _by_channel(-gain * of_scale / n))
+        ctx.save_for_backward(passed, z, scale, y, inverse, of_scale, of_shift)
+        return of_x, of_scale, of_shift
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor | None, ...]:
+        passed, z, scale, y, inverse, of_scale, of_shift = ctx.saved_tensors
+        n, gain = z.numel() // z.shape[1], scale * inverse
+        mean_a, mean_az = a.sum(_ALL_BUT_CHANNELS) / n, (a * z).sum(_ALL_BUT_CHANNELS) / n
+        mean_g, mean_gz = of_shift / n, of_scale / n
+        # The sum of a * P(g).
+        both = (a * passed).sum(_ALL_BUT_CHANNELS) - n * (mean_a * mean_g + mean_az * mean_gz)
+        of_grad = torch.addcmul(_by_channel(c - gain * mean_a), a, _by_channel(gain))
+        of_grad.addcmul_(z, _by_channel(b - gain * mean_az))
+        of_grad = torch.ops.aten.threshold_backward(of_grad, y, 0)
+        by_a, by_g = -gain * inverse * mean_gz, inverse * (b - gain * mean_az)
+        by_z = -gain * inverse * both / n - by_a * mean_az - by_g * mean_gz
+        of_x = torch.addcmul(_by_channel(-by_a * mean_a - by_g * mean_g), a, _by_channel(by_a))
+        of_x.addcmul_(passed, _by_channel(by_g)).addcmul_(z, _by_channel(by_z))
+        return of_grad, of_x, inverse * both, None, None, None
+
+
+def _by_channel(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
