@@ -40,7 +40,7 @@ def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark
     learns = given["algorithm"] != "ProtoNet"
     with st.form("fewshot", border=True):
         st.subheader("Training")
-        given |= _training(start, mark) | (_inner(start, mark) if learns else {})
+        given |= _training(start, mark) | (_inner(start, mark) if learns else _wide(start, mark))
         given |= _network(dataset, start, given["network"], mark)
         given |= _options(start, given["algorithm"], mark) if learns else {}
         st.subheader("Resources and queue")
@@ -155,10 +155,20 @@ def _inner(start: FewShotSpec, mark: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _wide(start: FewShotSpec, mark: str) -> dict[str, Any]:
+    """What only ProtoNet has: train tasks of more classes than it is judged by."""
+    one, _ = st.columns([1, 3])
+    ways = one.number_input(
+        "Ways in training", value=start.train_ways, step=5, key=f"train_ways{mark}", placeholder="Automatic",
+        help="Classes of a train task; more of them than it is judged by make better features.",
+    )  # fmt: skip
+    return {"train_ways": ways}
+
+
 def _network(dataset: Dataset, start: FewShotSpec, network: str | None, mark: str) -> dict[str, Any]:
     """The network's width or file, and what only images have. `weights` is an upload, and no part of the spec."""
     given: dict[str, Any] = {}
-    one, two, three = st.columns(3, vertical_alignment="bottom")
+    one, two, three, four = st.columns(4, vertical_alignment="center")
     given["width"] = one.number_input(
         "Width", value=start.width, step=16, key=f"width{mark}",
         help="Channels or units of each layer. 64 is usual; 32 trains more than twice as fast.",
@@ -169,7 +179,11 @@ def _network(dataset: Dataset, start: FewShotSpec, network: str | None, mark: st
             help="Each class of train counts four times, once for each quarter turn. Good for characters; wrong where "
             "the turn has a meaning. Valid and test classes are never turned.",
         )  # fmt: skip
-    given["transductive"] = three.toggle(
+        given["distortions"] = three.toggle(
+            "Small distortions", start.distortions, key=f"distortions{mark}",
+            help="Train images are moved, turned and stretched a little, so that few of them go further.",
+        )  # fmt: skip
+    given["transductive"] = four.toggle(
         "Transductive batch norm", start.transductive, key=f"transductive{mark}",
         help="Batch norm sees all queries of a task at once. Published MAML figures have it, and it gains some points; "
         "but it does not hold for a single new image, which the inductive way predicts by the support alone. "

@@ -38,6 +38,7 @@ UNSET = {
     "iterations": "As the budget allows",
     "meta_batch": "As the algorithm has it",
     "network": "As suits the data",
+    "train_ways": "As the algorithm has it",
 }
 MOVING = ("queued", "running")
 FEW_SHOT = ("fewshot", "finetune")  # they have no trials

@@ -85,6 +85,7 @@ def test_the_form_submits_what_was_given(filled: Filled) -> None:
     at.number_input(key="inner_rate_fewshot").set_value(0.3)
     at.number_input(key="width_fewshot").set_value(32)
     at.toggle(key="rotations_fewshot").set_value(True)
+    at.toggle(key="distortions_fewshot").set_value(True)
     at.toggle(key="transductive_fewshot").set_value(True)
     at.toggle(key="learned_rates_fewshot").set_value(True)
     at.toggle(key="multi_step_loss_fewshot").set_value(True)
@@ -100,7 +101,8 @@ def test_the_form_submits_what_was_given(filled: Filled) -> None:
     assert job.spec == specs.FewShotSpec(
         dataset_id=filled.images, algorithm="MAML", ways=3, shots=2, queries=7, network="conv4", budget_s=60,
         iterations=500, outer_rate=0.002, meta_batch=8, inner_steps=4, inner_rate=0.3, width=32, rotations=True,
-        transductive=True, learned_rates=True, multi_step_loss=True, first_order_frac=0.25, cpus=1, seed=42, note=ODD,
+        distortions=True, transductive=True, learned_rates=True, multi_step_loss=True, first_order_frac=0.25, cpus=1,
+        seed=42, note=ODD,
     )  # fmt: skip
 
 
@@ -194,6 +196,14 @@ def test_pretrained_weights_are_kept_and_another_file_is_refused_by_its_name(fil
     spec = newest().spec
     assert isinstance(spec, specs.FewShotSpec)
     assert artifacts.locate(spec.backbone or "").read_bytes() == good
+
+
+def test_protonet_may_train_on_more_classes_than_it_is_judged_by(filled: Filled) -> None:
+    at = fine(opened("new_job", dataset="glyphs", engine="fewshot"))
+    at.number_input(key="train_ways_fewshot").set_value(8)
+    at.button(key="submit").click().run()
+    fine(at)
+    assert newest().spec == specs.FewShotSpec(dataset_id=filled.images, train_ways=8)
 
 
 def test_a_clone_keeps_every_value(filled: Filled) -> None:
