@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import artifacts, db, results
+from core import artifacts, db
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,17 +44,12 @@ def of_trial(trial: Trial) -> Path | None:
     """The zip of a trial's model with its scoring files, made on the first call; None where it has no model."""
     if not has_model(trial):
         return None
-    return _zipped(trial.artifacts[trial.artifacts["kind"].isin(_NAMES)])
+    return of_files(trial.artifacts)
 
 
-def of_adaptation(job_id: int) -> Path | None:
-    """The zip of what a fine-tuning has learned, with its script where it has one; None before there is anything."""
-    rows = results.artifacts_of(job_id)
-    rows = rows[rows["kind"].isin(_NAMES)]
-    return _zipped(rows) if len(rows) else None
-
-
-def _zipped(rows: pd.DataFrame) -> Path:
+def of_files(files: pd.DataFrame) -> Path:
+    """The zip of a model with its scoring files; `files` has the columns name, kind and sha256."""
+    rows = files[files["kind"].isin(_NAMES)]
     return bundle(
         {
             _NAMES[kind] or name: artifacts.locate(sha256)

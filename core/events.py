@@ -144,9 +144,13 @@ class Evaluation:
 class Adapted:
     """A new task has been learned from a few examples; `body` is what the playground draws.
 
-    `initialisation` (the job), `proposed` (the nearest ones with their distances, and whether one was asked for),
-    `labels`, `steps` [{step, loss, accuracy (null without judged rows)}], `confusion` {labels, counts}, `predictions`
-    [{name, row, actual (null if unknown), predicted, probabilities}], `adapt_s`; of waves instead `curves`.
+    `initialisation` (the job), `asked` (whether it was asked for), `proposed` [{job_id, distance (null: unknown), like
+    {new class: train class}, why}], the nearest first, `kind`, `algorithm`, `network`, `protocol`, `labels`,
+    `support` [{name, row, label}], `n_queries` (judged rows), `steps` [{step, loss, support_loss, accuracy (null
+    without judged rows, and loss is the support's then)}], `confusion` {labels, counts} or null, `predictions` [{name,
+    row, actual (null if unknown), predicted, probabilities}], `adapt_s`. Of waves losses are in the target's unit
+    squared, predictions are numbers, and `curves` {x_label, y_label, x, steps [{step, y}], support {x, y}, query {x,
+    y}} is there where x is one number; else it is null.
     """
 
     body: dict[str, Any]

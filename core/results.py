@@ -300,11 +300,11 @@ def trial(trial_id: int) -> Trial:
 
 
 def artifacts_of(job_id: int) -> pd.DataFrame:
-    """The files of the attempt that a job shows: name, kind, candidate, sha256, size_bytes; in their order."""
+    """The files that the shown attempt of a job has left: name, kind, candidate, sha256, size_bytes, happened_at."""
     with db.transaction() as connection:
         return connection.execute(
-            "SELECT a.name, a.kind, a.candidate, a.sha256, a.size_bytes FROM artifacts a"
-            " JOIN jobs j ON j.id = a.job_id AND j.shown_attempt = a.attempt WHERE a.job_id=? ORDER BY a.rowid",
+            "SELECT a.name, a.kind, a.candidate, a.sha256, a.size_bytes, a.happened_at FROM artifacts a"
+            " JOIN jobs j ON j.id = a.job_id AND j.shown_attempt = a.attempt WHERE a.job_id = ? ORDER BY a.happened_at",
             [int(job_id)],
         ).df()
 

@@ -211,6 +211,8 @@ class FineTuneSpec(_Spec):
             raise ValueError("classes: choose 2 or more classes of the dataset, or give examples")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: each class may be chosen once")
+        if self.gpus:
+            raise ValueError(f"gpus: a few examples are learned on the processor; ask for 0 (given: {self.gpus})")
         return self
 
 

@@ -10,22 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from core import bundles, datasets, examples, fewshot, jobs, results
+from core import bundles, datasets, examples, fewshot, jobs, results, specs
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Adapted, Artifact, Event, Message
 from core.specs import FewShotSpec, FineTuneSpec
 from runner import worker
 from runner.executors import EXECUTORS
+from runner.fewshot.adapt import Inner
+from runner.fewshot.networks import Conv4, ResNet, initial, statistics
 from runner.fewshotjob import initialisation
-from runner.fewshotjob.handout import front, plain
+from runner.fewshotjob.handout import _CALLS, front, plain
+from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import fitted, learned
+from runner.nas import export
 from tests.patterns import LABELS, meta_train, pattern, patterns, run_here
+from tests.pictures import pixels
 
 __all__ = ["patterns"]  # a fixture
 PROTONET, MAML = 1, 2  # the jobs of `patterns`
@@ -70,17 +76,18 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     assert counts.trace() / 30 == pytest.approx(body["steps"][-1]["accuracy"])
     right = sum(row["actual"] == row["predicted"] for row in body["predictions"])
     assert right / 30 == pytest.approx(body["steps"][-1]["accuracy"])
-    _check_bundle(bundles.of_adaptation(job_id), patterns, body, tmp_path)
+    _check_bundle(bundles.of_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
 
 
-def _check_bundle(bundle: Path | None, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
+def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
     """The script says of images on disk what the job said of the same rows."""
-    assert bundle is not None
     with zipfile.ZipFile(bundle) as archive:
         assert set(archive.namelist()) == {
             "model.onnx", "model.py", "weights.pt", "predict.py", "README.txt", "adapted.safetensors",
         }  # fmt: skip
         archive.extractall(folder / "taken")
+    kept = initialisation.load(folder / "taken" / "adapted.safetensors")
+    assert (kept.algorithm, kept.network.n_outputs) == (body["algorithm"], 3)
     (folder / "images").mkdir()
     stored = pd.read_parquet(dataset.table).set_index("row")["c0"]
     for row in body["predictions"]:
@@ -97,18 +104,29 @@ def _check_bundle(bundle: Path | None, dataset: Dataset, body: dict[str, Any], f
             assert said[row["row"]]["label"] == row["predicted"]
 
 
-@pytest.mark.parametrize("job_id", [PROTONET, MAML])
-def test_the_network_to_take_away_says_what_the_engine_says(patterns: Dataset, job_id: int) -> None:
-    start = fitted(initialisation.load(fewshot.initialisation(job_id).path), 4, None, None)
-    support, query = (np.concatenate([pattern(k, 4, seed=s) for k in range(4)])[:, None] for s in (1, 2))
-    x, y = torch.from_numpy(support).float() / 255, torch.arange(4).repeat_interleave(4)
-    *_, step = learned(start, x, y, torch.from_numpy(query).float() / 255)
-    network = plain(start.network, step.weights, x)  # type: ignore[arg-type]
-    with torch.no_grad():
-        found = network(front(1)(torch.from_numpy(query)))
-    assert torch.allclose(found.softmax(1), step.outputs.softmax(1), atol=1e-5)
-    alone = torch.cat([network(front(1)(torch.from_numpy(row[None]))) for row in query])
-    assert torch.allclose(alone, found, atol=1e-5)
+@pytest.mark.parametrize(("algorithm", "stored"), [("ProtoNet", False), ("ProtoNet", True), ("MAML", False)])
+@pytest.mark.parametrize("network", [Conv4(3, 4, 8), ResNet(3, 4, 8)])
+def test_the_network_to_take_away_says_what_the_engine_says(
+    tmp_path: Path, network: Conv4 | ResNet, algorithm: str, stored: bool
+) -> None:
+    inner, weights = Inner(steps=3, rate=0.1), initial(network, 1)
+    if stored:
+        other = torch.from_numpy(np.stack([pixels(200 + n, 14, 16) for n in range(9)])).permute(0, 3, 1, 2) / 300
+        weights |= statistics(network, weights, other)
+    start = Initialisation(algorithm, network, inner, weights, {"kind": "image", "shape": [14, 16, 3]})
+    support, query = (torch.from_numpy(np.stack([pixels(k + n, 14, 16) for k in range(16)])) for n in (0, 100))
+    raw = query.permute(0, 3, 1, 2).contiguous()
+    x, y = support.permute(0, 3, 1, 2).float() / 255, torch.arange(16) % 4
+    *_, step = learned(start, x, y, raw.float() / 255)
+    module = plain(network, step.weights, x)
+    text = export.source(module, front(3), "Test", "abcd", _CALLS)
+    files = export.write(export.module(text, module, front(3), None), text, raw[:2], tmp_path)
+    session = onnxruntime.InferenceSession(files["onnx"])
+    engine = step.outputs.softmax(1).numpy()
+    assert engine.std() > 0.01
+    assert session.run(None, {"x": raw.numpy()})[0] == pytest.approx(engine, abs=1e-4)
+    alone = [session.run(None, {"x": row[None].numpy()})[0][0] for row in raw]
+    assert np.stack(alone) == pytest.approx(engine, abs=1e-4)
 
 
 def test_prototypes_are_one_step_and_need_no_head(patterns: Dataset, no_files: None) -> None:
@@ -217,6 +235,14 @@ def test_images_of_another_size_and_mode_are_converted_and_told(patterns: Datase
     assert body["steps"][-1]["accuracy"] > 0.8
 
 
+def test_copies_of_what_was_learned_and_images_in_two_classes_are_told(patterns: Dataset, no_files: None) -> None:
+    images = np.concatenate([pattern(0, 3), pattern(1, 3), pattern(0, 1), pattern(1, 1)])[..., None]
+    sha256 = examples.keep(images, [0, 0, 0, 1, 1, 1, 0, 0], ["a", "b"], list("abcdefgh"))
+    _, events = _tuned(_spec(patterns, classes=(), examples=sha256, shots=3, initialisation=PROTONET))
+    assert "1 of the 2 examples to judge by are copies of learned ones" in _texts(events)
+    assert "'b' and 'a' have an example in common" in _texts(events)
+
+
 def test_one_class_or_one_without_images_is_refused(patterns: Dataset) -> None:
     one = examples.keep(pattern(0, 3)[..., None], [0] * 3, ["only"], list("abc"))
     with pytest.raises(InputError, match="one class alone tells nothing apart"):
@@ -285,13 +311,71 @@ def test_rows_of_a_table_are_learned_and_other_columns_refused(home: Path, tmp_p
     body, events = _tuned(_spec(dataset, classes=("kind 1", "kind 5", "kind 6")))
     assert body["steps"][-1]["accuracy"] > 0.9
     assert [event.kind for event in events if isinstance(event, Artifact)] == ["adapted_weights"]
-    assert isinstance(events[-2], Adapted) or any(isinstance(event, Adapted) for event in events)
+    kinds = [type(event) for event in events]
+    assert kinds.index(Adapted) < kinds.index(Artifact)
     other = _table(tmp_path / "two.csv", ("long", "high"))
     with pytest.raises(InputError, match="There is no column 'wide', which the network takes"):
         run_here(_spec(other, classes=("kind 1", "kind 5"), initialisation=job_id))
+    with pytest.raises(InputError, match="There is no column 'wide'"):
+        run_here(_spec(other, classes=("kind 1", "kind 5")))
+    own = meta_train(other, "MAML")
+    body, _ = _tuned(_spec(other, classes=("kind 1", "kind 5")))
+    assert [one["job_id"] for one in body["proposed"]] == [own]
     images = examples.keep(pattern(0, 4)[..., None], [0, 0, 1, 1], ["a", "b"], list("abcd"))
     with pytest.raises(InputError, match="was trained on rows of a table, and the examples are images"):
         run_here(_spec(other, classes=(), examples=images, initialisation=job_id))
+
+
+def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None) -> None:
+    rng = np.random.default_rng(0)
+    own = {f"topic {k}": [f"word{k}x{n}" for n in range(6)] for k in range(9)}
+    rows = [
+        (" ".join(rng.choice([*words, "which", "about", "there"], 8)), label)
+        for label, words in own.items()
+        for _ in range(20)
+    ]
+    pd.DataFrame(rows, columns=["question", "topic"]).to_csv(tmp_path / "texts.csv", index=False)
+    dataset = datasets.register(tmp_path / "texts.csv", name="texts", target="topic", types={"question": "text"})
+    job_id = meta_train(dataset, "ProtoNet", iterations=60)
+    classes = tuple(fewshot.initialisation(job_id).about["classes"][:3])
+    body, _ = _tuned(_spec(dataset, classes=classes))
+    assert (body["kind"], body["initialisation"]) == ("text", job_id)
+    assert body["steps"][-1]["accuracy"] > 0.6
+    assert body["proposed"][0]["like"] == {label: label for label in classes}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "inner"),
+    [
+        ("First-order MAML", Inner(steps=3, rate=0.1, first_order=True)),
+        ("ANIL", Inner(steps=3, rate=0.1, only_head=True)),
+        ("Reptile", Inner(steps=3, rate=0.1)),
+        ("MAML", Inner(steps=2, rate=0.1, learned_rates=True)),
+    ],
+)
+def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorithm: str, inner: Inner) -> None:
+    network = Conv4(1, 3, 8)
+    weights = initial(network, 1) | inner.rates(network)
+    start = fitted(Initialisation(algorithm, network, inner, weights, {}), 3, 4, None)
+    x = torch.from_numpy(np.concatenate([pattern(k, 5) for k in range(3)]))[:, None].float() / 255
+    found = list(learned(start, x, torch.arange(3).repeat_interleave(5), x))
+    losses = [step.support_loss for step in found]
+    assert losses == sorted(losses, reverse=True)
+    assert (len(losses), losses[0]) == (5, pytest.approx(np.log(3), abs=1e-5))
+    changed = {name for name, value in found[-1].weights.items() if not torch.equal(value, weights[name])}
+    assert changed == ({"head.weight", "head.bias"} if inner.only_head else set(network.shapes()))
+
+
+def test_more_examples_than_the_memory_takes_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = type("Memory", (), {"available": 100_000})
+    monkeypatch.setattr("runner.fewshotjob.finetune.psutil.virtual_memory", lambda: free)
+    with pytest.raises(InputError, match=r"shots: 15 examples at once take about .* Choose fewer shots or classes"):
+        run_here(_spec(patterns, initialisation=MAML))
+
+
+def test_no_gpu_is_asked_for(patterns: Dataset) -> None:
+    with pytest.raises(InputError, match="gpus: a few examples are learned on the processor"):
+        specs.parse({"kind": "finetune", "dataset_id": 1, "classes": ["a", "b"], "gpus": 1})
 
 
 def test_the_log_says_what_was_chosen(patterns: Dataset, no_files: None) -> None:

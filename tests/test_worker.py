@@ -279,10 +279,10 @@ def test_a_passing_trouble_with_the_start_queues_the_job_again(
     job_id = jobs.submit(spec)
     start, full = launch.start, iter([OSError(28, "No space left on device")])
 
-    def start_on_a_disk_that_is_full_once(job: jobs.Job, executor: Executor) -> None:
+    def start_on_a_disk_that_is_full_once(*given: object) -> None:
         for error in full:
             raise error
-        start(job, executor)
+        start(*given)
 
     monkeypatch.setattr(launch, "start", start_on_a_disk_that_is_full_once)
     worker.serve({"automl": engines.succeed}, drain=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -18,19 +18,16 @@ from core import fewshot, pixels
 from core.errors import InputError
 from core.events import Adapted, Event, Message, Progress
 from core.examples import UNKNOWN
-from core.scoring import confusion
 from core.specs import FineTuneSpec
-from runner.fewshot.episodes import TooFew
-from runner.fewshotjob import handout, initialisation, inputs, memory, tasks
+from runner.fewshotjob import answer, handout, initialisation, inputs, memory, tasks
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import Step, fitted, learned
 from runner.fewshotjob.memory import Known, Near
 from runner.fewshotjob.tasks import Task
 from runner.launch import Context
 
-_SHOWN = 500  # rows with their predictions
-_GRID = 100  # points of a curve
 _TOLD = 5  # names in a sentence
+_COPIES = 6  # of its activations that a step takes, gradients among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +57,14 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
     yield from _notes(tuning)
     yield Progress(0.4, "Learning from the examples")
     x, y, query = _tensors(tuning)
+    _check_memory(start, x)
+    asked = spec.initialisation is not None
     start = fitted(start, len(task.labels) if task.kind != "waves" else 1, spec.inner_steps, spec.inner_rate)
     found, told = _steps(tuning, start, x, y, query)
     yield from told
-    yield Adapted(_body(tuning, found))
+    yield Adapted(answer.body(stored, task, tuning.start.inputs, tuning.near, found) | {"asked": asked})
     if not context.cancelled():
-        yield Progress(0.7, "Writing the classifier down")
+        yield Progress(0.7, "Answered; writing the classifier as files")
         yield from handout.handout(context, stored, start, found[-1].weights, x, task.labels)
 
 
@@ -82,7 +81,7 @@ def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[fewshot.I
             f"initialisation: job {spec.initialisation} was trained on {_words(kind)}, and the examples are "
             f"{_words(task.kind)}. Choose another, or leave it empty for the nearest one."
         )
-    fitting = {i: task_of for i, one in known.items() if (task_of := _taken(spec, task, one)) is not None}
+    fitting = _fitting(spec, task, known)
     worths = dict(zip(known, context.worths, strict=True))
     near = memory.nearest(
         [
@@ -101,24 +100,35 @@ def _words(kind: object) -> str:
     )
 
 
-def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task | None:
-    """The task as an initialisation takes it; None where it cannot. Raises InputError where just that was asked for."""
-    if stored.about.get("kind") != task.kind:
-        return None
+def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, fewshot.Initialisation]) -> dict[int, Task]:
+    """The task as each initialisation takes it that can. Raises InputError where the asked-for one, or none, can."""
+    fitting: dict[int, Task] = {}
+    trouble: InputError | None = None
+    for job_id, one in known.items():
+        if one.about.get("kind") != task.kind:
+            continue
+        try:
+            fitting[job_id] = _taken(spec, task, one)
+        except InputError as error:
+            if job_id == spec.initialisation:
+                raise
+            trouble = error
+    if trouble is not None and not fitting:
+        raise trouble
+    return fitting
+
+
+def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task:
+    """The task as an initialisation of its kind takes it. Raises InputError where it cannot."""
     if task.kind in ("image", "text"):
         return task
-    try:
-        recipe = initialisation.load(stored.path).inputs
-        inputs.from_table(recipe, task.raw.iloc[:1])
-        if task.kind == "table":
-            return task
-        if recipe["group"] not in task.raw.columns:
-            raise InputError(f"There is no column {recipe['group']!r}, whose values are the groups; add it.")
-        return tasks.of_group(task, spec, recipe["group"])
-    except InputError:
-        if spec.initialisation in (None, stored.job_id):
-            raise
-        return None
+    recipe = initialisation.load(stored.path).inputs
+    inputs.from_table(recipe, task.raw.iloc[:1])
+    if task.kind == "table":
+        return task
+    if recipe["group"] not in task.raw.columns:
+        raise InputError(f"There is no column {recipe['group']!r}, whose values are the groups; add it.")
+    return tasks.of_group(task, spec, recipe["group"])
 
 
 def _support_profiles(known: dict[int, fewshot.Initialisation], fitting: dict[int, Task]) -> Any:
@@ -150,6 +160,8 @@ def _notes(tuning: _Tuning) -> Iterator[Event]:
     yield Message(f"From the initialisation of job {stored.job_id} ({stored.algorithm}), {how}. {why}")
     if task.kind == "image" and (told := _conversion(task.raw.shape[1:], tuning.start.inputs["shape"])):
         yield Message(told)
+    if task.kind in ("image", "text"):
+        yield from _repeats(task)
     trained, n = tuning.start.network.n_outputs, len(task.labels)
     if task.kind != "waves" and stored.algorithm != "ProtoNet" and n != trained:
         more = "the further ones begin as the mean of those" if n > trained else f"the first {n} of them are taken"
@@ -163,6 +175,25 @@ def _notes(tuning: _Tuning) -> Iterator[Event]:
         )
     if spec.inner_rate is not None and tuning.start.inner.learned_rates:
         yield Message(f"The rate {spec.inner_rate:g} is taken for all, in place of the learned ones.")
+
+
+def _repeats(task: Task) -> Iterator[Event]:
+    """What equal examples mean: a learned one says nothing when it is judged, one of two classes misleads."""
+    contents = [row.tobytes() for row in task.raw] if task.kind == "image" else list(task.raw)
+    pairs = [(content, code) for content, code in zip(contents, task.codes, strict=True) if code != UNKNOWN]
+    learned_ones = set(pairs[: task.n_support])
+    judged = pairs[task.n_support :]
+    if copies := sum(pair in learned_ones for pair in judged):
+        yield Message(
+            f"{copies:,} of the {len(judged):,} examples to judge by are copies of learned ones, which flatters.",
+            "warning",
+        )
+    first: dict[Any, int] = {}
+    for content, code in pairs:
+        if (other := first.setdefault(content, code)) != code:
+            names = f"{task.labels[other]!r} and {task.labels[code]!r}"
+            yield Message(f"{names} have an example in common; take it out of the wrong class.", "warning")
+            return
 
 
 def _conversion(given: Sequence[int], wanted: Sequence[int]) -> str | None:
@@ -186,22 +217,11 @@ def _tensors(tuning: _Tuning) -> tuple[Tensor, Tensor, Tensor]:
         x = inputs.from_table(recipe, task.raw)
     if task.kind == "waves":
         y = torch.from_numpy(_standardised(recipe, task)[:n].astype(np.float32))[:, None]
-        if (grid := _grid(recipe, task)) is not None:  # its outputs follow those of the query rows
+        if (grid := answer.grid(recipe, task)) is not None:  # its outputs follow those of the query rows
             x = torch.cat([x, inputs.from_table(recipe, pd.DataFrame(grid))])
     else:
         y = torch.from_numpy(task.codes[:n].astype(np.int64))
     return x[:n], y, x[n:]
-
-
-def _grid(recipe: inputs.Recipe, task: Task) -> dict[str, np.ndarray] | None:
-    """Points over the range of x by its column's name; None where x is more than one number."""
-    if len(recipe["columns"]) != 1 or recipe["columns"][0]["type"] != "numeric":
-        return None
-    name = recipe["columns"][0]["name"]
-    values = task.raw[name].to_numpy(float)
-    if not np.isfinite(values).any():
-        return None
-    return {name: np.linspace(np.nanmin(values), np.nanmax(values), _GRID)}
 
 
 def _shaped(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -213,131 +233,28 @@ def _shaped(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.stack([pixels.decode(Image.fromarray(image), (height, width, channels))[0] for image in plain])
 
 
+def _check_memory(start: Initialisation, x: Tensor) -> None:
+    """Raises InputError for more examples than can be learned at once, which their common norms ask for."""
+    needed = _COPIES * x.element_size() * len(x) * start.network.n_activations(x.shape[1:])
+    free = psutil.virtual_memory().available
+    if needed > free / 2:
+        most = int(len(x) * free / 2 / needed)
+        raise InputError(
+            f"shots: {len(x):,} examples at once take about {needed / 2**30:.1f} GB, and {free / 2**30:.1f} GB are "
+            f"free. Choose fewer shots or classes, at most {most:,} examples in all."
+        )
+
+
 def _steps(
     tuning: _Tuning, start: Initialisation, x: Tensor, y: Tensor, query: Tensor
 ) -> tuple[list[Step], list[Message]]:
     """All steps that the budget allows."""
     began, found = time.monotonic(), []
-    try:
-        for step in learned(start, x, y, query):
-            found.append(step)
-            if step.number < start.inner.steps and time.monotonic() > began + tuning.spec.budget_s:
-                text = f"The budget of {tuning.spec.budget_s} s ended after {step.number} of {start.inner.steps} steps."
-                return found, [Message(text, "warning")]
-    except TooFew as error:
-        raise InputError(str(error)) from error
+    for step in learned(start, x, y, query):
+        found.append(step)
+        if tuning.context.cancelled():
+            break
+        if step.number < start.inner.steps and time.monotonic() > began + tuning.spec.budget_s:
+            text = f"The budget of {tuning.spec.budget_s} s ended after {step.number} of {start.inner.steps} steps."
+            return found, [Message(text, "warning")]
     return found, []
-
-
-def _body(tuning: _Tuning, found: list[Step]) -> dict[str, Any]:
-    """What `Adapted` reports."""
-    task, stored = tuning.task, tuning.stored
-    body = {
-        "initialisation": stored.job_id,
-        "asked": tuning.spec.initialisation is not None,
-        "proposed": [
-            {"job_id": near.job_id, "distance": near.distance, "like": near.like, "why": near.why}
-            for near in tuning.near
-        ],
-        "kind": task.kind,
-        "algorithm": stored.algorithm,
-        "network": stored.network,
-        "protocol": "inductive",
-        "labels": list(task.labels),
-        "support": [
-            {"name": name, "row": row, "label": label}
-            for name, row, label in zip(task.names, task.rows, _support_names(task), strict=False)
-        ],
-        "n_queries": len(task.codes) - task.n_support - task.n_unknown,
-        "adapt_s": found[-1].spent_s,
-    }
-    return body | (_waves(tuning, found) if task.kind == "waves" else _classes(task, found))
-
-
-def _support_names(task: Task) -> list[str]:
-    return list(task.labels) * task.n_support if task.kind == "waves" else task.support_labels()
-
-
-def _classes(task: Task, found: list[Step]) -> dict[str, Any]:
-    codes = task.codes[task.n_support :]
-    judged = codes != UNKNOWN
-    probabilities = found[-1].outputs.double().softmax(1).numpy()
-    return {
-        "steps": [_judged(step, torch.from_numpy(codes[judged].astype(np.int64)), judged) for step in found],
-        "confusion": confusion(task.labels, codes[judged], probabilities[judged]) if judged.any() else None,
-        "predictions": _predictions(task, codes, probabilities),
-        "curves": None,
-    }
-
-
-def _judged(step: Step, codes: Tensor, judged: np.ndarray) -> dict[str, Any]:
-    """Loss and accuracy of the judged rows; without any the loss of the support, and no accuracy."""
-    row: dict[str, Any] = {"step": step.number, "support_loss": step.support_loss}
-    if not len(codes):
-        return row | {"loss": step.support_loss, "accuracy": None}
-    outputs = step.outputs[torch.from_numpy(judged)]
-    accuracy = float((outputs.argmax(1) == codes).double().mean())
-    return row | {"loss": float(F.cross_entropy(outputs, codes)), "accuracy": accuracy}
-
-
-def _predictions(task: Task, codes: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """What is said of the rows, those first whose class is unknown: that is what was asked."""
-    order = np.argsort(codes != UNKNOWN, kind="stable")[:_SHOWN]
-    return [
-        {
-            "name": task.names[task.n_support + place],
-            "row": task.rows[task.n_support + place],
-            "actual": None if codes[place] == UNKNOWN else task.labels[codes[place]],
-            "predicted": task.labels[int(probabilities[place].argmax())],
-            "probabilities": [round(float(value), 4) for value in probabilities[place]],
-        }
-        for place in order
-    ]
-
-
-def _waves(tuning: _Tuning, found: list[Step]) -> dict[str, Any]:
-    """A regression's steps in the target's unit (its square for the losses), and its curve where x is one number."""
-    task, target, n = tuning.task, tuning.start.inputs["target"], tuning.task.n_support
-    actual = task.codes[n:]
-
-    def unscaled(outputs: Tensor) -> np.ndarray:
-        return outputs[:, 0].double().numpy() * target["std"] + target["mean"]
-
-    said = [unscaled(step.outputs[: len(actual)]) for step in found]
-    rows = zip(task.names[n:], task.rows[n:], actual, said[-1], strict=True)
-    return {
-        "steps": [
-            {
-                "step": step.number,
-                "loss": float(np.square(values - actual).mean()),
-                "support_loss": step.support_loss * target["std"] ** 2,
-                "accuracy": None,
-            }
-            for step, values in zip(found, said, strict=True)
-        ],
-        "confusion": None,
-        "predictions": [
-            {"name": name, "row": row, "actual": float(y), "predicted": float(value), "probabilities": None}
-            for name, row, y, value in list(rows)[:_SHOWN]
-        ],
-        "curves": _curves(tuning, [(s.number, unscaled(s.outputs[len(actual) :])) for s in found]),
-    }
-
-
-def _curves(tuning: _Tuning, found: list[tuple[int, np.ndarray]]) -> dict[str, Any] | None:
-    """The curve after each step over a grid of x, with the rows that were learned and those to judge by."""
-    task, n = tuning.task, tuning.task.n_support
-    grid = _grid(tuning.start.inputs, task)
-    if grid is None:
-        return None
-    [(name, points)] = grid.items()
-    x = task.raw[name].to_numpy(float).tolist()
-    y = task.codes.astype(float).tolist()
-    return {
-        "x_label": name,
-        "y_label": tuning.start.inputs["target"]["name"],
-        "x": points.tolist(),
-        "steps": [{"step": number, "y": values.tolist()} for number, values in found],
-        "support": {"x": x[:n], "y": y[:n]},
-        "query": {"x": x[n:], "y": y[n:]},
-    }

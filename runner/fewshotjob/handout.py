@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
 from core.fewshot import Initialisation as Stored
-from runner.fewshot.networks import EPSILON, Conv4, Weights
+from runner.fewshot.adapt import RATE
+from runner.fewshot.networks import STATISTICS, Conv4, ResNet, Weights
 from runner.fewshotjob import initialisation
 from runner.fewshotjob.initialisation import Initialisation
 from runner.launch import Context
@@ -33,8 +34,8 @@ adapted.safetensors   the adapted weights as they were learned, to go on from
     python predict.py images/ predictions.csv
 
 predict.py needs Python 3.11+, numpy, onnxruntime and Pillow; with --torch it uses model.py and weights.pt and needs
-torch instead of onnxruntime. An image of another size or mode is converted. The norms of the network are fixed to what
-they were on the examples that it has learned from, so that an image's prediction depends on no other image.
+torch instead of onnxruntime. An image of another size or mode is converted. The norms of the network are fixed, so
+that an image's prediction depends on no other image.
 """
 
 
@@ -45,41 +46,117 @@ def handout(
     folder = context.directory / "artifacts"
     folder.mkdir(exist_ok=True)
     path = folder / "adapted.safetensors"
-    own = {name: weights[name] for name in start.network.shapes()}
+    own = {name: value for name, value in weights.items() if not name.startswith(RATE)}
     inner = replace(start.inner, learned_rates=False)
     initialisation.save(replace(start, weights=own, inner=inner), path)
     yield Artifact(path.name, str(path), "adapted_weights")
     if start.inputs["kind"] != "image":
         return
-    if not isinstance(start.network, Conv4):
+    if not isinstance(start.network, Conv4 | ResNet):
         yield Message(f"Of a {type(start.network).__name__} only the weights are kept, not a network as ONNX.")
         return
     title = f"{stored.algorithm} from job {stored.job_id}, adapted to " + _classes(labels)
     yield from _written(context.dataset, start, title, plain(start.network, own, x), labels, folder)
 
 
-def plain(network: Conv4, weights: Weights, x: Tensor) -> nn.Sequential:
-    """The adapted network of torch's own layers, the norms fixed to the statistics of the support x [rows, ...]."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    hidden = x
+class Residual(nn.Module):
+    """Two convolutions beside a skip; the last norm and ReLU come after the sum."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, 2, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.skip = nn.Conv2d(before, after, 1, 2, bias=False)
+        self.norm = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(torch.relu(self.first_norm(self.first(x))))
+        return torch.relu(self.norm(inner + self.skip(x)))
+
+
+_CALLS: export.Calls = {
+    Residual: lambda layer: f"Residual({layer.first.in_channels}, {layer.first.out_channels})",
+}
+
+
+def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential:
+    """The adapted network of plain layers; its norms have the stored statistics, or those of the support x."""
+    layers = _conv4(weights) if isinstance(network, Conv4) else _resnet(weights)
+    model = nn.Sequential(OrderedDict(layers | _ending(weights))).eval()
+    if not any(name.startswith(STATISTICS) for name in weights):
+        _fix(model, x)
+    return model
+
+
+def _conv4(weights: Weights) -> dict[str, nn.Module]:
+    layers: dict[str, nn.Module] = {}
     for layer in range(4):
-        weight = weights[f"conv{layer}"].detach()
-        convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3, 2, 1, bias=False)
-        norm = nn.BatchNorm2d(weight.shape[0], EPSILON)
-        convolution.weight.data.copy_(weight)
-        norm.weight.data.copy_(weights[f"scale{layer}"])
-        norm.bias.data.copy_(weights[f"shift{layer}"])
-        with torch.no_grad():
-            found = convolution(hidden)
-            variance, mean = torch.var_mean(found, (0, 2, 3), correction=0)
-            norm.running_mean, norm.running_var = mean, variance
-            hidden = torch.relu(norm.eval()(found))
-        layers |= {f"conv{layer}": convolution, f"norm{layer}": norm, f"relu{layer}": nn.ReLU()}
-    head = nn.Linear(network.width, network.n_outputs)
-    head.weight.data.copy_(weights["head.weight"])
-    head.bias.data.copy_(weights["head.bias"])
-    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
-    return nn.Sequential(layers).eval()
+        layers[f"conv{layer}"] = _convolution(weights[f"conv{layer}"])
+        layers[f"norm{layer}"] = _norm(weights, f"scale{layer}", f"shift{layer}")
+        layers[f"relu{layer}"] = nn.ReLU()
+    return layers
+
+
+def _resnet(weights: Weights) -> dict[str, nn.Module]:
+    norm = _norm(weights, "stem.scale", "stem.shift")
+    layers: dict[str, nn.Module] = {"conv": _convolution(weights["stem.weight"]), "norm": norm, "relu": nn.ReLU()}
+    for block in (f"block{number}" for number in range(3)):
+        after, before = weights[f"{block}.skip"].shape[:2]
+        layers[block] = layer = Residual(before, after)
+        _set(layer.first.weight, weights[f"{block}.first.weight"])
+        _set(layer.second.weight, weights[f"{block}.second.weight"])
+        _set(layer.skip.weight, weights[f"{block}.skip"])
+        layer.first_norm = _norm(weights, f"{block}.first.scale", f"{block}.first.shift")
+        layer.norm = _norm(weights, f"{block}.second.scale", f"{block}.second.shift")
+    return layers
+
+
+def _ending(weights: Weights) -> dict[str, nn.Module]:
+    n_outputs, width = weights["head.weight"].shape
+    head = nn.Linear(width, n_outputs)
+    _set(head.weight, weights["head.weight"])
+    _set(head.bias, weights["head.bias"])
+    return {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
+
+
+def _convolution(weight: Tensor) -> nn.Conv2d:
+    after, before, side, _ = weight.shape
+    layer = nn.Conv2d(before, after, side, 2, 1, bias=False)
+    _set(layer.weight, weight)
+    return layer
+
+
+def _norm(weights: Weights, scale: str, shift: str) -> nn.BatchNorm2d:
+    """A norm by the names of its scale and shift; its epsilon is the engine's."""
+    layer = nn.BatchNorm2d(len(weights[scale]))
+    _set(layer.weight, weights[scale])
+    _set(layer.bias, weights[shift])
+    for place, kind in (("running_mean", "mean"), ("running_var", "variance")):
+        if (stored := weights.get(f"{STATISTICS}{scale}.{kind}")) is not None:
+            _set(layer.get_buffer(place), stored)
+    return layer
+
+
+def _set(place: Tensor, value: Tensor) -> None:
+    with torch.no_grad():
+        place.copy_(value)
+
+
+@torch.no_grad()
+def _fix(network: nn.Module, x: Tensor) -> None:
+    """Fix each norm's statistics to those of what reaches it of x, as the engine takes them in each task."""
+
+    def fix(norm: nn.Module, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        _set(norm.get_buffer("running_mean"), mean)
+        _set(norm.get_buffer("running_var"), variance)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(fix) for norm in norms]
+    network(x)
+    for hook in hooks:
+        hook.remove()
 
 
 def front(channels: int) -> Pixels:
@@ -94,7 +171,7 @@ def _written(
 ) -> Iterator[Event]:
     shape = start.inputs["shape"]
     before = front(shape[2])
-    text = export.source(network, before, title, labels)
+    text = export.source(network, before, title, labels, _CALLS)
     example = torch.zeros(2, shape[2], shape[0], shape[1], dtype=torch.uint8)
     files = export.write(export.module(text, network, before, None), text, example, folder)
     for kind, path in files.items():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from runner.fewshot import protonet
-from runner.fewshot.adapt import RATE, each, losses, query_outputs, steps
+from runner.fewshot.adapt import RATE, losses, query_outputs, shared_features, steps
 from runner.fewshot.episodes import Batch
 from runner.fewshot.networks import HEAD, Weights
 from runner.fewshotjob.initialisation import Initialisation
@@ -80,8 +80,8 @@ def _predicted(start: Initialisation, weights: Weights, x: Tensor, y: Tensor, qu
 def _prototypes(start: Initialisation, x: Tensor, y: Tensor, query: Tensor) -> Step:
     """ProtoNet's answer, and a linear head that says the same: -|f - p|² is 2 f·p - |p|² but for the classes alike."""
     began = time.perf_counter()
-    weights = each(start.network, start.weights, 1)
-    features = start.network.features(weights, x[None], len(x))[0]
+    own_task = Batch(x[None], y[None], x[None], y[None])
+    features = shared_features(start.network, start.weights, own_task, start.inner)[0][0]
     members = torch.nn.functional.one_hot(y).to(features.dtype).T
     prototypes = members @ features / members.sum(1, keepdim=True)
     spent = time.perf_counter() - began

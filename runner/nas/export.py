@@ -6,7 +6,7 @@ import inspect
 import logging
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -63,8 +63,15 @@ _TAKES = {
 }
 
 
-def source(network: nn.Module, front: Front, title: str, labels: Sequence[str]) -> str:
-    """The text of model.py, which begins with the title; without labels the network predicts a number."""
+Calls = Mapping[type[nn.Module], Callable[[Any], str]]  # of layers of other classes than torch's, the call for one
+
+
+def source(network: nn.Module, front: Front, title: str, labels: Sequence[str], calls: Calls | None = None) -> str:
+    """The text of model.py, which begins with the title; without labels the network predicts a number.
+
+    The classes in `calls` are copied into it as they stand: they may use torch only.
+    """
+    calls = calls or {}
     regression = not labels
     gives = "predicted numbers [rows]." if regression else "probabilities [rows, classes] of CLASSES."
     about = {"title": title, "takes": _TAKES[type(front).__name__], "gives": gives}
@@ -72,10 +79,11 @@ def source(network: nn.Module, front: Front, title: str, labels: Sequence[str]) 
     parts = [_HEAD.format(**about), classes, "\n" + inspect.getsource(type(front))]
     if isinstance(network, Reader) and network.block == "transformer":
         parts.append("\n\n" + inspect.getsource(Attention))
+    parts += ["\n\n" + inspect.getsource(kind) for kind in calls]
     scale = 'self.register_buffer("scale", torch.tensor([0.0, 1.0]))  # mean and deviation of the target'
     last = "outputs.squeeze(1) * self.scale[1] + self.scale[0]" if regression else "outputs.softmax(1)"
     tail = _TAIL.format(gives=gives, front=_front(front), scale=scale if regression else "", last=last)
-    return "".join([*parts, "\n\n", _network(network), tail.replace("\n        \n", "\n")])
+    return "".join([*parts, "\n\n", _network(network, calls), tail.replace("\n        \n", "\n")])
 
 
 def module(text: str, network: nn.Module, front: Front, scale: tuple[float, float] | None) -> nn.Module:
@@ -115,7 +123,7 @@ def _front(front: Front) -> str:
     return "Tokens()"
 
 
-def _network(network: nn.Module) -> str:
+def _network(network: nn.Module, calls: Calls) -> str:
     """The class Network, with every size as a number."""
     lines = ["class Network(nn.Module):", '    """The layers, with their sizes."""', ""]
     lines += ["    def __init__(self) -> None:", "        super().__init__()"]
@@ -130,7 +138,7 @@ def _network(network: nn.Module) -> str:
         if network.block == "transformer":
             lines += [f"        self.places = nn.Parameter(torch.zeros{tuple(network.places.shape)})"]
     for name, child in network.named_children():
-        lines += [textwrap.indent(f"self.{name} = {_layer(child)}", " " * 8)]
+        lines += [textwrap.indent(f"self.{name} = {_layer(child, calls)}", " " * 8)]
     if isinstance(network, nn.Sequential):
         lines += ["", "    def forward(self, x: Tensor) -> Tensor:"]
         lines += [f"        x = self.{name}(x)" for name, _ in network.named_children()]
@@ -138,13 +146,17 @@ def _network(network: nn.Module) -> str:
     return "\n".join(lines) + "\n\n" + inspect.getsource(type(network).forward)
 
 
-def _layer(layer: nn.Module) -> str:
+def _layer(layer: nn.Module, calls: Calls) -> str:
     """The call that makes a layer; torch's own text of a single layer is one."""
+    if type(layer) in calls:
+        return calls[type(layer)](layer)
     if isinstance(layer, nn.Sequential):
-        inner = ",\n".join(f'("{name}", {_layer(child)})' for name, child in layer.named_children())
+        inner = ",\n".join(f'("{name}", {_layer(child, calls)})' for name, child in layer.named_children())
         return "nn.Sequential(OrderedDict([\n" + textwrap.indent(inner, "    ") + ",\n]))"
     if isinstance(layer, nn.ModuleList):
-        return "nn.ModuleList([\n" + textwrap.indent(",\n".join(map(_layer, layer)), "    ") + ",\n])"
+        return (
+            "nn.ModuleList([\n" + textwrap.indent(",\n".join(_layer(child, calls) for child in layer), "    ") + ",\n])"
+        )
     if isinstance(layer, Attention):
         return f"Attention({layer.out.in_features}, {layer.heads})"
     return f"nn.{layer!r}"
