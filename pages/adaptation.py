@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import bundles, datasets, examples, fewshot, results
 from core.datasets import Dataset
-from core.errors import InputError, MetascoutError
+from core.errors import MetascoutError
 from pages import confusion, episodes, gallery, shared
 
 _FEATURES = 4  # of a table's row, beside what was predicted of it
@@ -227,7 +227,7 @@ def download(job_id: int) -> None:
     st.subheader("Take the model away")
     name = f"adapted_{job_id}.zip"
     st.download_button(
-        "Download the adapted model", partial(bundle, job_id), name, "application/zip", type="primary",
+        "Download the adapted model", partial(bundle, files), name, "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
     if "nas_script" in set(files["kind"]):
@@ -238,9 +238,6 @@ def download(job_id: int) -> None:
         st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
 
 
-def bundle(job_id: int) -> BinaryIO:
+def bundle(files: pd.DataFrame) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    path = bundles.of_adaptation(job_id)
-    if path is None:
-        raise InputError("The model's files are no longer there.")
-    return path.open("rb")
+    return bundles.of_files(files).open("rb")

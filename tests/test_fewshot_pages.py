@@ -573,7 +573,7 @@ def test_a_drawing_larger_than_the_canvas_can_be_is_refused(home: Path) -> None:
 def test_the_files_of_a_job_are_those_of_its_shown_attempt(filled: Filled) -> None:
     files = results.artifacts_of(filled.adapted)
     assert list(files["kind"]) == ["onnx"]
-    with zipfile.ZipFile(bundles.of_adaptation(filled.adapted) or "") as archive:
+    with zipfile.ZipFile(bundles.of_files(files)) as archive:
         assert archive.namelist() == ["model.onnx"]
     assert results.artifacts_of(filled.waiting).empty
 
