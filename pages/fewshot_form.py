@@ -45,7 +45,7 @@ def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark
         given |= _options(start, given["algorithm"], mark) if learns else {}
         st.subheader("Resources and queue")
         given |= forms.resources(start, priority, mark)
-        forms.cost("It takes the time budget, and about a minute more to be judged on the test classes.")
+        forms.cost("It takes about the time budget, in which it is judged on the test classes, too.")
         submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
     weights = given.pop("weights", None)
     if not submitted:
@@ -102,7 +102,7 @@ def _algorithm(dataset: Dataset, start: FewShotSpec, mark: str) -> dict[str, Any
     left, right = st.columns([2, 1])
     algorithm = left.pills(
         "Algorithm", names, default=start.algorithm if start.algorithm in names else names[0], required=True,
-        key=f"algorithm{mark}", label_visibility="collapsed",
+        key=f"algorithm{mark}", label_visibility="collapsed", wrap=True,
     )  # fmt: skip
     left.caption(ALGORITHMS[algorithm])
     kinds = SUITING[dataset.modality]
@@ -183,12 +183,12 @@ def _network(dataset: Dataset, start: FewShotSpec, network: str | None, mark: st
             "Small distortions", start.distortions, key=f"distortions{mark}",
             help="Train images are moved, turned and stretched a little, so that few of them go further.",
         )  # fmt: skip
-    given["transductive"] = four.toggle(
-        "Transductive batch norm", start.transductive, key=f"transductive{mark}",
-        help="Batch norm sees all queries of a task at once. Published MAML figures have it, and it gains some points; "
-        "but it does not hold for a single new image, which the inductive way predicts by the support alone. "
-        "Both are reported in any case; this one is for the training.",
-    )  # fmt: skip
+        given["transductive"] = four.toggle(
+            "Transductive batch norm", start.transductive, key=f"transductive{mark}",
+            help="Batch norm sees all queries of a task at once. Published MAML figures have it, and it gains some "
+            "points; but it does not hold for one new image, which the inductive way predicts by the support alone. "
+            "Both are reported in any case; this one is for the training.",
+        )  # fmt: skip
     if network == "pretrained":
         given["weights"] = st.file_uploader(
             "Pretrained weights (safetensors)", type=["safetensors"], key=f"weights{mark}",

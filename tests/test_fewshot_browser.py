@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core import examples, jobs, specs
+from core import datasets, examples, fewshot, jobs, specs
 from tests import browser, fewshot_filled
-from tests.test_browser import page
+from tests.test_browser import page, site
 
-__all__ = ["page"]  # a fixture
+__all__ = ["page", "site"]  # fixtures
 pytestmark = pytest.mark.slow
 
 
@@ -87,3 +87,30 @@ def test_the_leaderboard_s_link_keeps_its_filters(page: Page, home: Path) -> Non
         page.goto("about:blank")
         page.goto(link)
         expect(page.get_by_text("The first 1, on the test classes")).to_be_visible()
+
+
+def test_from_a_meta_training_to_an_answer_in_the_playground(page: Page, site: str) -> None:
+    datasets.add_sample("digits_images")
+    page.goto(f"{site}/new_job?dataset=digits_images&engine=fewshot")
+    for label, value in (("Ways", "3"), ("Shots", "5"), ("Time budget, seconds", "15"), ("Width", "16")):
+        field = page.get_by_label(label, exact=True)
+        field.fill(value)
+        field.press("Tab")
+    page.get_by_role("button", name="Submit job").click()
+    page.get_by_role("link", name="Open job 1").click()
+    expect(page.get_by_role("button", name="Try it in the playground")).to_be_visible(timeout=180_000)
+    expect(page.get_by_role("main").get_by_text("Succeeded").first).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Try it in the playground").click()
+    chosen = page.get_by_role("combobox", name="Initialisation")
+    expect(chosen).to_have_value("Job 1: ProtoNet on digits_images, 3-way 5-shot")
+    page.get_by_role("button", name="Adapt", exact=True).click()
+    page.wait_for_url("**job=2*")
+    expect(page.get_by_text("Adapted in")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Predictions")).to_be_visible()
+    body = fewshot.adaptation(2)
+    assert body is not None
+    assert body["initialisation"] == 1
+    assert page.locator("figure img[alt*=predicted]").count() == min(60, len(body["predictions"]))
+    with page.expect_download(timeout=120_000) as download:
+        page.get_by_role("button", name="Download the adapted model").click(timeout=120_000)
+    assert download.value.suggested_filename == "adapted_2.zip"
