@@ -7,6 +7,7 @@ import binascii
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -130,7 +131,7 @@ def draw(shape: Shape, bright: bool, key: str) -> list[Picture]:
         pen = min(56.0, max(14.0, 1.7 * _SIDE / max(shape[:2])))  # about as wide as the ink of small images
         _pad(
             key=key, data={"text": text, "paper": paper, "ink": ink, "side": _SIDE, "pen": pen},
-            on_drawn_change=_added, width="content",
+            on_drawn_change=partial(_added, key), width="content",
         )  # fmt: skip
         if told := st.session_state.pop("drawing_error", None):
             st.error(shared.plain(told), icon=":material/error:")
@@ -138,12 +139,11 @@ def draw(shape: Shape, bright: bool, key: str) -> list[Picture]:
         return _shelf(drawn, shape)
 
 
-def _added() -> None:
+def _added(key: str) -> None:
     """What the canvas has sent, put on the shelf under the class chosen."""
-    (key,) = (name for name in st.session_state if str(name).endswith("_class"))
-    label = st.session_state[key]
+    label = st.session_state[f"{key}_class"]
     try:
-        add(st.session_state[str(key).removesuffix("_class")].drawn, None if label == PREDICT else label)
+        add(st.session_state[key].drawn, None if label == PREDICT else label)
     except MetascoutError as error:
         st.session_state["drawing_error"] = str(error)
 

@@ -156,7 +156,8 @@ def _zipped(shape: Shape) -> tuple[list[Picture], list[str]]:
         found, n_broken = _unpacked(uploads.receive(file), shape)
     except MetascoutError as error:
         return [], [uploads.renamed(str(error), file)]
-    return found, [f"{n_broken:,} images of {file.name} cannot be read and are left out."] if n_broken else []
+    told = "1 image" if n_broken == 1 else f"{n_broken:,} images"
+    return found, [f"Left out, as it cannot be read: {told} of {file.name}."] if n_broken else []
 
 
 @st.cache_data(ttl=3600, max_entries=8, show_spinner="Reading the images")

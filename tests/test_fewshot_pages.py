@@ -453,7 +453,7 @@ def test_a_zip_of_class_folders_becomes_examples_of_one_size_and_mode(filled: Fi
     at = uploading(filled, "A ZIP of class folders")
     files = {f"{label}/{i}.png": png(k, i, 40) for k, label in enumerate("xy") for i in range(4)}
     at.file_uploader(key="play_zip").upload("mine.zip", zipped(files | {"x/broken.png": b"no image"})).run()
-    assert "1 images of mine.zip cannot be read and are left out." in shown(at.warning[0].value)
+    assert "Left out, as it cannot be read: 1 image of mine.zip." in shown(at.warning[0].value)
     at.file_uploader(key="play_predict").upload("what.png", png(0, 9)).run()
     at.number_input(key="play_upload_shots").set_value(3).run()
     at.button(key="adapt").click().run()
