@@ -244,6 +244,12 @@ def load(dataset: Dataset, split: Split | None = None) -> pd.DataFrame:
     return tables.frame(query, [str(dataset.table), [split] if split else list(SPLITS)]).set_index("row")
 
 
+def rows(dataset: Dataset, numbers: Sequence[int]) -> pd.DataFrame:
+    """The rows of these numbers, as `load` gives them and in its order; those there are not are left out."""
+    query = "SELECT * EXCLUDE split FROM read_parquet(?) WHERE list_contains(?, row)"
+    return tables.frame(query, [str(dataset.table), [int(number) for number in numbers]]).set_index("row")
+
+
 def load_images(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """The images of one split, uint8 [N, H, W, C], and their classes as int64 codes into `labels`; in file order."""
     shape = next(column.shape for column in dataset.columns if column.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from PIL import Image
 
@@ -49,6 +51,13 @@ def decode(image: Image.Image, shape: Shape) -> tuple[np.ndarray, set[str]]:
         changes.add("resized")
     values = _fitted(flat.convert("L" if channels == 1 else "RGB"), width, height)
     return values.reshape(shape), changes
+
+
+def png(values: np.ndarray) -> bytes:
+    """An image uint8 [H, W, C] as a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -67,9 +67,9 @@ def holds_images(path: Path) -> bool:
 
 
 @st.cache_data(ttl=3600, max_entries=64, show_spinner="Reading and converting the images")
-def judge(path: Path, side: int | None, drop: bool) -> tuple[Staged, Verdict | str]:
+def judge(path: Path, side: int | None, drop: bool, inner: bool) -> tuple[Staged, Verdict | str]:
     """The converted images, and what they are good for, or why for nothing; converted once for all reruns."""
-    staged = image_files.stage(path, side)
+    staged = image_files.stage(path, side, inner)
     try:
         return staged, imagesets.judge(staged, drop)
     except InputError as error:
@@ -78,6 +78,7 @@ def judge(path: Path, side: int | None, drop: bool) -> tuple[Staged, Verdict | s
 
 def add_images(uploaded: Any, path: Path) -> None:
     """Images by class: examples, their size, the guard rails, and the button. Raises what reading them raises."""
+    inner = inner_folders(path) if uploaded.name.casefold().endswith(".zip") else False
     left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
     side = left.number_input(
         "Side, pixels", *SIDES, None, 1, key=f"side_{path.name}", placeholder="As found",
@@ -89,7 +90,7 @@ def add_images(uploaded: Any, path: Path) -> None:
         "Leave out rare classes", key=f"drop_{path.name}",
         help="Classes with fewer than 3 different images cannot be in train, valid and test at once.",
     )  # fmt: skip
-    staged, verdict = judge(path, side, drop)
+    staged, verdict = judge(path, side, drop, inner)
     st.caption(f"{staged.n_images:,} images of {images.told(staged.shape)}")
     if isinstance(verdict, str):
         st.error(shared.plain(verdict), icon=":material/block:")
@@ -100,11 +101,23 @@ def add_images(uploaded: Any, path: Path) -> None:
     ):
         with st.spinner("Splitting the images"):
             dataset = datasets.register_images(
-                path, name=name, side=side, drop_rare_classes=drop, owner=shared.user(), source=uploaded.name
-            )
+                path, name=name, side=side, drop_rare_classes=drop, inner_folders=inner, owner=shared.user(),
+                source=uploaded.name,
+            )  # fmt: skip
         done(dataset)
     st.subheader("Classes")
     images.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
+
+
+def inner_folders(path: Path) -> bool:
+    """Whether the classes of a ZIP are the folders within its folders."""
+    levels = {"Outer": False, "Inner": True}
+    chosen = st.segmented_control(
+        "Class folders", list(levels), default="Outer", required=True, key=f"inner_{path.name}",
+        help="**Outer**: each folder is a class, with all that lies in it. **Inner**: each folder within a folder is "
+        "one, such as Greek/character03; few-shot learning then keeps the classes of an outer folder together.",
+    )  # fmt: skip
+    return levels[chosen]
 
 
 @st.cache_data(ttl=3600, max_entries=8, show_spinner=False)

@@ -15,10 +15,11 @@ from pages import shared
 def buttons(job: dict[str, Any]) -> None:
     """What can be done with the job now."""
     ended, resumable = job["status"] in jobs.ENDED, job["kind"] in jobs.RESUMABLE
+    continuable = job["kind"] in jobs.CONTINUABLE
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if resumable and not ended:
             pause_or_resume(job)
-        if resumable and (ended or job["status"] == "paused"):
+        if (continuable and ended) or (resumable and job["status"] == "paused"):
             more(job)
         if not ended:
             st.button(
@@ -31,7 +32,7 @@ def buttons(job: dict[str, Any]) -> None:
         if st.button(
             "Clone and edit", icon=":material/content_copy:", key="clone", help="Open the form with these values"
         ):
-            st.switch_page(shared.NEW_JOB, query_params={"clone": str(job["id"])})
+            shared.clone(job["id"], job["kind"])
         if job["status"] == "queued":
             key = f"priority_of_{job['id']}"
             st.number_input("Priority", value=int(job["priority"]), key=key, width=140, on_change=move,
@@ -72,7 +73,9 @@ def asked(job: dict[str, Any], body: dict[str, Any]) -> dict[str, int | None]:
         "Added to the job's budget; leave empty what should stay as it is."
         if paused else "A new job goes on from where this one stopped and trains new finalists; this one's trials stay."
     )  # fmt: skip
-    fields = {"more_s": ("Seconds more", "budget_s"), "more_candidates": ("Candidates more", "max_candidates")}
+    fields = {"more_s": ("Seconds more", "budget_s")}
+    if "max_candidates" in body:
+        fields["more_candidates"] = ("Candidates more", "max_candidates")
     if body.get("max_candidate_epochs"):
         fields["more_candidate_epochs"] = ("Candidate-epochs more", "max_candidate_epochs")
     return {

@@ -17,6 +17,7 @@ from core.specs import (
     NAS_STRATEGIES,
     PORTFOLIO_CANDIDATES,
     AutoMLSpec,
+    FewShotSpec,
     NASSpec,
     PortfolioSpec,
     Spec,
@@ -50,8 +51,8 @@ def automl(dataset: Dataset, start: AutoMLSpec | None, priority: int, mark: str)
         st.subheader("Judging")
         given |= _ranking(dataset, start, f"{mark}_{dataset.id}")
         st.subheader("Resources and queue")
-        given |= _resources(start, priority, mark)
-        _cost("It takes the time budget, in which Java starts and the yardsticks are fitted, and some seconds more.")
+        given |= resources(start, priority, mark)
+        cost("It takes the time budget, in which Java starts and the yardsticks are fitted, and some seconds more.")
         submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
     return {**given, "kind": "automl", "dataset_id": dataset.id} if submitted else None
 
@@ -65,8 +66,8 @@ def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> di
         st.subheader("Full training")
         given |= _finalists(dataset, start, mark)
         st.subheader("Resources and queue")
-        given |= _resources(start, priority, mark)
-        _cost("It takes about the time budget, the full training of the finalists included.")
+        given |= resources(start, priority, mark)
+        cost("It takes about the time budget, the full training of the finalists included.")
         submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
     return {**given, "kind": "nas", "dataset_id": dataset.id} if submitted else None
 
@@ -78,8 +79,8 @@ def portfolio(dataset: Dataset, start: PortfolioSpec | None, priority: int, mark
         st.subheader("Candidates")
         given = _candidates(dataset, start, mark)
         st.subheader("Resources and queue")
-        given |= _resources(start, priority, mark)
-        _cost("Most datasets take a minute or two; the time budget is never exceeded by more than seconds.")
+        given |= resources(start, priority, mark)
+        cost("Most datasets take a minute or two; the time budget is never exceeded by more than seconds.")
         submitted = st.form_submit_button("Submit job", type="primary", icon=":material/send:", key="submit")
     return {**given, "kind": "portfolio", "dataset_id": dataset.id} if submitted else None
 
@@ -225,7 +226,7 @@ def _metric(dataset: Dataset, start: Spec, mark: str, told: str) -> str:
     )  # fmt: skip
 
 
-def _resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
+def resources(start: Spec, priority: int, mark: str) -> dict[str, Any]:
     """What the job may use, and its place in the queue. Adds `priority`, which is no part of the spec."""
     slots = shared.read(runners.slots)
     one, two, three, four = st.columns(4)
@@ -254,7 +255,7 @@ def _engine(start: Spec, mark: str) -> dict[str, Any]:
     """What only this kind of job is asked for."""
     if isinstance(start, AutoMLSpec):
         return _memory(start, mark)
-    return _device(start, mark) if isinstance(start, NASSpec) else {}
+    return _device(start, mark) if isinstance(start, NASSpec | FewShotSpec) else {}
 
 
 def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
@@ -265,7 +266,7 @@ def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     return {"memory_bytes": int((memory or 0) * _GIB)}
 
 
-def _device(start: NASSpec, mark: str) -> dict[str, Any]:
+def _device(start: NASSpec | FewShotSpec, mark: str) -> dict[str, Any]:
     slots = shared.read(runners.slots)
     found = bool(slots[1] if slots else machine.gpu_slots())
     gpus = st.selectbox(
@@ -276,7 +277,7 @@ def _device(start: NASSpec, mark: str) -> dict[str, Any]:
     return {"gpus": gpus}
 
 
-def _cost(told: str) -> None:
+def cost(told: str) -> None:
     """What the job will take, and who may come first."""
     counts = shared.read(jobs.counts)
     waiting = counts.get("queued", 0) + counts.get("running", 0)

@@ -14,7 +14,7 @@ import streamlit as st
 from core import jobs, results
 from core.errors import InputError
 from core.scoring import METRICS
-from pages import candidates, controls, policy, shared, trials
+from pages import candidates, controls, fewshot_job, policy, shared, trials
 
 WAITING = {
     "automl": "The first trials appear here within a minute of the start.",
@@ -29,8 +29,19 @@ UNSET = {
     "max_latency_s": "No limit",
     "max_candidate_epochs": "No limit",
     "continues": "Nothing",
+    "backbone": "None",
+    "examples": "None",
+    "group": "None",
+    "initialisation": "The nearest in memory",
+    "inner_rate": "As the algorithm has it",
+    "inner_steps": "As the algorithm has it",
+    "iterations": "As the budget allows",
+    "meta_batch": "As the algorithm has it",
+    "network": "As suits the data",
+    "train_ways": "As the algorithm has it",
 }
 MOVING = ("queued", "running")
+FEW_SHOT = ("fewshot", "finetune")  # they have no trials
 WARNINGS = 3  # that the top of an ended job shows
 LEVELS = {"info": "", "warning": "⚠ ", "error": "✖ "}
 
@@ -62,11 +73,15 @@ def live(job_id: int, was_moving: bool) -> None:
 
 def sections(job: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], None]]:
     """The tabs of a job, and what draws each."""
+    last = {"Log": log, "Spec": spec, "Environment": environment, "History": history}
+    if job["kind"] == "finetune":
+        return {"Results": fewshot_job.adapted, **last}
+    if job["kind"] == "fewshot":
+        return {"Results": fewshot_job.worth, "Progress": fewshot_job.progress, **last}
     searched = {"Candidates": candidates.show, "Networks": candidates.networks_of} if job["kind"] == "nas" else {}
     if json.loads(job["spec"]).get("strategy") in policy.STRATEGIES:
         searched["Policy"] = policy.show
-    rest = {"Progress": progress, "Log": log, "Spec": spec, "Environment": environment, "History": history}
-    return {"Trials": found, **searched, **rest}
+    return {"Trials": found, **searched, "Progress": progress, **last}
 
 
 def header(job: dict[str, Any]) -> None:
@@ -80,7 +95,10 @@ def header(job: dict[str, Any]) -> None:
         shared.link(
             shared.DATASET, shared.plain(job["dataset"] or "?"), icon=":material/table:", dataset=job["dataset"]
         )
-        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=job["dataset"])
+        if job["kind"] in FEW_SHOT:
+            shared.link(shared.FEWSHOT_BOARD, "Few-shot", icon=":material/filter_5:", dataset=job["dataset"])
+        else:
+            shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=job["dataset"])
         relatives(job)
     if job["note"]:
         st.text(job["note"])
@@ -133,7 +151,8 @@ def figures(job: dict[str, Any]) -> None:
             st.metric("Ended", clock, border=True, help=shared.moment(ended) if ended else None)
         else:
             st.metric("Remaining", shared.duration(job["remaining_s"]), border=True, help="The job's own estimate")
-        st.metric("Trials", job["n_trials"], border=True)
+        if job["kind"] not in FEW_SHOT:
+            st.metric("Trials", job["n_trials"], border=True)
         if job["attempt"] > 1:
             st.metric(
                 "Attempt",
@@ -200,11 +219,9 @@ def log(job: dict[str, Any]) -> None:
 def spec(job: dict[str, Any]) -> None:
     """What was asked, as a table and as JSON."""
     body = json.loads(job["spec"])
-    told = {
-        **body,
-        "budget_s": shared.duration(body.get("budget_s")),
-        "metric": METRICS[body["metric"]].label if body.get("metric") else "The default of the task",
-    }
+    told = {**body, "budget_s": shared.duration(body.get("budget_s"))}
+    if "metric" in body:
+        told["metric"] = METRICS[body["metric"]].label if body["metric"] else "The default of the task"
     if "memory_bytes" in body:
         told["memory_bytes"] = f"{body['memory_bytes'] / 2**30:g} GiB"
     told |= {name: text for name, text in UNSET.items() if name in body and body[name] is None}

@@ -72,7 +72,10 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 def actions(status: str, job_id: int, kind: str) -> list[str]:
     """What can be done with a job, as its row's menu says it."""
     offered = ACTIONS.get(status, ENDED)
-    return [label.format(job_id) for label in offered if kind in jobs.RESUMABLE or label not in (PAUSE, MORE)]
+    missing = set() if kind in jobs.RESUMABLE else {PAUSE, RESUME, MORE}
+    if status in jobs.ENDED and kind not in jobs.CONTINUABLE:
+        missing.add(MORE)
+    return [label.format(job_id) for label in offered if label not in missing]
 
 
 def config() -> dict[str, Any]:
@@ -107,7 +110,7 @@ def act() -> None:
     """Do what was chosen in a row's menu."""
     action, _, job_id = st.session_state.act_on_job.label.partition(": ")[2].rpartition(" job ")
     if action == "Clone and edit":
-        st.switch_page(shared.NEW_JOB, query_params={"clone": job_id})
+        shared.clone(int(job_id), jobs.get(int(job_id)).kind)
     if action == "More time for":
         st.switch_page(shared.JOB, query_params={"job": job_id, "more": "1"})
     shared.act_on_job(action, int(job_id))

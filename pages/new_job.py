@@ -12,10 +12,11 @@ import streamlit as st
 from core import datasets, jobs, runners, specs
 from core.datasets import Dataset
 from core.errors import MetascoutError
-from core.specs import AutoMLSpec, NASSpec, PortfolioSpec, Spec
-from pages import forms, shared
+from core.specs import AutoMLSpec, FewShotSpec, FineTuneSpec, NASSpec, PortfolioSpec, Spec
+from pages import fewshot_form, forms, shared
 
 HOLDS = {"image": "images", "text": "only texts"}
+OFFERED = {kind: label for kind, label in shared.ENGINES.items() if kind != "finetune"}  # that is the playground's
 
 
 def template() -> tuple[Spec | None, int, str]:
@@ -24,6 +25,10 @@ def template() -> tuple[Spec | None, int, str]:
     if clone is None:
         return None, 0, ""
     job = shared.read(jobs.get, clone)
+    if isinstance(job.spec, FineTuneSpec):
+        st.info(f"Job {clone} was asked for in the playground, where it can be changed.", icon=":material/draw:")
+        shared.link(shared.PLAYGROUND, "Open it in the playground", job=clone)
+        return None, 0, ""
     st.info(
         f"The form starts from job {clone}. Change what you like: a new job is made.", icon=":material/content_copy:"
     )
@@ -32,7 +37,7 @@ def template() -> tuple[Spec | None, int, str]:
 
 def preselect(known: list[Dataset], spec: Spec | None, mark: str) -> None:
     """A cloned job brings its dataset and its engine along, once."""
-    if spec is None or st.session_state.get("cloned") == mark:
+    if spec is None or spec.kind not in OFFERED or st.session_state.get("cloned") == mark:
         return
     st.session_state["cloned"] = mark
     st.session_state["dataset"] = next((d.name for d in known if d.id == spec.dataset_id), None)
@@ -41,8 +46,8 @@ def preselect(known: list[Dataset], spec: Spec | None, mark: str) -> None:
 
 def engine_for(dataset: Dataset) -> str | None:
     """The kind of job, which the link keeps; None where AutoML is chosen for what is no table, which it says."""
-    labels = list(shared.ENGINES.values())
-    shared.asked_choice("engine", labels, shared.ENGINES)
+    labels = list(OFFERED.values())
+    shared.asked_choice("engine", labels, OFFERED)
     linked = "engine" in st.query_params or "engine" in st.session_state
     if st.session_state.get("engine_of", dataset.id) != dataset.id or not linked:
         only_nas = dataset.modality != "table"
@@ -52,9 +57,10 @@ def engine_for(dataset: Dataset) -> str | None:
     chosen = st.segmented_control(
         "Engine", labels, required=True, key="engine", bind="query-params",
         help="**H2O AutoML** trains many kinds of model on a table. **Neural architecture search** finds a network "
-        "for images, texts or a table. **Portfolio** fits scikit-learn models of many kinds on any dataset.",
+        "for images, texts or a table. **Portfolio** fits scikit-learn models of many kinds on any dataset. "
+        "**Few-shot meta-training** learns from many small classes how to learn a new one from a few examples.",
     )  # fmt: skip
-    kind = next(kind for kind, label in shared.ENGINES.items() if label == chosen)
+    kind = next(kind for kind, label in OFFERED.items() if label == chosen)
     if kind == "automl" and dataset.modality != "table":
         held = HOLDS[dataset.modality]
         st.warning(
@@ -100,9 +106,9 @@ def show() -> None:
         st.info("Choose the dataset to learn from.", icon=":material/table:")
         return
     st.caption(shared.plain(told(dataset)))
-    given = form(engine_for(dataset), dataset, spec, priority, mark)
-    if given is not None:
-        with shared.sentences():
+    with shared.sentences():
+        given = form(engine_for(dataset), dataset, spec, priority, mark)
+        if given is not None:
             submit(given)
 
 
@@ -112,6 +118,8 @@ def form(kind: str | None, dataset: Dataset, spec: Spec | None, priority: int, m
         return forms.nas(dataset, spec if isinstance(spec, NASSpec) else None, priority, mark)
     if kind == "portfolio":
         return forms.portfolio(dataset, spec if isinstance(spec, PortfolioSpec) else None, priority, mark)
+    if kind == "fewshot":
+        return fewshot_form.fewshot_job(dataset, spec if isinstance(spec, FewShotSpec) else None, priority, mark)
     if kind == "automl":
         return forms.automl(dataset, spec if isinstance(spec, AutoMLSpec) else None, priority, mark)
     return None

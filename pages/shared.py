@@ -28,6 +28,7 @@ DATASETS, ADD_DATASET = "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
 NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
 LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
+FEWSHOT_BOARD, PLAYGROUND = "pages/fewshot_board.py", "pages/playground.py"
 IMPORT_RUNS, META_MODEL = "pages/import_runs.py", "pages/meta_model.py"
 LOGO, ICON = (Path(__file__).with_name(name) for name in ("logo.svg", "icon.svg"))
 # The Python that runs this page has what the runner needs; another one may not.
@@ -48,33 +49,63 @@ STATUS_COLORS = ["#8A8F98", "#3B7DD8", "#CC79A7", "#009E73", "#D55E00", "#E69F00
 COLORS = ["#3B7DD8", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98"]  # Okabe and Ito
 ACCENT, SECOND, FAINT = COLORS[0], COLORS[1], COLORS[-1]
 NONE = "\N{EN DASH}"
-ENGINES = {"automl": "H2O AutoML", "nas": "Neural architecture search", "portfolio": "Portfolio"}
+ENGINES = {
+    "automl": "H2O AutoML",
+    "nas": "Neural architecture search",
+    "portfolio": "Portfolio",
+    "fewshot": "Few-shot meta-training",
+    "finetune": "Few-shot fine-tuning",
+}
 FIELDS = {  # of a spec, as people know them
+    "algorithm": "Algorithm",
     "algorithms": "Algorithms",
+    "backbone": "Pretrained weights",
     "balance_classes": "Balance classes",
     "budget_s": "Time budget, seconds",
     "candidate_s": "Longest candidate, seconds",
     "candidates": "Candidates",
+    "classes": "Classes",
     "continues": "Continues job",
     "cpus": "CPU threads",
     "dataset_id": "Dataset",
+    "distortions": "Small distortions",
     "epochs": "Epochs of the finalists",
+    "examples": "Examples",
     "finalists": "Finalists",
+    "first_order_frac": "First-order share",
     "folds": "Cross-validation folds",
     "gpus": "GPUs",
+    "group": "Column of the tasks",
+    "initialisation": "Initialisation",
+    "inner_rate": "Inner rate",
+    "inner_steps": "Inner steps",
+    "iterations": "Most iterations",
     "keep_models": "Keep the models",
+    "learned_rates": "Learned rates",
     "max_candidate_epochs": "Most candidate-epochs",
     "max_candidates": "Most candidates",
     "max_latency_s": "Most latency",
     "max_models": "Most models",
     "max_parameters": "Most parameters",
     "memory_bytes": "Memory, bytes",
+    "meta_batch": "Tasks of a step",
     "metric": "Metric",
+    "multi_step_loss": "Multi-step loss",
+    "network": "Network",
     "note": "Note",
+    "outer_rate": "Outer rate",
     "priority": "Priority",
+    "queries": "Queries of a class",
+    "rotations": "Quarter turns as classes",
     "seed": "Seed",
+    "shots": "Shots",
     "starts": "Starts with the best of jobs",
     "strategy": "Strategy",
+    "test_episodes": "Test episodes",
+    "train_ways": "Ways in training",
+    "transductive": "Transductive batch norm",
+    "ways": "Ways",
+    "width": "Width",
 }
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}
 
@@ -96,9 +127,11 @@ def menu() -> dict[str, list[Any]]:
             page(NEW_JOB, title="New job", icon=":material/add_circle:", url_path="new_job"),
             page(JOBS, title="Jobs", icon=":material/list_alt:", url_path="jobs"),
             page(JOB, title="Job", icon=":material/deployed_code:", url_path="job", visibility="hidden"),
+            page(PLAYGROUND, title="Playground", icon=":material/draw:", url_path="playground"),
         ],
         "Results": [
             page(LEADERBOARD, title="Leaderboard", icon=":material/leaderboard:", url_path="leaderboard"),
+            page(FEWSHOT_BOARD, title="Few-shot", icon=":material/filter_5:", url_path="few_shot"),
             page(TRIAL, title="Trial", icon=":material/science:", url_path="trial", visibility="hidden"),
             page(COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare", visibility="hidden"),
         ],
@@ -228,6 +261,13 @@ def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | N
     except MetascoutError as error:
         st.session_state["told"] = "error", named(str(error))
     return made
+
+
+def clone(job_id: int, kind: str) -> None:
+    """Go to the form that makes such jobs, with this one's values."""
+    if kind == "finetune":
+        st.switch_page(PLAYGROUND, query_params={"job": str(job_id)})
+    st.switch_page(NEW_JOB, query_params={"clone": str(job_id)})
 
 
 def told() -> None:

@@ -15,10 +15,9 @@ from core import artifacts, bundles, datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial
-from pages import networks, shared
+from pages import confusion, networks, shared
 
 FEATURES = 20
-CLASSES = 30
 
 
 def header(trial: Trial, dataset: Dataset) -> None:
@@ -170,25 +169,10 @@ def curve(body: dict[str, Any]) -> None:
     shared.chart(figure, "Learning curve of the model", key="learning")
 
 
-def confusion(body: dict[str, Any]) -> None:
+def errors(body: dict[str, Any]) -> None:
     """Actual against predicted classes on the test rows."""
     st.subheader("Confusion on test")
-    labels = [shared.label(str(name), 24) for name in body["labels"][:CLASSES]]
-    counts = pd.DataFrame(body["counts"]).iloc[:CLASSES, :CLASSES]
-    shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
-    few = len(labels) <= 12
-    figure = go.Figure()
-    figure.add_heatmap(
-        z=shares, x=labels, y=labels, zmin=0, zmax=1, xgap=2, ygap=2, customdata=counts,
-        text=counts if few else None, texttemplate="%{text:,}" if few else None,
-        colorbar={"title": "Share", "tickformat": ".0%"},
-        hovertemplate="actual %{y}<br>predicted %{x}<br>%{customdata:,} rows, %{z:.1%} of the class<extra></extra>",
-    )  # fmt: skip
-    figure.update_xaxes(title="Predicted", type="category", side="bottom")
-    figure.update_yaxes(title="Actual", type="category", autorange="reversed")
-    shared.chart(figure, "Rows of each actual class by predicted class", height=280 + 22 * len(labels), key="confusion")
-    if len(body["labels"]) > CLASSES:
-        st.caption(f"The first {CLASSES} of {len(body['labels'])} classes")
+    confusion.draw(body, key="confusion")
 
 
 def residuals(body: dict[str, Any]) -> None:
@@ -244,7 +228,7 @@ def show() -> None:
         parameters(trial)
         drawn(details, {"curve": curve})
     with right:
-        drawn(details, {"confusion": confusion, "residuals": residuals, "importance": importance})
+        drawn(details, {"confusion": errors, "residuals": residuals, "importance": importance})
         drawn(details, {"architecture": architecture})
 
 

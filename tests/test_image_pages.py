@@ -125,3 +125,15 @@ def test_a_strip_shows_its_images_in_whole_pixels_with_clear_gaps(side: int, cha
     assert (strip[:, :own, 3] == 255).all()
     assert (strip[:, own : own + 4, 3] == 0).all()
     assert (strip[0, own + 4, :3] == values[1, 0, 0]).all()
+
+
+def test_the_folders_within_a_zip_s_folders_may_be_its_classes(home, zipped) -> None:
+    places = [f"{outer}/{inner}/{i}.png" for outer in ("Greek", "Latin") for inner in ("one", "two") for i in range(12)]
+    files = {place: encoded(pixels(number)) for number, place in enumerate(places)}
+    at = fine(upload(opened("add_dataset"), NAME, zipped(files).read_bytes()))
+    assert cards(at) == ["**Greek** :gray[24 images]", "**Latin** :gray[24 images]"]
+    at.get_by_key(f"inner_{uploaded(home)}").set_value("Inner").run()
+    assert cards(fine(at)) == [f"**{o}/{i}** :gray[12 images]" for o in ("Greek", "Latin") for i in ("one", "two")]
+    at.button(key="register").click().run()
+    fine(at)
+    assert datasets.get("my _pets").labels == ("Greek/one", "Greek/two", "Latin/one", "Latin/two")

@@ -30,7 +30,7 @@ from tests.test_browser import page, site
 from tests.test_pages import filled, fine, fresh, opened, prepared, shown
 
 __all__ = ["filled", "fresh", "page", "prepared", "site"]  # fixtures
-AUTOML, NAS, PORTFOLIO = shared.ENGINES.values()
+AUTOML, NAS, PORTFOLIO = (shared.ENGINES[kind] for kind in ("automl", "nas", "portfolio"))
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from pages import shared
 from tests.filled import ODD, Filled, fill, trial
 
 APP = Path(__file__).parents[1] / "app.py"
-MENU = ["home", "advice", "datasets", "add_dataset", "new_job", "jobs", "leaderboard", "meta_model", "import_runs"]
+MENU = ["home", "advice", "datasets", "add_dataset", "new_job", "jobs", "playground", "leaderboard", "fewshot_board"]
+MENU += ["meta_model", "import_runs"]
 HIDDEN = ["dataset", "job", "trial", "compare"]
 
 
