@@ -132,7 +132,9 @@ class FewShotSpec(_Spec):
     algorithm: Literal[FEWSHOT_ALGORITHMS] = "ProtoNet"  # type: ignore[valid-type]
     ways: int = Field(default=5, ge=2, le=100, description="classes of a task; of a regression it has no meaning")
     shots: int = Field(default=1, ge=1, le=50, description="examples of each class to learn from")
-    queries: int = Field(default=15, ge=1, le=100, description="further examples of each class, to be predicted")
+    queries: int = Field(
+        default=15, ge=1, le=100, description="further examples of each class, to be predicted; train tasks have fewer"
+    )
     network: Literal[FEWSHOT_NETWORKS] | None = None  # type: ignore[valid-type]
     width: int = Field(default=64, ge=4, le=512, description="channels or units of each layer")
     backbone: str | None = Field(
@@ -140,7 +142,7 @@ class FewShotSpec(_Spec):
     )
     inner_steps: int | None = Field(default=None, ge=1, le=50)
     inner_rate: float | None = Field(default=None, gt=0, le=10)
-    outer_rate: float = Field(default=1e-3, gt=0, le=1)
+    outer_rate: float | None = Field(default=None, gt=0, le=1)
     meta_batch: int | None = Field(default=None, ge=1, le=512, description="tasks of an outer step")
     iterations: int | None = Field(default=None, ge=1, le=1_000_000, description="null: as the budget allows")
     train_ways: int | None = Field(

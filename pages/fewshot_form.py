@@ -131,7 +131,7 @@ def _training(start: FewShotSpec, mark: str) -> dict[str, Any]:
         ),
         "outer_rate": three.number_input(
             "Outer rate", value=start.outer_rate, step=0.001, format="%g", key=f"outer_rate{mark}",
-            help="The rate of Adam over tasks; it falls to zero along a cosine.",
+            placeholder="Automatic", help="The rate of Adam over tasks; it falls to zero along a cosine.",
         ),
         "meta_batch": four.number_input(
             "Tasks of a step", value=start.meta_batch, step=1, key=f"meta_batch{mark}", placeholder="Automatic",

@@ -37,6 +37,7 @@ UNSET = {
     "inner_steps": "As the algorithm has it",
     "iterations": "As the budget allows",
     "meta_batch": "As the algorithm has it",
+    "outer_rate": "As the algorithm has it",
     "network": "As suits the data",
     "train_ways": "As the algorithm has it",
 }

@@ -211,7 +211,8 @@ def with_statistics(network: Network, meta: Weights, tasks: Tasks, settings: Set
 
 def _estimate(network: Network, meta: Weights, tasks: Tasks, settings: Settings, inner: Inner) -> Estimate:
     algorithm, count = ALGORITHMS[settings.algorithm], settings.valid_episodes
-    return evaluate(network, meta, tasks, "valid", algorithm, inner, count, device=settings.device)
+    size = at_once(network, tasks.batch("valid", 0, 1), inner, count, settings.memory_bytes // 4)
+    return evaluate(network, meta, tasks, "valid", algorithm, inner, count, chunk=size, device=settings.device)
 
 
 def _keep(state: Checkpoint, meta: Weights, optimizer: torch.optim.Optimizer, began: float, path: Path) -> None:

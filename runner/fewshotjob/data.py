@@ -16,6 +16,7 @@ from core import datasets
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.specs import FewShotSpec
+from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import ClassTasks, GroupTasks, Split, TooFew, split_classes
 from runner.fewshot.networks import MLP, Network
 from runner.fewshotjob import inputs
@@ -23,7 +24,7 @@ from runner.fewshotjob.initialisation import NETWORKS
 from runner.fewshotjob.inputs import Recipe
 from runner.fewshotjob.memory import ROWS
 
-_TRAIN_WAYS, _TRAIN_QUERIES = 60, 5  # of ProtoNet's tasks, at most
+_TRAIN_WAYS = 60  # of ProtoNet's tasks, at most
 JUDGED_QUERIES = 15  # a class, where there are enough
 _USUAL = {"image": "conv4", "text": "text", "table": "mlp", "waves": "mlp"}
 _FITTING = {"image": ("conv4", "resnet"), "text": ("text",), "table": ("mlp",), "waves": ("mlp",)}
@@ -157,17 +158,12 @@ def _classed(
         x, torch.from_numpy(codes), _shared(dataset), spec.ways, spec.shots, spec.queries, dataset.seed,
         spec.rotations, spec.seed, spec.distortions, spec.train_ways,
     )  # fmt: skip
+    tasks = replace(tasks, train_queries=min(ALGORITHMS[spec.algorithm].queries, spec.queries))
     if spec.algorithm == "ProtoNet" and spec.train_ways is None:
-        tasks = _many_ways(tasks)
+        # Of many classes prototypes learn more (Snell et al. 2017, section 3).
+        tasks = replace(tasks, train_ways=max(spec.ways, min(_TRAIN_WAYS, len(tasks.usable["train"]))))
     network = _network(recipe["kind"], spec, spec.ways, x, recipe)
     return Prepared(recipe, tasks, network, dataset.labels, (*warnings, *_small(tasks, dataset.labels)))
-
-
-def _many_ways(tasks: ClassTasks) -> ClassTasks:
-    """Train tasks of many classes, of which prototypes learn more (Snell et al. 2017, section 3), and fewer queries."""
-    queries = min(_TRAIN_QUERIES, tasks.queries)
-    many = replace(tasks, train_queries=queries)
-    return replace(many, train_ways=max(tasks.ways, min(_TRAIN_WAYS, len(many.usable["train"]))))
 
 
 def _shared(dataset: Dataset) -> dict[Split, list[int]]:

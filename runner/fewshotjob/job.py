@@ -18,7 +18,7 @@ from core.specs import FewShotSpec
 from runner.allocator import keep_memory
 from runner.fewshot import checkpoint
 from runner.fewshot.adapt import Inner
-from runner.fewshot.algorithms import ALGORITHMS
+from runner.fewshot.algorithms import ALGORITHMS, Algorithm
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
@@ -123,7 +123,8 @@ def _shared_out(prepared: Prepared) -> str:
 
 
 def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, began: float) -> _Job:
-    usual = ALGORITHMS[spec.algorithm].inner
+    algorithm = ALGORITHMS[spec.algorithm]
+    usual = algorithm.inner
     inner = replace(
         usual,
         steps=spec.inner_steps or usual.steps,
@@ -135,7 +136,8 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         algorithm=spec.algorithm,
         inner=inner,
         iterations=spec.iterations or _ENDLESS,
-        rate=spec.outer_rate,
+        meta_batch=spec.meta_batch or algorithm.meta_batch,
+        rate=spec.outer_rate or _usual_outer_rate(algorithm, prepared),
         first_order_share=spec.first_order_frac,
         every_step_share=_EVERY_STEP_SHARE if spec.multi_step_loss else 0.0,
         valid_every=None,
@@ -144,10 +146,11 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         seed=spec.seed,
         device=device,
     )
-    # One task of many classes is as good as many small ones, and faster.
-    if meta_batch := spec.meta_batch or (1 if spec.algorithm == "ProtoNet" else None):
-        settings = replace(settings, meta_batch=meta_batch)
     return _Job(spec, context, prepared, settings, inner, began + spec.budget_s)
+
+
+def _usual_outer_rate(algorithm: Algorithm, prepared: Prepared) -> float:
+    return algorithm.rate if isinstance(prepared.tasks, ClassTasks) else 1e-3
 
 
 def _usual_rate(algorithm: str, prepared: Prepared) -> float:
