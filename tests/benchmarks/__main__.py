@@ -9,7 +9,20 @@ import logging
 import sys
 from importlib import import_module
 
-PARTS = ("store", "pages", "automl", "start", "search", "halving", "nas", "warm", "ranked", "selector", "knowledge")
+PARTS = (
+    "store",
+    "pages",
+    "automl",
+    "start",
+    "search",
+    "halving",
+    "nas",
+    "warm",
+    "ranked",
+    "selector",
+    "knowledge",
+    "fewshot",
+)
 
 
 def main(names: list[str]) -> int:
