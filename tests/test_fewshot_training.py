@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from runner.fewshot.evaluation import evaluate
 from runner.fewshot.networks import MLP, Conv4, outputs
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 
+ROOT = Path(__file__).parents[1]
 WAVES = SinusoidTasks(shots=5, queries=5)
 SHORT = Settings(iterations=12, meta_batch=4, valid_every=4, valid_episodes=8, inner=Inner(2, 0.01))
 
@@ -79,6 +82,26 @@ def test_a_training_that_diverges_says_which_rate_to_lower(tmp_path: Path) -> No
 
 def test_a_budget_of_no_time_trains_nothing(tmp_path: Path) -> None:
     assert list(train(MLP(), WAVES, replace(SHORT, budget_s=1e-9), tmp_path / "meta.pt")) == []
+
+
+@pytest.mark.slow
+def test_a_large_meta_batch_of_many_ways_takes_less_than_a_gibibyte(tmp_path: Path) -> None:
+    code = f"""
+import resource, torch
+from pathlib import Path
+from runner.fewshot.episodes import ClassTasks
+from runner.fewshot.networks import Conv4
+from runner.fewshot.train import Settings, train
+torch.set_num_threads(1)
+labels = torch.arange(100).repeat_interleave(4)
+splits = {{"train": range(60), "valid": range(60, 80), "test": range(80, 100)}}
+tasks = ClassTasks(torch.randint(256, (400, 1, 28, 28)).byte(), labels, splits, ways=20, queries=1)
+settings = Settings("MAML", iterations=1, meta_batch=64, valid_every=1, valid_episodes=2)
+list(train(Conv4(1, 20), tasks, settings, Path({str(tmp_path / "meta.pt")!r})))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 2**27 < int(out.stdout) < 2**30
 
 
 def test_an_interval_needs_two_episodes() -> None:
