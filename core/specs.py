@@ -150,7 +150,7 @@ class FewShotSpec(_Spec):
     )
     rotations: bool = Field(default=False, description="train classes come in any of their four quarter turns")
     distortions: bool = Field(default=False, description="train images are moved, turned and stretched a little")
-    transductive: bool = Field(default=False, description="batch norm of the query rows by themselves in training")
+    transductive: bool = Field(default=True, description="batch norm of the query rows by themselves in training")
     learned_rates: bool = Field(default=False, description="an inner rate of each tensor and step is learned (MAML++)")
     multi_step_loss: bool = Field(default=False, description="at first every inner step is judged (MAML++)")
     first_order_frac: float = Field(default=0.0, ge=0, le=1, description="part of the training with first order first")

@@ -16,8 +16,8 @@ from runner.fewshot.adapt import Inner, adapt, losses
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import ClassTasks, SinusoidTasks, split_classes
 from runner.fewshot.evaluation import evaluate
-from runner.fewshot.networks import MLP, Conv4, outputs
-from runner.fewshot.train import Diverged, OtherTraining, Settings, train
+from runner.fewshot.networks import MLP, Conv4, initial, outputs
+from runner.fewshot.train import Diverged, OtherTraining, Settings, train, with_statistics
 
 ROOT = Path(__file__).parents[1]
 WAVES = SinusoidTasks(shots=5, queries=5)
@@ -102,6 +102,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert 2**27 < int(out.stdout) < 2**30
+
+
+@pytest.mark.parametrize("name", ["ProtoNet", "ANIL"])
+def test_features_computed_once_give_the_accuracy_of_features_computed_in_each_task(name: str) -> None:
+    tasks, network, algorithm = _patterns(), Conv4(1, 3, width=8), ALGORITHMS[name]
+    meta = with_statistics(network, initial(network, 0), tasks, Settings(name))
+    found = evaluate(network, meta, tasks, "test", algorithm, algorithm.inner, 30, chunk=7)
+    batch = tasks.batch("test", 0, 30)
+    right = algorithm.outputs(network, meta, batch, algorithm.inner).argmax(2) == batch.query_y
+    assert abs(found.value - float(right.double().mean())) < 1e-6
+    assert 0.4 < found.value < 1
 
 
 def test_an_interval_needs_two_episodes() -> None:

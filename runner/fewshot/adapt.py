@@ -34,6 +34,11 @@ class Inner:
     transductive: bool = False
     every_step: float = 0.0
 
+    @property
+    def shares_features(self) -> bool:
+        """Whether all tasks have the same features: no step changes them."""
+        return self.only_head or self.steps == 0
+
     def names(self, network: Network) -> tuple[str, ...]:
         """Names of the weights that a task changes."""
         return HEAD if self.only_head else tuple(network.shapes())
@@ -62,7 +67,12 @@ def source(weights: Weights, inner: Inner, n_support: int) -> int | None:
     """Whence batch norm has its statistics: all rows, those stored, or the support set; as `n_statistics`."""
     if inner.transductive:
         return None
-    return STORED if any(name.startswith(STATISTICS) for name in weights) else n_support
+    return STORED if has_statistics(weights) else n_support
+
+
+def has_statistics(weights: Weights) -> bool:
+    """Whether the statistics of the norms are stored with the weights."""
+    return any(name.startswith(STATISTICS) for name in weights)
 
 
 def shared_features(network: Network, meta: Weights, batch: Batch, inner: Inner) -> tuple[Tensor, Tensor]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from runner.fewshot.adapt import Inner, losses
+from runner.fewshot.adapt import RATE, Inner, each, has_statistics, losses
 from runner.fewshot.algorithms import Algorithm
-from runner.fewshot.episodes import Split, Tasks
-from runner.fewshot.networks import Network, Weights
+from runner.fewshot.episodes import ClassTasks, Split, Tasks, scaled
+from runner.fewshot.networks import HEAD, STORED, Known, Network, Weights
+
+_ROWS = 64  # whose features are computed at once
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def evaluate(
     """Estimate from the first episodes of a split, at least two; `chunk` of them at a time are in memory."""
     if n_episodes < 2:
         raise ValueError(f"{n_episodes} episodes give no interval: ask for 2 or more.")
+    if inner.shares_features and not inner.transductive and has_statistics(meta) and isinstance(tasks, ClassTasks):
+        network, meta, tasks = _embedded(network, meta, tasks, split, device)
     found = []
     for first in range(0, n_episodes, chunk):
         batch = tasks.batch(split, first, min(chunk, n_episodes - first)).to(device)
@@ -47,6 +51,25 @@ def evaluate(
     values = torch.cat(found)
     mean, half = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(n_episodes)
     return Estimate(mean, mean - half, mean + half, n_episodes)
+
+
+@torch.no_grad()
+def _embedded(
+    network: Network, meta: Weights, tasks: ClassTasks, split: Split, device: str
+) -> tuple[Network, Weights, ClassTasks]:
+    """The same with each row's features in place of its inputs: a row comes in many tasks and has one answer."""
+    weights = each(network, meta, 1)
+    rows = torch.tensor([row for label in tasks.splits[split] for row in tasks.rows.get(label, ())])
+    parts = []
+    for part in rows.split(_ROWS):
+        x = network.prepared(scaled(tasks.inputs[part.to(tasks.inputs.device)].to(device))[None])
+        parts.append(network.features(weights, x, STORED)[0])
+    found = torch.cat(parts)
+    features = found.new_zeros(len(tasks.inputs), found.shape[1])
+    features[rows.to(device)] = found
+    known = Known(found.shape[1], len(meta[HEAD[0]]))
+    heads = {name: value for name, value in meta.items() if name in known.shapes() or name.startswith(RATE)}
+    return known, heads, replace(tasks, inputs=features, rotated=False, distorted=False)
 
 
 def _values(outputs: Tensor, y: Tensor) -> Tensor:

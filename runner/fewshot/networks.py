@@ -189,7 +189,33 @@ class MLP:
         return 2 * self.width
 
 
-Network = Conv4 | ResNet | TextMean | MLP
+@dataclass(frozen=True)
+class Known:
+    """No network: the inputs [tasks, rows, n] are features already."""
+
+    n_features: int
+    n_outputs: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one task: those of the head."""
+        return _head_shapes(self.n_outputs, self.n_features)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes: the rows as they are."""
+        return x
+
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
+        """The features themselves."""
+        return x
+
+    def n_activations(self, shape: Sequence[int]) -> int:
+        """None is made."""
+        return 0
+
+
+Network = Conv4 | ResNet | TextMean | MLP | Known
 
 
 def head(weights: Weights, features: Tensor) -> Tensor:

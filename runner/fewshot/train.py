@@ -200,7 +200,7 @@ def _validated(
 def with_statistics(network: Network, meta: Weights, tasks: Tasks, settings: Settings) -> Weights:
     """The meta-parameters with the statistics of their norms on train rows, where adapting does not change features."""
     inner = settings.inner or ALGORITHMS[settings.algorithm].inner
-    if not has_norms(network) or not (inner.only_head or settings.algorithm == "ProtoNet"):
+    if not has_norms(network) or not inner.shares_features:
         return meta
     one = tasks.batch("train", 0, 1)
     count = math.ceil(_STATISTICS_ROWS / (one.support_x.shape[1] + one.query_x.shape[1]))

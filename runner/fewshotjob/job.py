@@ -36,6 +36,7 @@ _VALID_EPISODES = 200  # of the final evaluation, at most; a quarter of all
 _FEWEST_EPISODES = 50
 _EVALUATION_SHARE = 0.3  # of the budget, at most, is kept for the final evaluation
 _ENDLESS = 10**9  # iterations, where only the budget ends the training
+_KNOWN_SHARE = 0.1  # of a task's evaluation, at most, is left where features are computed once for all tasks
 _EVERY_STEP_SHARE = 0.5  # of the training, with a multi-step loss
 _GPU_SHARE = 0.25  # of the free memory of a GPU, for the tasks worked on at once
 _CHUNKS = (1, 4, 16, 64)  # tasks evaluated at once; on a processor few are faster, as they fit its caches
@@ -162,8 +163,9 @@ def _usual_rate(algorithm: str, prepared: Prepared) -> float:
 
 def _trained(job: _Job, path: Path, began: float, took: float) -> Iterator[Event]:
     """Meta-train until what the evaluation needs of the budget is left; errors are told in the target's unit."""
-    episodes = len(job.protocols) * (job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes))
-    kept = min(1.0 + took * episodes, _EVALUATION_SHARE * job.spec.budget_s)
+    episodes = job.spec.test_episodes + min(_VALID_EPISODES, job.spec.test_episodes)
+    needed = sum(_task_s(job, protocol, took) for protocol in job.protocols) * episodes
+    kept = min(1.0 + needed, _EVALUATION_SHARE * job.spec.budget_s)
     settings = replace(job.settings, budget_s=job.spec.budget_s - kept)
     identity = {"dataset": job.context.dataset.fingerprint, "group": repr(job.spec.group)}
     try:
@@ -235,12 +237,17 @@ def _evaluated(job: _Job, meta: Weights, chunk: int, took: float) -> Iterator[Ev
         inner = replace(job.inner, transductive=protocol == "transductive")
         one = tasks.batch("test", 0, 1)
         adapt_s = _seconds(lambda one=one, inner=inner: _outputs(job, meta, _single(one, tasks), inner), 5)
-        n_valid, n_test = _affordable(wanted, took, left / (len(protocols) - place))
+        n_valid, n_test = _affordable(wanted, _task_s(job, protocol, took), left / (len(protocols) - place))
         if n_test < wanted:
             yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
         counts = (("valid", n_valid), ("test", n_test))
         valid, test = (_estimate(job, meta, tasks, split, n, inner, chunk) for split, n in counts)
         yield _evaluation(job, protocol, valid, test, adapt_s)
+
+
+def _task_s(job: _Job, protocol: str, took: float) -> float:
+    """Seconds to evaluate one of many tasks; where features are the same for all they are computed once."""
+    return took * _KNOWN_SHARE if protocol == "inductive" and job.inner.shares_features else took
 
 
 def _single(batch: Batch, tasks: ClassTasks | GroupTasks) -> Batch:

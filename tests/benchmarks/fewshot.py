@@ -30,7 +30,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured; FEWSHOT names some of TRAININGS by their beginnings."""
-    wanted = tuple(filter(None, os.environ.get("FEWSHOT", "").split(",")))
+    wanted = tuple(filter(None, os.environ.get("FEWSHOT", "").split(";")))
     with own_home() as folder:
         dataset = omniglot(folder)
         for name, given in TRAININGS.items():
