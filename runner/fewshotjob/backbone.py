@@ -87,7 +87,7 @@ def load(sha256: str) -> nn.Sequential:
         raise InputError(f"backbone: {wrong} of the file {sha256[:12]} holds values that are no numbers; save it anew.")
     network = _network(layout)
     network.load_state_dict({_own_name(name): value for name, value in state.items()}, strict=False)
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False)
 
 
 def enlarged(network: nn.Sequential, height: int, width: int) -> Enlarged:

@@ -20,6 +20,7 @@ VOCABULARY = 20_000
 LONGEST = 200  # words
 MAX_LEVELS = 50  # of a categorical column; the rarer values are as unknown ones
 FIRST_WORD = 2  # 0 is padding, 1 an unknown word
+_LENGTH = 8.0  # of an image's standardised features, about: that of Conv4-64's, for which the usual rates are
 _WORD = re.compile(r"\w+")
 
 
@@ -38,6 +39,23 @@ def from_images(recipe: Recipe, pixels: np.ndarray) -> Tensor:
         wanted = " x ".join(map(str, recipe["shape"]))
         raise InputError(f"The images are {told}, and the network takes {wanted}: bring them to that size.")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def feature_recipe(recipe: Recipe, features: np.ndarray) -> Recipe:
+    """The same recipe of images with the means and deviations of train rows' features [n, features].
+
+    Deviations are such that what `from_features` makes has about the length of a usual network's features, however
+    many there are: learning rates and distances depend on it.
+    """
+    scale = np.sqrt(features.shape[1]) / _LENGTH
+    found = [standard(column) for column in features.T.astype(np.float64)]
+    return recipe | {"mean": [one["mean"] for one in found], "std": [one["std"] * scale for one in found]}
+
+
+def from_features(recipe: Recipe, features: Tensor) -> Tensor:
+    """Features [n, features] of a pretrained network, standardised as float32."""
+    mean, std = (torch.tensor(recipe[name], dtype=torch.float64) for name in ("mean", "std"))
+    return ((features.double() - mean) / std).float()
 
 
 def text_recipe(texts: Sequence[str]) -> Recipe:
