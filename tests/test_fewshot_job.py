@@ -340,6 +340,7 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(signs: Dataset, table: D
     assert told(signs, ways=2, queries=5, network="mlp").endswith(
         "does not take images; choose conv4, resnet or pretrained."
     )
+    assert told(table, ways=2, network="pretrained", backbone="0" * 64).endswith("take rows of numbers; choose mlp.")
     assert told(table, ways=2, rotations=True).startswith("rotations: only images can turn")
 
 
