@@ -29,6 +29,7 @@ from runner.fewshotjob import backbone, features, initialisation, inputs
 from runner.fewshotjob.data import prepare
 from runner.fewshotjob.handout import _BACKBONE_CALLS, adapted, front
 from runner.fewshotjob.initialisation import Initialisation
+from runner.fewshotjob.job import run
 from runner.fewshotjob.learning import learned
 from runner.launch import Context
 from runner.nas import export
@@ -274,7 +275,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     assert list(board.protocol) == ["inductive"]
     assert board.lower[0] > 0.5  # chance is a third
     stored = fewshot.initialisation(job_id)
-    assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter", weights)
+    assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter-16", weights)
     tuned = jobs.submit(FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], shots=3, cpus=1))
     assert worker.run_once(EXECUTORS, "w") == tuned
     assert jobs.overview(job_id=tuned).error[0] is None
@@ -361,6 +362,13 @@ def test_features_of_other_weights_are_not_taken(
     _computed(_spec(photos, weights), _context(photos, tmp_path), monkeypatch)
     other = kept(tmp_path, resnet(SMALL, (1, 1, 1, 1)))
     assert _computed(_spec(photos, other), _context(photos, tmp_path, 2), monkeypatch)[1] == 180
+
+
+def test_a_checkpoint_of_other_weights_is_refused(photos: Dataset, weights: str, tmp_path: Path) -> None:
+    assert list(run(_spec(photos, weights, iterations=2), _context(photos, tmp_path)))
+    other = kept(tmp_path, resnet(SMALL, (1, 1, 1, 1)))
+    with pytest.raises(InputError, match=rf"another backbone \({weights}, not {other}\)"):
+        list(run(_spec(photos, other, iterations=2), _context(photos, tmp_path, 2)))
 
 
 def test_progress_tells_the_features_and_a_budget_that_is_too_short_is_refused(

@@ -22,7 +22,7 @@ from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
-from runner.fewshot.networks import Network, Weights, has_norms, initial
+from runner.fewshot.networks import Adapter, Network, Weights, has_norms, initial
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
 from runner.fewshotjob import features, initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
@@ -311,7 +311,7 @@ def _ways(job: _Job) -> int:
 
 
 def _name(network: Network) -> str:
-    width = getattr(network, "width", None)
+    width = network.n_inputs if isinstance(network, Adapter) else getattr(network, "width", None)
     return type(network).__name__ + (f"-{width}" if width else "")
 
 
