@@ -303,7 +303,9 @@ def test_a_task_on_features_is_learned_from_few_images_of_another_size(
 def test_features_are_standardised_by_the_train_classes_and_said_in_the_recipe(photos: Dataset, weights: str) -> None:
     prepared = prepare(photos, _spec(photos, weights))
     assert prepared.network == Adapter(16, 3)
-    found = features.with_features(prepared, torch.randn(180, 16, generator=torch.Generator().manual_seed(1)) * 3 + 5)
+    found = features.with_features(
+        prepared, torch.randn(180, 16, generator=torch.Generator().manual_seed(1)) * 3 + 5, 8.0
+    )
     trains = torch.isin(prepared.tasks.labels, torch.tensor(prepared.tasks.splits["train"]))
     x = found.tasks.inputs[trains]
     assert float(x.mean(0).abs().max()) < 1e-5
@@ -415,7 +417,7 @@ def test_the_network_to_take_away_says_what_the_engine_says(home: Path, tmp_path
     sha256 = kept(tmp_path, resnet(SMALL, SMALL_BLOCKS, bottleneck=bottleneck))
     every = torch.cat([_images(16, 20, 24, 1), _images(32, 20, 24, 1)[16:]])
     found = backbone.features(backbone.load(sha256), every.permute(0, 2, 3, 1).numpy())
-    recipe = inputs.feature_recipe(inputs.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy())
+    recipe = inputs.feature_recipe(inputs.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy(), 8.0)
     network = Adapter(found.shape[1], 4)
     noise = torch.Generator().manual_seed(3)
     changed = {n: v + 0.05 * torch.randn(v.shape, generator=noise) for n, v in initial(network, 1).items()}

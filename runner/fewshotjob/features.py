@@ -21,6 +21,9 @@ from runner.fewshotjob import backbone, inputs
 from runner.fewshotjob.data import Prepared
 from runner.launch import Context
 
+# How long an image's features are as a vector. Of 1, 2, 4 and 8 these learned the best within 12 s on Omniglot with a
+# network of random numbers: ProtoNet 53, 52, 47 and 43% of 5-way 1-shot, MAML 45, 48, 51 and 49%.
+_LENGTH, _PROTONET_LENGTH = 4.0, 1.0
 _TELL_S = 1.0
 _KEEP_S = 30.0  # between two writings of what is computed so far
 _SURE_S = 10.0  # of computing, after which it is known how long it takes
@@ -73,14 +76,15 @@ def computed(
             _keep(found, path)
             saved = pace.spent()
     _keep(found, path)
-    return with_features(prepared, torch.from_numpy(np.concatenate(found)))
+    length = _PROTONET_LENGTH if spec.algorithm == "ProtoNet" else _LENGTH
+    return with_features(prepared, torch.from_numpy(np.concatenate(found)), length)
 
 
-def with_features(prepared: Prepared, features: Tensor) -> Prepared:
-    """The tasks on these features [n, features], by the train classes' means and deviations; rows as they were."""
+def with_features(prepared: Prepared, features: Tensor, length: float) -> Prepared:
+    """The tasks on these features [n, features], by the train classes' means and deviations, of about this length."""
     tasks = _tasks(prepared)
     trains = torch.isin(tasks.labels, torch.tensor(tasks.splits["train"]))
-    recipe = inputs.feature_recipe(prepared.recipe, features[trains].numpy())
+    recipe = inputs.feature_recipe(prepared.recipe, features[trains].numpy(), length)
     return replace(prepared, recipe=recipe, tasks=replace(tasks, inputs=inputs.from_features(recipe, features)))
 
 

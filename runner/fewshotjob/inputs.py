@@ -20,7 +20,6 @@ VOCABULARY = 20_000
 LONGEST = 200  # words
 MAX_LEVELS = 50  # of a categorical column; the rarer values are as unknown ones
 FIRST_WORD = 2  # 0 is padding, 1 an unknown word
-_LENGTH = 8.0  # of an image's standardised features, about: that of Conv4-64's, for which the usual rates are
 _WORD = re.compile(r"\w+")
 
 
@@ -41,13 +40,13 @@ def from_images(recipe: Recipe, pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
-def feature_recipe(recipe: Recipe, features: np.ndarray) -> Recipe:
+def feature_recipe(recipe: Recipe, features: np.ndarray, length: float) -> Recipe:
     """The same recipe of images with the means and deviations of train rows' features [n, features].
 
-    Deviations are such that what `from_features` makes has about the length of a usual network's features, however
-    many there are: learning rates and distances depend on it.
+    Deviations are such that what `from_features` makes of an image has about this length, however many features there
+    are: rates and distances depend on it.
     """
-    scale = np.sqrt(features.shape[1]) / _LENGTH
+    scale = np.sqrt(features.shape[1]) / length
     found = [standard(column) for column in features.T.astype(np.float64)]
     return recipe | {"mean": [one["mean"] for one in found], "std": [one["std"] * scale for one in found]}
 
