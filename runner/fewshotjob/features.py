@@ -115,7 +115,7 @@ def _check(spec: FewShotSpec, pace: _Pace, n: int, deadline: float) -> None:
     if time.monotonic() + pace.left(n) > deadline and (pace.spent() > _SURE_S or time.monotonic() > deadline):
         raise InputError(
             f"budget_s: the features of {pace.total:,} images take about {pace.spent() + pace.left(n):,.0f} s, and the "
-            f"whole meta-training has {spec.budget_s:,}. Give more, or register the images with a smaller side."
+            f"whole meta-training has {spec.budget_s:,}. Give more, or more cpus, or weights of a smaller network."
         )
 
 
