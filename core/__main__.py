@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from core import advice, datasets, fewshot, imports, jobs, knowledge, refits, results, specs
+from core import advice, backbones, datasets, fewshot, imports, jobs, knowledge, refits, results, specs
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 from core.events import finite
@@ -96,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     few.add_argument("dataset", help="its name or id")
     few.add_argument("--json", action="store_true")
     few.set_defaults(run=_show_few_shot)
+
+    weights = commands.add_parser(
+        "fewshot-weights", help="keep a ResNet's weights (safetensors), print the sha256 for a spec's backbone"
+    )
+    weights.add_argument("file", type=Path)
+    weights.set_defaults(run=_keep_weights)
 
     advise = commands.add_parser("advise", help="which candidates will do best on a dataset, before anything runs")
     advise.add_argument("dataset", help="its name or id")
@@ -247,6 +253,10 @@ def _show_few_shot(options: argparse.Namespace) -> None:
     columns = ["algorithm", "network", "ways", "shots", "protocol", "metric", "valid", "test", "lower", "upper"]
     columns += ["n_episodes", "adapt_s", "job_id"]
     _print(frame if options.json else frame[columns].round(4), options.json)
+
+
+def _keep_weights(options: argparse.Namespace) -> None:
+    print(backbones.keep(options.file, options.file.name))
 
 
 def _advise(options: argparse.Namespace) -> None:

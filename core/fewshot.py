@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROTOCOLS = ("inductive", "transductive")
-_HEADER_BYTES = 2**24  # of a file of weights
 _STORED = "i.job_id, i.dataset_id, d.name AS dataset, i.algorithm, i.network, i.ways, i.shots, i.n_parameters, i.sha256"
 _STORED += ", i.size_bytes, i.about, i.happened_at"
 _FIELDS = [name.rpartition(".")[2].rpartition(" ")[2] for name in _STORED.split(", ")]
@@ -180,28 +179,3 @@ def shares(n_classes: int, ways: int) -> tuple[int, int, int]:
     least = max(1, min(ways, n_classes // 3))
     test, valid = max(least, round(0.25 * n_classes)), max(least, round(0.1 * n_classes))
     return max(0, n_classes - valid - test), valid, test
-
-
-def keep_weights(path: Path, name: str) -> str:
-    """Put a user's safetensors file into the store of artifacts; returns its sha256.
-
-    `name` is what the user calls it. Raises InputError for a file of another format.
-    """
-    if not _is_safetensors(path):
-        raise InputError(
-            f"backbone: {name} is no safetensors file. Save the state dict by safetensors.torch.save_file, and choose "
-            "that file."
-        )
-    return artifacts.keep(path)[0]
-
-
-def _is_safetensors(path: Path) -> bool:
-    """Whether a header of JSON follows its own length in 8 bytes, as the format says."""
-    with path.open("rb") as file:
-        n_bytes = int.from_bytes(file.read(8), "little")
-        if not 2 <= n_bytes <= min(_HEADER_BYTES, path.stat().st_size - 8):
-            return False
-        try:
-            return isinstance(json.loads(file.read(n_bytes)), dict)
-        except ValueError:
-            return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from core import datasets, db, runners, specs
+from core import backbones, datasets, db, runners, specs
 from core.errors import InputError
 from core.scoring import checked
 
@@ -137,6 +137,8 @@ def _check_few_shot(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
             f"ways: train, valid and test need {spec.ways} classes each, and {dataset.name!r} has "
             f"{len(dataset.labels)} in all; {told}."
         )
+    if spec.backbone is not None:
+        backbones.kept(spec.backbone)
 
 
 def _check_fine_tune(spec: specs.FineTuneSpec, dataset: datasets.Dataset) -> None:

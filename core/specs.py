@@ -168,6 +168,11 @@ class FewShotSpec(_Spec):
             raise ValueError(f"gpus: meta-training uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
         if (self.network == "pretrained") != (self.backbone is not None):
             raise ValueError("backbone: give pretrained weights with the network 'pretrained', and only with it")
+        if self.backbone is not None and (self.rotations or self.distortions):
+            raise ValueError(
+                "rotations: the features of pretrained weights are computed once, of the images as they are; leave "
+                "rotations and distortions out"
+            )
         if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
             raise ValueError("inner_steps: ProtoNet has no inner steps; leave inner_steps and inner_rate empty")
         if self.algorithm != "ProtoNet" and self.train_ways is not None:

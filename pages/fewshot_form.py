@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import fewshot, uploads
+from core import backbones, fewshot, uploads
 from core.datasets import Dataset
 from core.specs import FEWSHOT_ALGORITHMS, FewShotSpec
 from pages import episodes, forms
@@ -31,7 +31,7 @@ SUITING = {"image": ("conv4", "resnet", "pretrained"), "text": ("text",), "table
 def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
     """The fields of a meta-training, from `start` on; what was given, once it is submitted.
 
-    Raises InputError for pretrained weights that are no safetensors file.
+    Raises InputError for a file of pretrained weights that is no ResNet.
     """
     start, mark = start or FewShotSpec(dataset_id=dataset.id), f"_fewshot{mark}"
     given = _task(dataset, start, mark)
@@ -51,7 +51,7 @@ def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark
     if not submitted:
         return None
     if weights is not None:
-        given["backbone"] = fewshot.keep_weights(uploads.receive(weights), weights.name)
+        given["backbone"] = backbones.keep(uploads.receive(weights), weights.name)
     return {**given, "kind": "fewshot", "dataset_id": dataset.id}
 
 
@@ -167,6 +167,8 @@ def _wide(start: FewShotSpec, mark: str) -> dict[str, Any]:
 
 def _network(dataset: Dataset, start: FewShotSpec, network: str | None, mark: str) -> dict[str, Any]:
     """The network's width or file, and what only images have. `weights` is an upload, and no part of the spec."""
+    if network == "pretrained":
+        return _weights(start, mark)
     given: dict[str, Any] = {}
     one, two, three, four = st.columns(4, vertical_alignment="center")
     given["width"] = one.number_input(
@@ -189,14 +191,20 @@ def _network(dataset: Dataset, start: FewShotSpec, network: str | None, mark: st
             "points; but it does not hold for one new image, which the inductive way predicts by the support alone. "
             "Both are reported in any case; this one is for the training.",
         )  # fmt: skip
-    if network == "pretrained":
-        given["weights"] = st.file_uploader(
-            "Pretrained weights (safetensors)", type=["safetensors"], key=f"weights{mark}",
-            help="A state dict with the names of torchvision's ResNet, saved by safetensors.torch.save_file.",
-        )  # fmt: skip
-        if start.backbone:
-            given["backbone"] = start.backbone
-            st.caption("Left empty, the weights of the cloned job are taken again.")
+    return given
+
+
+def _weights(start: FewShotSpec, mark: str) -> dict[str, Any]:
+    """The file of pretrained weights; nothing else of the network can be chosen then."""
+    given: dict[str, Any] = {}
+    given["weights"] = st.file_uploader(
+        "Pretrained weights (safetensors)", type=["safetensors"], key=f"weights{mark}",
+        help="A state dict with the names of torchvision's ResNet, saved by safetensors.torch.save_file. Its features "
+        "of each image are computed once, of the image as it is; an adapter on them and a head are trained.",
+    )  # fmt: skip
+    if start.backbone:
+        given["backbone"] = start.backbone
+        st.caption("Left empty, the weights of the cloned job are taken again.")
     return given
 
 

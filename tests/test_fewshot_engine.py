@@ -11,7 +11,19 @@ from runner.fewshot import maml, protonet, reference, reptile
 from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
 from runner.fewshot.episodes import Batch, SinusoidTasks
 from runner.fewshot.memory import chunks
-from runner.fewshot.networks import MLP, STORED, Conv4, Network, ResNet, TextMean, Weights, initial, outputs, statistics
+from runner.fewshot.networks import (
+    MLP,
+    STORED,
+    Adapter,
+    Conv4,
+    Network,
+    ResNet,
+    TextMean,
+    Weights,
+    initial,
+    outputs,
+    statistics,
+)
 from runner.fewshot.norms import normalised
 
 
@@ -64,6 +76,33 @@ def test_tasks_at_once_equal_one_after_another_in_a_network_of_texts() -> None:
     mine, _ = maml.gradient(network, _meta(network), texts, inner)
     theirs, _ = reference.gradient(_meta(network), texts, inner, reference.text)
     assert _apart(mine, theirs) < 1e-12
+
+
+def _rows(ways: int = 3, tasks: int = 3, inputs: int = 5) -> Batch:
+    """Tasks of rows of features."""
+    x = torch.randn(tasks, 3 * ways, inputs, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    y = torch.arange(ways).repeat(3).expand(tasks, -1)
+    return Batch(x[:, :ways], y[:, :ways], x[:, ways:], y[:, ways:])
+
+
+def test_tasks_at_once_equal_one_after_another_in_an_adapter() -> None:
+    network, batch, inner = Adapter(5, 3), _rows(), Inner(steps=3, rate=0.2)
+    mine, _ = maml.gradient(network, _meta(network), batch, inner)
+    theirs, _ = reference.gradient(_meta(network), batch, inner, reference.adapter)
+    assert _apart(mine, theirs) < 1e-12
+
+
+@pytest.mark.parametrize("inner", [Inner(steps=2, rate=0.2), Inner(steps=2, rate=0.2, only_head=True)])
+def test_the_meta_gradient_of_an_adapter_is_that_of_finite_differences(inner: Inner) -> None:
+    network, batch = Adapter(5, 3), _rows()
+    found, _ = maml.gradient(network, _meta(network), batch, inner)
+    assert _apart(found, _differences(network, _meta(network), batch, inner)) < 1e-7
+
+
+def test_an_adapter_begins_with_the_features_as_they_are() -> None:
+    network, batch = Adapter(5, 3), _rows()
+    weights = each(network, initial(network, 0, torch.float64), len(batch))
+    assert torch.equal(network.features(weights, batch.query_x), batch.query_x)
 
 
 def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() -> None:

@@ -337,7 +337,10 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(signs: Dataset, table: D
     assert "With at most 11 queries it would do" in told(signs, ways=3, queries=15)
     assert "at most 5-way" in told(signs, ways=6, queries=5)
     assert told(table, ways=2, network="conv4") == "network: 'conv4' does not take rows of numbers; choose mlp."
-    assert told(signs, ways=2, queries=5, network="mlp").endswith("does not take images; choose conv4 or resnet.")
+    assert told(signs, ways=2, queries=5, network="mlp").endswith(
+        "does not take images; choose conv4, resnet or pretrained."
+    )
+    assert told(table, ways=2, network="pretrained", backbone="0" * 64).endswith("take rows of numbers; choose mlp.")
     assert told(table, ways=2, rotations=True).startswith("rotations: only images can turn")
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save
 from streamlit.testing.v1 import AppTest
 
-from core import artifacts, bundles, datasets, examples, fewshot, jobs, results, runners, specs
+from core import artifacts, backbones, bundles, datasets, examples, fewshot, jobs, results, runners, specs
 from core.errors import InputError
 from pages import adaptation, canvas, episodes, fewshot_form, gallery, shared
 from pages import jobs as jobs_page
@@ -183,9 +184,16 @@ def test_a_regression_is_asked_for_the_column_of_its_tasks(filled: Filled) -> No
 
 
 def test_pretrained_weights_are_kept_and_another_file_is_refused_by_its_name(filled: Filled) -> None:
-    header = json.dumps({"conv1.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    good = len(header).to_bytes(8, "little") + header + bytes(4)
-    for content, said in ((b"PK\3\4 no weights at all", "holiday.safetensors is no safetensors file"), (good, None)):
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (4, 3, 3, 3), "layer1.0.conv1.weight": (4, 4, 3, 3)}
+    shapes["layer1.0.conv2.weight"] = (4, 4, 3, 3)
+    norms = [f"{norm}.{part}" for norm in ("bn1", "layer1.0.bn1", "layer1.0.bn2") for part in backbones.NORM]
+    network = {key: np.ones(shape, np.float32) for key, shape in (shapes | dict.fromkeys(norms, (4,))).items()}
+    good, part = save(network), save({key: value for key, value in network.items() if key != "bn1.bias"})
+    for content, said in (
+        (b"PK\3\4 no weights at all", "holiday.safetensors is no safetensors file"),
+        (part, "holiday.safetensors has no bn1.bias, which a ResNet needs."),
+        (good, None),
+    ):
         at = fine(opened("new_job", dataset="glyphs", engine="fewshot"))
         at.selectbox(key=f"network_fewshot_{filled.images}").set_value("pretrained").run()
         at.file_uploader(key="weights_fewshot").upload("holiday.safetensors", content)

@@ -20,6 +20,7 @@ from runner.fewshot.norms import moments, normalised
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
+ADAPTER = ("adapter.weight", "adapter.bias")
 STATISTICS = "statistics."  # begins the names of stored means and variances of a network's norms
 STORED = 0  # "the statistics of the first 0 rows"
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
@@ -190,6 +191,36 @@ class MLP:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """What is learned on features [tasks, rows, inputs] of a pretrained network: x + x W^T + b, at first x itself.
+
+    A residual adapter (Rebuffi et al. 2017, arXiv 1705.08045) behind the last layer.
+    """
+
+    n_inputs: int
+    n_outputs: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one task."""
+        n = self.n_inputs
+        return dict(zip(ADAPTER, ((n, n), (n,)), strict=True)) | _head_shapes(self.n_outputs, n)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """What `features` takes: the rows as they are."""
+        return x
+
+    def features(
+        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+    ) -> Tensor:
+        """Features [tasks, rows, inputs]."""
+        return x + linear(x, *(weights[name] for name in ADAPTER))
+
+    def n_activations(self, shape: Sequence[int]) -> int:
+        """Numbers that the layers make of one row."""
+        return 2 * self.n_inputs
+
+
+@dataclass(frozen=True)
 class Known:
     """No network: the inputs [tasks, rows, n] are features already."""
 
@@ -215,7 +246,7 @@ class Known:
         return 0
 
 
-Network = Conv4 | ResNet | TextMean | MLP | Known
+Network = Conv4 | ResNet | TextMean | MLP | Adapter | Known
 
 
 def head(weights: Weights, features: Tensor) -> Tensor:
@@ -244,7 +275,7 @@ def statistics(network: Network, meta: Weights, x: Tensor) -> Weights:
 
 
 def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> Weights:
-    """Weights of one task, without a task axis: He's normal numbers, a head of zeros, norms that change nothing.
+    """Weights of one task, without a task axis: He's normal numbers, zeros of heads and adapters, plain norms.
 
     A head of zeros makes no difference between classes, whose numbers an episode hands out by chance.
     """
@@ -257,7 +288,7 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
             # Spread, so that the kinks of a network of few inputs are not all at zero.
             n_inputs = network.shapes()[name.replace("bias", "weight")][1]
             weights[name] = torch.randn(shape, generator=generator, dtype=dtype) / math.sqrt(n_inputs)
-        elif len(shape) == 1 or name in HEAD:
+        elif len(shape) == 1 or name in (*HEAD, *ADAPTER):
             weights[name] = torch.zeros(shape, dtype=dtype)
         else:
             deviation = math.sqrt(2 / math.prod(shape[1:]))

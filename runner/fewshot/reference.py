@@ -48,6 +48,12 @@ def text(weights: Weights, x: Tensor) -> Tensor:
     return F.linear(hidden, weights["head.weight"], weights["head.bias"])
 
 
+def adapter(weights: Weights, x: Tensor) -> Tensor:
+    """Outputs [rows, outputs] of one task's Adapter."""
+    features = x + F.linear(x, weights["adapter.weight"], weights["adapter.bias"])
+    return F.linear(features, weights["head.weight"], weights["head.bias"])
+
+
 def learned(meta: Weights, x: Tensor, y: Tensor, inner: Inner, graph: bool, plain: Plain = conv4) -> Weights:
     """One task's weights after the inner steps."""
     weights = dict(meta)

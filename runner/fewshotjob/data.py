@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from core import datasets
+from core import backbones, datasets
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.specs import FewShotSpec
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import ClassTasks, GroupTasks, Split, TooFew, split_classes
-from runner.fewshot.networks import MLP, Network
+from runner.fewshot.networks import MLP, Adapter, Network
 from runner.fewshotjob import inputs
 from runner.fewshotjob.initialisation import NETWORKS
 from runner.fewshotjob.inputs import Recipe
@@ -27,7 +27,7 @@ from runner.fewshotjob.memory import ROWS
 _TRAIN_WAYS = 60  # of ProtoNet's tasks, at most
 JUDGED_QUERIES = 15  # a class, where there are enough
 _USUAL = {"image": "conv4", "text": "text", "table": "mlp", "waves": "mlp"}
-_FITTING = {"image": ("conv4", "resnet"), "text": ("text",), "table": ("mlp",), "waves": ("mlp",)}
+_FITTING = {"image": ("conv4", "resnet", "pretrained"), "text": ("text",), "table": ("mlp",), "waves": ("mlp",)}
 _CLASSES = {"conv4": "Conv4", "resnet": "ResNet", "text": "TextMean"}
 
 
@@ -72,6 +72,7 @@ class Prepared:
 def prepare(dataset: Dataset, spec: FewShotSpec) -> Prepared:
     """The dataset's tasks. All its rows are pooled: few-shot learning splits the classes, by the dataset's seed.
 
+    With pretrained weights they hold the images still; see `features.computed`.
     Raises InputError where it cannot give such tasks, with the most that it can.
     """
     for name in ("rotations", "distortions"):
@@ -100,6 +101,8 @@ def _images(dataset: Dataset, spec: FewShotSpec) -> Prepared:
     kept, warnings = _once([_digest(image) for image in pixels], codes, dataset.labels, "image")
     pixels, codes = (pixels, codes) if len(kept) == len(codes) else (pixels[kept], codes[kept])
     recipe = inputs.image_recipe((height, width, channels))
+    if spec.backbone is not None:
+        recipe |= {"backbone": spec.backbone}
     return _classed(dataset, spec, recipe, inputs.from_images(recipe, pixels), codes, warnings)
 
 
@@ -189,12 +192,18 @@ def _network(kind: str, spec: FewShotSpec, n_outputs: int, x: Tensor, recipe: Re
     name = spec.network or _USUAL[kind]
     if name not in _FITTING[kind]:
         what = "rows of numbers" if kind in ("table", "waves") else f"{kind}s"
-        raise InputError(f"network: {name!r} does not take {what}; choose {' or '.join(_FITTING[kind])}.")
+        raise InputError(f"network: {name!r} does not take {what}; choose {_either(_FITTING[kind])}.")
+    if spec.backbone is not None:
+        return Adapter(backbones.kept(spec.backbone)[1].n_features, n_outputs)
     if name == "mlp":
         return MLP(x.shape[1], n_outputs, spec.width)
     size = len((recipe or {})["words"]) + inputs.FIRST_WORD if kind == "text" else x.shape[1]
     network: Network = NETWORKS[_CLASSES[name]](size, n_outputs, spec.width)
     return network
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _once(contents: Sequence[Any], codes: np.ndarray, labels: Sequence[str], what: str) -> tuple[np.ndarray, list[str]]:

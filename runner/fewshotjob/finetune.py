@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import fewshot, pixels
+from core import backbones, fewshot, pixels
 from core.errors import InputError
 from core.events import Adapted, Event, Message, Progress
 from core.examples import UNKNOWN
 from core.specs import FineTuneSpec
-from runner.fewshotjob import answer, handout, initialisation, inputs, memory, tasks
+from runner.fewshotjob import answer, backbone, handout, initialisation, inputs, memory, tasks
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import Step, fitted, learned
 from runner.fewshotjob.memory import Known, Near
@@ -65,7 +65,7 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
     yield Adapted(answer.body(stored, task, tuning.start.inputs, tuning.near, found) | {"asked": asked})
     if not context.cancelled():
         yield Progress(0.7, "Answered; writing the classifier as files")
-        yield from handout.handout(context, stored, start, found[-1].weights, x, task.labels)
+        yield from handout.handout(context, stored, _own_size(start, task), found[-1].weights, x, task.labels)
 
 
 def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[fewshot.Initialisation, Task, list[Near]]:
@@ -120,6 +120,8 @@ def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, fewshot.Initialisa
 
 def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task:
     """The task as an initialisation of its kind takes it. Raises InputError where it cannot."""
+    if task.kind == "image" and (sha256 := (stored.about.get("inputs") or {}).get("backbone")):
+        backbones.kept(sha256)
     if task.kind in ("image", "text"):
         return task
     recipe = initialisation.load(stored.path).inputs
@@ -158,7 +160,7 @@ def _notes(tuning: _Tuning) -> Iterator[Event]:
     why = next(near.why for near in tuning.near if near.job_id == stored.job_id)
     how = "asked for" if spec.initialisation else "the nearest in memory"
     yield Message(f"From the initialisation of job {stored.job_id} ({stored.algorithm}), {how}. {why}")
-    if task.kind == "image" and (told := _conversion(task.raw.shape[1:], tuning.start.inputs["shape"])):
+    if task.kind == "image" and (told := _conversion(task.raw.shape[1:], tuning.start.inputs)):
         yield Message(told)
     if task.kind in ("image", "text"):
         yield from _repeats(task)
@@ -196,8 +198,12 @@ def _repeats(task: Task) -> Iterator[Event]:
             return
 
 
-def _conversion(given: Sequence[int], wanted: Sequence[int]) -> str | None:
-    """What is done to images of one shape [height, width, channels] for another; None for nothing."""
+def _conversion(given: Sequence[int], recipe: inputs.Recipe) -> str | None:
+    """What is done to images of a shape [height, width, channels] for a recipe; None for nothing."""
+    wanted = recipe["shape"]
+    if "backbone" in recipe:
+        own = f"The images keep their own size of {given[1]} x {given[0]} pixels, which pretrained weights can take; "
+        return None if list(given[:2]) == list(wanted[:2]) else own + f"they were learned at {wanted[1]} x {wanted[0]}."
     sizes = ""
     if list(given[:2]) != list(wanted[:2]):
         sizes = f"brought from {given[1]} x {given[0]} to {wanted[1]} x {wanted[0]} pixels"
@@ -209,7 +215,9 @@ def _conversion(given: Sequence[int], wanted: Sequence[int]) -> str | None:
 def _tensors(tuning: _Tuning) -> tuple[Tensor, Tensor, Tensor]:
     """Support inputs, their codes or standardised numbers, and query inputs, as the network takes them."""
     task, recipe, n = tuning.task, tuning.start.inputs, tuning.task.n_support
-    if task.kind == "image":
+    if task.kind == "image" and "backbone" in recipe:
+        x = inputs.from_features(recipe, backbone.features(backbone.load(recipe["backbone"]), task.raw))
+    elif task.kind == "image":
         x = inputs.from_images(recipe, _shaped(task.raw, recipe["shape"])).float() / 255
     elif task.kind == "text":
         x = inputs.from_texts(recipe, task.raw)
@@ -222,6 +230,13 @@ def _tensors(tuning: _Tuning) -> tuple[Tensor, Tensor, Tensor]:
     else:
         y = torch.from_numpy(task.codes[:n].astype(np.int64))
     return x[:n], y, x[n:]
+
+
+def _own_size(start: Initialisation, task: Task) -> Initialisation:
+    """The same for images of the task's own size, where pretrained weights take any."""
+    if "backbone" not in start.inputs:
+        return start
+    return replace(start, inputs=start.inputs | {"shape": list(task.raw.shape[1:])})
 
 
 def _shaped(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -14,8 +14,8 @@ from core.datasets import Dataset
 from core.events import Artifact, Event, Message
 from core.fewshot import Initialisation as Stored
 from runner.fewshot.adapt import RATE
-from runner.fewshot.networks import STATISTICS, Conv4, ResNet, Weights
-from runner.fewshotjob import initialisation
+from runner.fewshot.networks import STATISTICS, Adapter, Conv4, ResNet, Weights
+from runner.fewshotjob import backbone, initialisation
 from runner.fewshotjob.initialisation import Initialisation
 from runner.launch import Context
 from runner.nas import export
@@ -52,11 +52,12 @@ def handout(
     yield Artifact(path.name, str(path), "adapted_weights")
     if start.inputs["kind"] != "image":
         return
-    if not isinstance(start.network, Conv4 | ResNet):
+    if not isinstance(start.network, Conv4 | ResNet | Adapter):
         yield Message(f"Of a {type(start.network).__name__} only the weights are kept, not a network as ONNX.")
         return
     title = f"{stored.algorithm} from job {stored.job_id}, adapted to " + _classes(labels)
-    yield from _written(context.dataset, start, title, plain(start.network, own, x), labels, folder)
+    network = adapted(start, own) if isinstance(start.network, Adapter) else plain(start.network, own, x)
+    yield from _written(context.dataset, start, title, network, labels, folder)
 
 
 class Residual(nn.Module):
@@ -78,6 +79,11 @@ class Residual(nn.Module):
 _CALLS: export.Calls = {
     Residual: lambda layer: f"Residual({layer.first.in_channels}, {layer.first.out_channels})",
 }
+_BACKBONE_CALLS: export.Calls = dict.fromkeys((backbone.Enlarged, backbone.Basic, backbone.Bottleneck), backbone.call)
+
+
+def _calls(start: Initialisation) -> export.Calls:
+    return _BACKBONE_CALLS if isinstance(start.network, Adapter) else _CALLS
 
 
 def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential:
@@ -87,6 +93,23 @@ def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential
     if not any(name.startswith(STATISTICS) for name in weights):
         _fix(model, x)
     return model
+
+
+def adapted(start: Initialisation, weights: Weights) -> nn.Sequential:
+    """The pretrained network with the adapter as one linear layer behind it, which standardises, too, and the head.
+
+    For images of the recipe's shape. Raises InputError where the pretrained weights are not kept any more.
+    """
+    recipe = start.inputs
+    network = backbone.load(recipe["backbone"])
+    mean, std = (torch.tensor(recipe[name], dtype=torch.float64) for name in ("mean", "std"))
+    weight = (torch.eye(len(mean)) + weights["adapter.weight"].detach().cpu()).double() / std
+    layer = nn.Linear(len(mean), len(mean))
+    _set(layer.weight, weight)
+    _set(layer.bias, weights["adapter.bias"].detach().cpu().double() - weight @ mean)
+    before = {"enlarged": backbone.enlarged(network, *recipe["shape"][:2])}
+    layers = dict(network.named_children()) | {"adapter": layer, "head": _head(weights)}
+    return nn.Sequential(OrderedDict(before | layers)).eval()
 
 
 def _conv4(weights: Weights) -> dict[str, nn.Module]:
@@ -113,11 +136,15 @@ def _resnet(weights: Weights) -> dict[str, nn.Module]:
 
 
 def _ending(weights: Weights) -> dict[str, nn.Module]:
+    return {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": _head(weights)}
+
+
+def _head(weights: Weights) -> nn.Linear:
     n_outputs, width = weights["head.weight"].shape
     head = nn.Linear(width, n_outputs)
     _set(head.weight, weights["head.weight"])
     _set(head.bias, weights["head.bias"])
-    return {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": head}
+    return head
 
 
 def _convolution(weight: Tensor) -> nn.Conv2d:
@@ -171,7 +198,7 @@ def _written(
 ) -> Iterator[Event]:
     shape = start.inputs["shape"]
     before = front(shape[2])
-    text = export.source(network, before, title, labels, _CALLS)
+    text = export.source(network, before, title, labels, _calls(start))
     example = torch.zeros(2, shape[2], shape[0], shape[1], dtype=torch.uint8)
     files = export.write(export.module(text, network, before, None), text, example, folder)
     for kind, path in files.items():

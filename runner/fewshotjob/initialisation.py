@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from core.errors import InputError
 from runner.fewshot.adapt import Inner
 from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.networks import MLP, STATISTICS, Conv4, Network, ResNet, TextMean, Weights
+from runner.fewshot.networks import MLP, STATISTICS, Adapter, Conv4, Network, ResNet, TextMean, Weights
 
 FORMAT = "metascout initialisation 1"  # raise the number when what the header or the names mean changes
-NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, ResNet, TextMean, MLP)}
+NETWORKS: dict[str, type] = {kind.__name__: kind for kind in (Conv4, ResNet, TextMean, MLP, Adapter)}
 KINDS = ("image", "text", "table", "waves")
 
 
@@ -26,9 +26,10 @@ class Initialisation:
     """What a meta-training ends with.
 
     `weights` are the meta-parameters without a task axis, learned rates among them. `inputs` is the recipe that turns
-    raw data into network inputs: `kind`, and for an "image" `shape` [height, width, channels]; a "text" `words` (the
-    first has the id 2; 0 is padding, 1 an unknown word) and `length`; a "table" `columns` [{name, type, mean, std} or
-    {name, type, levels}]; "waves" `columns` likewise, `group` (its name) and `target` {name, mean, std}.
+    raw data into network inputs: `kind`, and for an "image" `shape` [height, width, channels] and, where the inputs are
+    features of pretrained weights, `backbone` (the sha256 of their file), `mean` and `std` of each feature; a "text"
+    `words` (the first has the id 2; 0 is padding, 1 an unknown word) and `length`; a "table" `columns` [{name, type,
+    mean, std} or {name, type, levels}]; "waves" `columns` likewise, `group` (its name) and `target` {name, mean, std}.
     """
 
     algorithm: str

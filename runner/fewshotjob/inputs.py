@@ -40,6 +40,23 @@ def from_images(recipe: Recipe, pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
+def feature_recipe(recipe: Recipe, features: np.ndarray, length: float) -> Recipe:
+    """The same recipe of images with the means and deviations of train rows' features [n, features].
+
+    Deviations are such that what `from_features` makes of an image has about this length, however many features there
+    are: rates and distances depend on it.
+    """
+    scale = np.sqrt(features.shape[1]) / length
+    found = [standard(column) for column in features.T.astype(np.float64)]
+    return recipe | {"mean": [one["mean"] for one in found], "std": [one["std"] * scale for one in found]}
+
+
+def from_features(recipe: Recipe, features: Tensor) -> Tensor:
+    """Features [n, features] of a pretrained network, standardised as float32."""
+    mean, std = (torch.tensor(recipe[name], dtype=torch.float64) for name in ("mean", "std"))
+    return ((features.double() - mean) / std).float()
+
+
 def text_recipe(texts: Sequence[str]) -> Recipe:
     """The words of train texts, the most frequent first, and a length that 95% of them keep to.
 

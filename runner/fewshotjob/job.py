@@ -22,9 +22,9 @@ from runner.fewshot.algorithms import ALGORITHMS, Algorithm
 from runner.fewshot.episodes import Batch, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import Estimate, evaluate
 from runner.fewshot.memory import LIMIT
-from runner.fewshot.networks import Network, Weights, has_norms, initial
+from runner.fewshot.networks import Adapter, Network, Weights, has_norms, initial
 from runner.fewshot.train import Diverged, OtherTraining, Settings, train
-from runner.fewshotjob import initialisation
+from runner.fewshotjob import features, initialisation
 from runner.fewshotjob.data import Prepared, judged, prepare
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.memory import Profile, describe
@@ -68,17 +68,23 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     torch.set_num_threads(context.cpus)
     keep_memory()
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
-    prepared = _on(prepare(context.dataset, spec), device)
+    prepared = prepare(context.dataset, spec)
     for text in prepared.warnings:
         yield Message(text, "warning")
     yield Message(_shared_out(prepared))
     # Before the training, so that it has the time that is left.
     profile = describe(*prepared.described(), prepared.recipe["kind"])
-    job = _job(spec, context, prepared, device, began)
+    if spec.backbone is not None:
+        featured = yield from features.computed(spec, context, prepared, device, began + spec.budget_s)
+        if featured is None:
+            return
+        prepared = featured
+    job = _job(spec, context, _on(prepared, device), device, began)
     path = context.directory / CHECKPOINT
     if previous := _previous(context):
         shutil.copy(previous, path)  # what is trained already may be all that there will be
-    yield Progress(0.0, "Timing the evaluation", float(spec.budget_s))
+    left = max(0.0, job.deadline - time.monotonic())
+    yield Progress(max(0.0, 1 - left / spec.budget_s), "Timing the evaluation", left)
     chunk, took = _quickest(job)
     yield from _trained(job, path, began, took)
     if context.cancelled() or context.paused():
@@ -168,6 +174,8 @@ def _trained(job: _Job, path: Path, began: float, took: float) -> Iterator[Event
     kept = min(1.0 + needed, _EVALUATION_SHARE * job.spec.budget_s)
     settings = replace(job.settings, budget_s=job.spec.budget_s - kept)
     identity = {"dataset": job.context.dataset.fingerprint, "group": repr(job.spec.group)}
+    if job.spec.backbone is not None:
+        identity["backbone"] = job.spec.backbone
     try:
         for event in train(
             job.prepared.network, job.prepared.tasks, settings, path, path if path.exists() else None,
@@ -313,10 +321,10 @@ def _ways(job: _Job) -> int:
 
 
 def _name(network: Network) -> str:
-    width = getattr(network, "width", None)
+    width = network.n_inputs if isinstance(network, Adapter) else getattr(network, "width", None)
     return type(network).__name__ + (f"-{width}" if width else "")
 
 
 def _short(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without its long lists, which are in the file."""
-    return {name: len(value) if name == "words" else value for name, value in recipe.items()}
+    return {name: len(value) if name in ("words", "mean", "std") else value for name, value in recipe.items()}

@@ -1,0 +1,156 @@
+"""A pretrained ResNet as plain layers, and the features that it makes of images of any size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from core import backbones
+from core.backbones import Layout
+from core.errors import InputError
+
+_LEAST_SIDE = 128  # of what a stem of stride 4 gets: smaller images are enlarged
+_BATCH_PIXELS = 2**19  # 32 images of 128 x 128
+
+
+class Enlarged(nn.Module):
+    """Images 0 to 1 as ImageNet's networks take them: grey as RGB, standardised, brought to a size bilinearly."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = (height, width)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        if tuple(x.shape[2:]) == self.size:
+            return x
+        return nn.functional.interpolate(x, self.size, mode="bilinear", align_corners=False)
+
+
+class Basic(nn.Module):
+    """Two 3 x 3 convolutions to so many channels beside a skip."""
+
+    def __init__(self, before: int, sizes: Sequence[int], stride: int, skips: bool) -> None:
+        super().__init__()
+        inner, after = sizes
+        self.conv1 = nn.Conv2d(before, inner, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        skip = (nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        self.downsample = nn.Sequential(*skip) if skips else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
+
+
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two of 1 x 1, to so many channels, beside a skip."""
+
+    def __init__(self, before: int, sizes: Sequence[int], stride: int, skips: bool) -> None:
+        super().__init__()
+        inner, middle, after = sizes
+        self.conv1 = nn.Conv2d(before, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, middle, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv3 = nn.Conv2d(middle, after, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(after)
+        skip = (nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        self.downsample = nn.Sequential(*skip) if skips else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = torch.relu(self.bn1(self.conv1(x)))
+        inner = torch.relu(self.bn2(self.conv2(inner)))
+        return torch.relu(self.bn3(self.conv3(inner)) + self.downsample(x))
+
+
+def load(sha256: str) -> nn.Sequential:
+    """The kept network from standardised images [rows, 3, height, width] to features [rows, n], in float32.
+
+    It predicts only. Raises InputError where the file is not there, is no ResNet, or holds what is no number.
+    """
+    path, layout = backbones.kept(sha256)
+    with safe_open(path, framework="pt") as file:
+        state = {name: file.get_tensor(layout.prefix + name).float() for name in layout.shapes}
+    if wrong := next((name for name, value in state.items() if not value.isfinite().all()), None):
+        raise InputError(f"backbone: {wrong} of the file {sha256[:12]} holds values that are no numbers; save it anew.")
+    network = _network(layout)
+    network.load_state_dict({_own_name(name): value for name, value in state.items()}, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def enlarged(network: nn.Sequential, height: int, width: int) -> Enlarged:
+    """What stands before it for images of this size; a stem of stride 4 gets a shorter side of 128 at least."""
+    strided = network.get_submodule("conv1").get_parameter("weight").shape[2] == 7
+    scale = max(1.0, _LEAST_SIDE / min(height, width)) if strided else 1.0
+    return Enlarged(round(height * scale), round(width * scale))
+
+
+@torch.no_grad()
+def batches(network: nn.Sequential, images: Tensor) -> Iterator[Tensor]:
+    """Features float32 [rows, n] of images uint8 [rows, channels, height, width], grey or RGB, some rows at a time."""
+    device = next(network.parameters()).device
+    before = enlarged(network, *images.shape[2:]).to(device)
+    size = max(1, _BATCH_PIXELS // (before.size[0] * before.size[1]))
+    for part in images.split(size):
+        x = before(part.to(device).float() / 255)
+        yield network(x.contiguous(memory_format=torch.channels_last)).cpu()
+
+
+def features(network: nn.Sequential, pixels: np.ndarray) -> Tensor:
+    """Features float32 [n, features] of images uint8 [n, height, width, channels]."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    return torch.cat(list(batches(network, images)))
+
+
+def _network(layout: Layout) -> nn.Sequential:
+    channels = layout.shapes["conv1.weight"][0]
+    strided = layout.stem == 7
+    layers: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(3, channels, layout.stem, 2 if strided else 1, layout.stem // 2, bias=False),
+        "bn1": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(),
+    }
+    if strided:
+        layers["maxpool"] = nn.MaxPool2d(3, 2, 1)
+    for layer, count in enumerate(layout.blocks, 1):
+        for number in range(count):
+            # A name of its own for each block: those of the children of a Sequential have no dots.
+            layers[f"layer{layer}_{number}"] = _block(layout, f"layer{layer}.{number}", 2 if layer > 1 > number else 1)
+    return nn.Sequential(OrderedDict(layers | {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}))
+
+
+def _block(layout: Layout, name: str, stride: int) -> nn.Module:
+    shapes = layout.shapes
+    before, skips = shapes[f"{name}.conv1.weight"][1], f"{name}.downsample.0.weight" in shapes
+    sizes = [shapes[f"{name}.conv{place}.weight"][0] for place in range(1, 4 if layout.bottleneck else 3)]
+    return (Bottleneck if layout.bottleneck else Basic)(before, sizes, stride, skips)
+
+
+def _own_name(name: str) -> str:
+    """layer1.0.conv1.weight is layer1_0.conv1.weight here."""
+    layer, dot, rest = name.partition(".")
+    return f"{layer}_{rest}" if layer.startswith("layer") else layer + dot + rest
+
+
+def call(layer: nn.Module) -> str:
+    """The Python call that makes a layer of this module."""
+    if isinstance(layer, Enlarged):
+        return f"Enlarged{layer.size}"
+    assert isinstance(layer, Basic | Bottleneck)
+    convolutions = [layer.conv1, layer.conv2] + ([layer.conv3] if isinstance(layer, Bottleneck) else [])
+    sizes = [convolution.out_channels for convolution in convolutions]
+    strided = layer.conv2 if isinstance(layer, Bottleneck) else layer.conv1
+    skips = isinstance(layer.downsample, nn.Sequential)
+    return f"{type(layer).__name__}({layer.conv1.in_channels}, {sizes}, {strided.stride[0]}, {skips})"
