@@ -111,11 +111,13 @@ def steps(
     for step in range(inner.steps):
         weights = weights | {name: _leaf(weights[name]) for name in names}
         found = network.features(weights, x) if features is None else features
-        # The sum, not the mean: each task's gradient is its own, however many there are.
-        total = losses(head(weights, found), y).sum()
-        gradients = torch.autograd.grad(total, [weights[name] for name in names], create_graph=second_order)
-        rates = [_rate(meta, name, step, inner) for name in names]
-        changed = {n: _moved(weights[n], rate, g) for n, rate, g in zip(names, rates, gradients, strict=True)}
+        # The sum, not the mean: each task's gradient is its own, however many there are. What is climbed has the rate
+        # in it, so that a step is a sum, through which a meta-gradient passes without work.
+        climbed = -(1.0 if inner.learned_rates else inner.rate) * losses(head(weights, found), y).sum()
+        ways = torch.autograd.grad(climbed, [weights[name] for name in names], create_graph=second_order)
+        if inner.learned_rates:
+            ways = tuple(_rate(meta, name, step) * way for name, way in zip(names, ways, strict=True))
+        changed = {name: weights[name] + way for name, way in zip(names, ways, strict=True)}
         weights = weights | (changed if graph else {name: value.detach() for name, value in changed.items()})
         yield weights
 
@@ -141,11 +143,6 @@ def _leaf(value: Tensor) -> Tensor:
     return value if value.requires_grad else value.detach().requires_grad_()
 
 
-def _moved(weight: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
-    """One step down, in one pass over memory where the rate is a number."""
-    return weight - rate * gradient if isinstance(rate, Tensor) else torch.sub(weight, gradient, alpha=rate)
-
-
-def _rate(meta: Weights, name: str, step: int, inner: Inner) -> Tensor | float:
-    learned = meta.get(RATE + name)
-    return inner.rate if learned is None else learned[min(step, len(learned) - 1)]
+def _rate(meta: Weights, name: str, step: int) -> Tensor:
+    learned = meta[RATE + name]
+    return learned[min(step, len(learned) - 1)]

@@ -36,32 +36,38 @@ def patches(x: Tensor, side: int = 3, stride: int = 2) -> Tensor:
     return found.transpose(1, 2).reshape(tasks, rows, high, wide, -1)
 
 
-def convolve_patches(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolution of each task's `patches`, as a product of matrices: few channels make a grouped one slow."""
+def convolve_patches(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+    """ReLU of a convolution of each task's `patches` as a product of matrices: of few channels a grouped one is slow.
+
+    weight [tasks, outputs, numbers], shift [tasks, outputs]; the result is as that of `convolve`.
+    """
     _, rows, high, wide, _ = x.shape
-    found = _Product.apply(x.flatten(1, 3), weight.flatten(2).transpose(1, 2))
+    ones = x.new_ones(1).expand(*x.shape[:-1], 1)
+    whole = torch.cat([weight, shift.unsqueeze(2)], 2)
+    found = _Product.apply(torch.cat([x, ones], 4).flatten(1, 3), whole.transpose(1, 2))
     return found.view(rows, high, wide, -1).permute(0, 3, 1, 2)
 
 
 class _Product(torch.autograd.Function):
-    """[tasks, places, numbers] by [tasks, numbers, outputs] -> [places, tasks, outputs], for which bmm needs a copy."""
+    """ReLU of [tasks, places, numbers] by [tasks, numbers, outputs] as [places, tasks, outputs], without a copy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
         found = x.new_empty(x.shape[1], len(x), weight.shape[2])
         for task in range(len(x)):
             torch.mm(x[task], weight[task], out=found[:, task])
+        found.relu_()
+        ctx.save_for_backward(x, weight, found)
         return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
+        x, weight, found = ctx.saved_tensors
         of_x, of_weight = ctx.needs_input_grad
-        by_task = grad.transpose(0, 1)
+        passed = torch.ops.aten.threshold_backward(grad, found.detach(), 0).transpose(0, 1)
         return (
-            torch.bmm(by_task, weight.transpose(1, 2)) if of_x else None,
-            torch.bmm(x.transpose(1, 2), by_task) if of_weight else None,
+            torch.bmm(passed, weight.transpose(1, 2)) if of_x else None,
+            torch.bmm(x.transpose(1, 2), passed) if of_weight else None,
         )
 
 

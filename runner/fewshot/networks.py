@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve, convolve_patches, patches
-from runner.fewshot.norms import moments, normalised
+from runner.fewshot.convolutions import convolve, patches
+from runner.fewshot.norms import moments, normalised, normalised_patches, output_moments
 
 Weights = dict[str, Tensor]
 HEAD = ("head.weight", "head.bias")
@@ -59,11 +59,10 @@ class Conv4:
         be predicted). `measured` is given each norm's statistics of all rows.
         """
         tasks, rows = x.shape[:2]
-        hidden = x
-        for layer in range(4):
-            hidden = (convolve if layer else convolve_patches)(hidden, weights[f"conv{layer}"])
+        hidden = _first(weights, ("conv0", "scale0", "shift0"), x, n_statistics, measured)
+        for layer in range(1, 4):
             names = f"scale{layer}", f"shift{layer}"
-            hidden = _norm(weights, names, hidden, n_statistics, measured)
+            hidden = _norm(weights, names, convolve(hidden, weights[f"conv{layer}"]), n_statistics, measured)
         return hidden.mean((2, 3)).view(rows, tasks, self.width).transpose(0, 1)
 
     def n_activations(self, shape: Sequence[int]) -> int:
@@ -108,7 +107,7 @@ class ResNet:
         def norm(hidden: Tensor, name: str) -> Tensor:
             return _norm(weights, (f"{name}.scale", f"{name}.shift"), hidden, n_statistics, measured)
 
-        hidden = norm(convolve_patches(x, weights["stem.weight"]), "stem")
+        hidden = _first(weights, ("stem.weight", "stem.scale", "stem.shift"), x, n_statistics, measured)
         for block in range(3):
             name = f"block{block}"
             inner = norm(convolve(hidden, weights[f"{name}.first.weight"]), f"{name}.first")
@@ -299,6 +298,21 @@ def initial(network: Network, seed: int, dtype: torch.dtype = torch.float32) -> 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer of each task: x [tasks, rows, inputs], weight [tasks, outputs, inputs]."""
     return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+def _first(
+    weights: Weights, names: tuple[str, str, str], x: Tensor, n_statistics: int | None, measured: Weights | None
+) -> Tensor:
+    """The first convolution, its batch norm and ReLU, by the names of its weight, scale and shift; x are patches."""
+    weight, scale, shift = (weights[name] for name in names)
+    stored = [f"{STATISTICS}{names[1]}.{kind}" for kind in ("mean", "variance")]
+    if n_statistics == STORED:
+        mean, variance = (weights[name] for name in stored)
+    else:
+        mean, variance = output_moments(x[:, :n_statistics], weight)
+    if measured is not None:
+        measured |= zip(stored, (mean.flatten(), variance.flatten()), strict=True)
+    return normalised_patches(x, weight, scale, shift, (mean, variance))
 
 
 def _norm(

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner.fewshot.convolutions import convolve_patches
+
 EPSILON = 1e-5
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
@@ -33,6 +35,35 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance [channels] of x [rows, channels, height, width]."""
     mean = x.mean(_ALL_BUT_CHANNELS)
     return mean, (x - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
+
+
+def patch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [tasks, numbers] and covariance [tasks, numbers, numbers] of patches [tasks, rows, high, wide, numbers]."""
+    flat = x.flatten(1, 3)
+    mean = flat.mean(1)
+    second = flat.transpose(1, 2) @ flat / flat.shape[1]
+    return mean, second - mean.unsqueeze(2) * mean.unsqueeze(1)
+
+
+def normalised_patches(
+    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, statistics: tuple[Tensor, Tensor]
+) -> Tensor:
+    """ReLU of batch norm of a convolution of `patches`, whose norm is folded into its few weights.
+
+    weight [tasks, outputs, channels, side, side], scale and shift [tasks, outputs]; `statistics` are those of the
+    convolution's outputs, likewise, such as `output_moments` gives. No pass over the outputs is needed to
+    normalise them, nor to differentiate that.
+    """
+    mean, variance = statistics
+    gain = scale * torch.rsqrt(variance + EPSILON)
+    return convolve_patches(x, weight.flatten(2) * gain.unsqueeze(2), shift - mean * gain)
+
+
+def output_moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [tasks, outputs] of a convolution of patches: it is linear, so theirs are enough."""
+    mean, covariance = patch_moments(x)
+    flat = weight.flatten(2)
+    return (flat @ mean.unsqueeze(2)).squeeze(2), ((flat @ covariance) * flat).sum(2)
 
 
 class _Norm(torch.autograd.Function):

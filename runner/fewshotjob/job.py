@@ -137,7 +137,8 @@ def _job(spec: FewShotSpec, context: Context, prepared: Prepared, device: str, b
         steps=spec.inner_steps or usual.steps,
         rate=spec.inner_rate or _usual_rate(spec.algorithm, prepared),
         learned_rates=spec.learned_rates,
-        transductive=spec.transductive,
+        # Of shared features training takes all rows anyway, and they are chosen by the inductive answers.
+        transductive=spec.transductive and not usual.shares_features,
     )
     settings = Settings(
         algorithm=spec.algorithm,
