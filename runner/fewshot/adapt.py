@@ -79,7 +79,7 @@ def shared_features(network: Network, meta: Weights, batch: Batch, inner: Inner)
     """Features of support and query rows by weights that no task changes, all rows of a task together."""
     n_support = batch.support_x.shape[1]
     x = network.prepared(torch.cat([batch.support_x, batch.query_x], 1))
-    features = network.features(each(network, meta, len(x)), x, source(meta, inner, n_support))
+    features = network.features(each(network, meta, len(batch)), x, source(meta, inner, n_support))
     return features[:, :n_support], features[:, n_support:]
 
 
@@ -106,11 +106,11 @@ def steps(
     names = inner.names(network)
     # What no step changes is computed once.
     if features is None:
-        x = network.prepared(x)
-        features = network.features(weights, x, source(weights, inner, x.shape[1])) if inner.only_head else None
+        inputs = network.prepared(x)
+        features = network.features(weights, inputs, source(weights, inner, x.shape[1])) if inner.only_head else None
     for step in range(inner.steps):
         weights = weights | {name: _leaf(weights[name]) for name in names}
-        found = network.features(weights, x) if features is None else features
+        found = network.features(weights, inputs) if features is None else features
         # The sum, not the mean: each task's gradient is its own, however many there are. What is climbed has the rate
         # in it, so that a step is a sum, through which a meta-gradient passes without work.
         climbed = -(1.0 if inner.learned_rates else inner.rate) * losses(head(weights, found), y).sum()

@@ -5,6 +5,7 @@ Images of many tasks lie as [rows, tasks * channels, height, width] in memory fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,26 +26,45 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
     return _Convolution.apply(x, flat, tasks, stride)
 
 
-def patches(x: Tensor, side: int = 3, stride: int = 2) -> Tensor:
-    """What a kernel sees at each place of images [tasks, rows, channels, height, width].
+@dataclass(frozen=True)
+class Patches:
+    """What a kernel sees at each place of images, and a one: values [tasks, rows, high, wide, numbers + 1]."""
 
-    [tasks, rows, high, wide, side * side * channels]
-    """
+    values: Tensor
+    _moments: dict[int | None, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> torch.Size:
+        """That of the values; its first two are tasks and rows."""
+        return self.values.shape
+
+    def moments(self, n_rows: int | None) -> tuple[Tensor, Tensor]:
+        """Mean [tasks, numbers] and covariance [tasks, numbers, numbers] over the first rows; computed once."""
+        if n_rows not in self._moments:
+            flat = self.values[:, :n_rows].flatten(1, 3)
+            second = flat.transpose(1, 2) @ flat / flat.shape[1]
+            mean = second[:, -1, :-1]
+            self._moments[n_rows] = mean, second[:, :-1, :-1] - mean.unsqueeze(2) * mean.unsqueeze(1)
+        return self._moments[n_rows]
+
+
+def patches(x: Tensor, side: int = 3, stride: int = 2) -> Patches:
+    """The patches of images [tasks, rows, channels, height, width] for a kernel of this side."""
     tasks, rows, _, height, width = x.shape
     found = F.unfold(x.flatten(0, 1), (side, side), 1, _PADDING[side], stride)
     high, wide = -(-height // stride), -(-width // stride)
-    return found.transpose(1, 2).reshape(tasks, rows, high, wide, -1)
+    with_ones = F.pad(found.transpose(1, 2), (0, 1), value=1.0)
+    return Patches(with_ones.reshape(tasks, rows, high, wide, -1))
 
 
-def convolve_patches(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
-    """ReLU of a convolution of each task's `patches` as a product of matrices: of few channels a grouped one is slow.
+def convolve_patches(x: Patches, weight: Tensor, shift: Tensor) -> Tensor:
+    """ReLU of a convolution of each task's patches as a product of matrices: of few channels a grouped one is slow.
 
     weight [tasks, outputs, numbers], shift [tasks, outputs]; the result is as that of `convolve`.
     """
     _, rows, high, wide, _ = x.shape
-    ones = x.new_ones(1).expand(*x.shape[:-1], 1)
     whole = torch.cat([weight, shift.unsqueeze(2)], 2)
-    found = _Product.apply(torch.cat([x, ones], 4).flatten(1, 3), whole.transpose(1, 2))
+    found = _Product.apply(x.values.flatten(1, 3), whole.transpose(1, 2))
     return found.view(rows, high, wide, -1).permute(0, 3, 1, 2)
 
 

@@ -10,15 +10,17 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve, patches
+from runner.fewshot.convolutions import Patches, convolve, patches
 from runner.fewshot.norms import moments, normalised, normalised_patches, output_moments
 
 Weights = dict[str, Tensor]
+Inputs = Any  # what a network's `prepared` makes for its `features`, which no weight changes
 HEAD = ("head.weight", "head.bias")
 ADAPTER = ("adapter.weight", "adapter.bias")
 STATISTICS = "statistics."  # begins the names of stored means and variances of a network's norms
@@ -45,12 +47,12 @@ class Conv4:
             found[f"scale{layer}"] = found[f"shift{layer}"] = (self.width,)
         return found | _head_shapes(self.n_outputs, self.width)
 
-    def prepared(self, x: Tensor) -> Tensor:
-        """What `features` takes of images [tasks, rows, channels, height, width]: no weight changes it."""
+    def prepared(self, x: Tensor) -> Inputs:
+        """What `features` takes of images [tasks, rows, channels, height, width]."""
         return patches(x)
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """Features [tasks, rows, width] of what `prepared` has made of images.
 
@@ -94,12 +96,12 @@ class ResNet:
             found[f"block{block}.skip"] = (after, before, 1, 1)
         return found | _head_shapes(self.n_outputs, self.widths[-1])
 
-    def prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Inputs:
         """What `features` takes of images, as of Conv4."""
         return patches(x)
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """Features [tasks, rows, 2 * width] of what `prepared` has made of images; batch norm as in Conv4."""
         tasks, rows = x.shape[:2]
@@ -138,12 +140,12 @@ class TextMean:
         first = {"words": (self.vocabulary, w), "weight0": (w, w), "bias0": (w,)}
         return first | _head_shapes(self.n_outputs, w)
 
-    def prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Inputs:
         """What `features` takes: the rows of numbers of words as they are."""
         return x
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """Features [tasks, rows, width] of words [tasks, rows, length]."""
         task = torch.arange(len(x), device=x.device).view(-1, 1, 1)
@@ -171,12 +173,12 @@ class MLP:
         first = {"weight0": (w, self.n_inputs), "bias0": (w,), "weight1": (w, w), "bias1": (w,)}
         return first | _head_shapes(self.n_outputs, w)
 
-    def prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Inputs:
         """What `features` takes: the rows as they are."""
         return x
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """Features [tasks, rows, width]."""
         for layer in range(2):
@@ -204,12 +206,12 @@ class Adapter:
         n = self.n_inputs
         return dict(zip(ADAPTER, ((n, n), (n,)), strict=True)) | _head_shapes(self.n_outputs, n)
 
-    def prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Inputs:
         """What `features` takes: the rows as they are."""
         return x
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """Features [tasks, rows, inputs]."""
         return x + linear(x, *(weights[name] for name in ADAPTER))
@@ -230,12 +232,12 @@ class Known:
         """Shape of each weight of one task: those of the head."""
         return _head_shapes(self.n_outputs, self.n_features)
 
-    def prepared(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Inputs:
         """What `features` takes: the rows as they are."""
         return x
 
     def features(
-        self, weights: Weights, x: Tensor, n_statistics: int | None = None, measured: Weights | None = None
+        self, weights: Weights, x: Inputs, n_statistics: int | None = None, measured: Weights | None = None
     ) -> Tensor:
         """The features themselves."""
         return x
@@ -301,7 +303,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _first(
-    weights: Weights, names: tuple[str, str, str], x: Tensor, n_statistics: int | None, measured: Weights | None
+    weights: Weights, names: tuple[str, str, str], x: Patches, n_statistics: int | None, measured: Weights | None
 ) -> Tensor:
     """The first convolution, its batch norm and ReLU, by the names of its weight, scale and shift; x are patches."""
     weight, scale, shift = (weights[name] for name in names)
@@ -309,7 +311,7 @@ def _first(
     if n_statistics == STORED:
         mean, variance = (weights[name] for name in stored)
     else:
-        mean, variance = output_moments(x[:, :n_statistics], weight)
+        mean, variance = output_moments(x, weight, n_statistics)
     if measured is not None:
         measured |= zip(stored, (mean.flatten(), variance.flatten()), strict=True)
     return normalised_patches(x, weight, scale, shift, (mean, variance))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.fewshot.convolutions import convolve_patches
+from runner.fewshot.convolutions import Patches, convolve_patches
 
 EPSILON = 1e-5
 _ALL_BUT_CHANNELS = (0, 2, 3)
@@ -37,16 +37,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (x - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
 
 
-def patch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [tasks, numbers] and covariance [tasks, numbers, numbers] of patches [tasks, rows, high, wide, numbers]."""
-    flat = x.flatten(1, 3)
-    mean = flat.mean(1)
-    second = flat.transpose(1, 2) @ flat / flat.shape[1]
-    return mean, second - mean.unsqueeze(2) * mean.unsqueeze(1)
-
-
 def normalised_patches(
-    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, statistics: tuple[Tensor, Tensor]
+    x: Patches, weight: Tensor, scale: Tensor, shift: Tensor, statistics: tuple[Tensor, Tensor]
 ) -> Tensor:
     """ReLU of batch norm of a convolution of `patches`, whose norm is folded into its few weights.
 
@@ -59,9 +51,9 @@ def normalised_patches(
     return convolve_patches(x, weight.flatten(2) * gain.unsqueeze(2), shift - mean * gain)
 
 
-def output_moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def output_moments(x: Patches, weight: Tensor, n_rows: int | None) -> tuple[Tensor, Tensor]:
     """Mean and variance [tasks, outputs] of a convolution of patches: it is linear, so theirs are enough."""
-    mean, covariance = patch_moments(x)
+    mean, covariance = x.moments(n_rows)
     flat = weight.flatten(2)
     return (flat @ mean.unsqueeze(2)).squeeze(2), ((flat @ covariance) * flat).sum(2)
 
