@@ -60,7 +60,12 @@ def losses(outputs: Tensor, y: Tensor) -> Tensor:
 def each(network: Network, meta: Weights, tasks: int) -> Weights:
     """The weights of `meta` for each of the tasks [tasks, *shape], with stored statistics, without learned rates."""
     names = [*network.shapes(), *(name for name in meta if name.startswith(STATISTICS))]
-    return {name: meta[name].expand(tasks, *meta[name].shape) for name in names}
+    return {name: _laid(meta[name]).expand(tasks, *meta[name].shape) for name in names}
+
+
+def _laid(weight: Tensor) -> Tensor:
+    """A convolution's weight channels last, as images are: what comes of it by steps then need not be copied."""
+    return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight
 
 
 def source(weights: Weights, inner: Inner, n_support: int) -> int | None:
