@@ -9,7 +9,7 @@ from runner.fewshot.adapt import Inner
 from runner.fewshot.episodes import Batch
 from runner.fewshot.networks import Network
 
-LIMIT = 192 * 2**20  # bytes; more is slower on a processor, whose caches are small
+LIMIT = 256 * 2**20  # bytes; more is slower on a processor, whose caches are small
 # Copies of activations and of weights that a step keeps for the meta-gradient, as measured (docs/decisions.md).
 _ACTIVATIONS, _WEIGHTS = 5, 4
 

@@ -86,29 +86,31 @@ class _NormGradient(torch.autograd.Function):
         z = torch.addcmul(_by_channel(-mean * inverse), x, _by_channel(inverse))
         passed = torch.ops.aten.threshold_backward(grad, y, 0)
         of_shift, of_scale = passed.sum(_ALL_BUT_CHANNELS), (passed * z).sum(_ALL_BUT_CHANNELS)
-        n, gain = x.numel() // x.shape[1], scale * inverse
-        of_x = torch.addcmul(_by_channel(-gain * of_shift / n), passed, _by_channel(gain))
-        of_x.addcmul_(z, _by_channel(-gain * of_scale / n))
-        ctx.save_for_backward(passed, z, scale, y, inverse, of_scale, of_shift)
+        gain = scale * inverse
+        share = gain * (-x.shape[1] / x.numel())
+        of_x = torch.addcmul(_by_channel(share * of_shift), passed, _by_channel(gain))
+        of_x.addcmul_(z, _by_channel(share * of_scale))
+        ctx.save_for_backward(passed, z, gain, y, inverse, of_scale, of_shift)
         return of_x, of_scale, of_shift
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor | None, ...]:
-        passed, z, scale, y, inverse, of_scale, of_shift = ctx.saved_tensors
-        n, gain = z.numel() // z.shape[1], scale * inverse
-        mean_a, mean_az = a.sum(_ALL_BUT_CHANNELS) / n, (a * z).sum(_ALL_BUT_CHANNELS) / n
-        mean_g, mean_gz = of_shift / n, of_scale / n
-        # The sum of a * P(g).
-        both = (a * passed).sum(_ALL_BUT_CHANNELS) - n * (mean_a * mean_g + mean_az * mean_gz)
-        of_grad = torch.addcmul(_by_channel(c - gain * mean_a), a, _by_channel(gain))
-        of_grad.addcmul_(z, _by_channel(b - gain * mean_az))
+        passed, z, gain, y, inverse, of_scale, of_shift = ctx.saved_tensors
+        part = z.shape[1] / z.numel()
+        sum_a, sum_az, sum_ag = (v.sum(_ALL_BUT_CHANNELS) for v in (a, a * z, a * passed))
+        # The mean of a * P(g).
+        both = (sum_ag - (sum_a * of_shift + sum_az * of_scale) * part) * part
+        share = gain * part
+        by_z = b - share * sum_az
+        of_grad = torch.addcmul(_by_channel(c - share * sum_a), a, _by_channel(gain))
+        of_grad.addcmul_(z, _by_channel(by_z))
         of_grad = torch.ops.aten.threshold_backward(of_grad, y, 0)
-        by_a, by_g = -gain * inverse * mean_gz, inverse * (b - gain * mean_az)
-        by_z = -gain * inverse * both / n - by_a * mean_az - by_g * mean_gz
-        of_x = torch.addcmul(_by_channel(-by_a * mean_a - by_g * mean_g), a, _by_channel(by_a))
-        of_x.addcmul_(passed, _by_channel(by_g)).addcmul_(z, _by_channel(by_z))
-        return of_grad, of_x, inverse * both, None, None, None
+        by_a, by_g, rest = -inverse * share * of_scale, inverse * by_z, inverse * gain * both
+        ahead = (by_a * sum_a + by_g * of_shift) * -part
+        of_x = torch.addcmul(_by_channel(ahead), a, _by_channel(by_a)).addcmul_(passed, _by_channel(by_g))
+        of_x.addcmul_(z, _by_channel((by_a * sum_az + by_g * of_scale) * -part - rest))
+        return of_grad, of_x, inverse * both / part, None, None, None
 
 
 def _by_channel(values: Tensor) -> Tensor:
