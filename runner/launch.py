@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -60,6 +61,18 @@ class Context:
     paused: Callable[[], bool] = bool
     initialisations: tuple[fewshot.Initialisation, ...] = ()
     worths: tuple[float | None, ...] = ()
+
+    def began(self) -> float:
+        """When the attempt was started, on the monotonic clock: a budget counts the start of the process, too."""
+        order = self.directory / "job.json"
+        return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
+
+    def left(self, name: str, job_id: int | None = None) -> Path | None:
+        """The file that the last attempt of another job, or an earlier one of this job, has left under this name."""
+        paths = self.directory.parent.glob(f"{job_id or self.job_id}-*/{name}")
+        numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
+        before = self.attempt if job_id in (None, self.job_id) else math.inf
+        return max(((n, path) for n, path in numbered.items() if n < before), default=(0, None))[1]
 
 
 def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:

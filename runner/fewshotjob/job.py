@@ -63,7 +63,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
 
     Raises InputError for what cannot be trained on or with, and MetascoutError where the budget ends before a step.
     """
-    began = _began(context)
+    began = context.began()
     device = _device(spec)
     torch.set_num_threads(context.cpus)
     keep_memory()
@@ -81,7 +81,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
         prepared = featured
     job = _job(spec, context, _on(prepared, device), device, began)
     path = context.directory / CHECKPOINT
-    if previous := _previous(context):
+    if previous := context.left(CHECKPOINT):
         shutil.copy(previous, path)  # what is trained already may be all that there will be
     left = max(0.0, job.deadline - time.monotonic())
     yield Progress(max(0.0, 1 - left / spec.budget_s), "Timing the evaluation", left)
@@ -96,23 +96,10 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     yield from _evaluated(job, {name: value.to(device) for name, value in meta.items()}, chunk, took)
 
 
-def _began(context: Context) -> float:
-    """When the attempt was started, on the monotonic clock: the budget counts the start of the process, too."""
-    order = context.directory / "job.json"
-    return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
-
-
 def _device(spec: FewShotSpec) -> str:
     if spec.gpus and not torch.cuda.is_available():
         raise InputError("gpus: 1 is asked for, and this machine has no GPU that torch can use; ask for 0.")
     return "cuda" if spec.gpus else "cpu"
-
-
-def _previous(context: Context) -> Path | None:
-    """The checkpoint of the last attempt of this job that came that far."""
-    paths = context.directory.parent.glob(f"{context.job_id}-*/{CHECKPOINT}")
-    numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
-    return max(((n, path) for n, path in numbered.items() if n < context.attempt), default=(0, None))[1]
 
 
 def _on(prepared: Prepared, device: str) -> Prepared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,12 +47,12 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
 
     Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
     """
-    began = _began(context)
+    began = context.began()
     metric = checked(context.dataset.task, spec.metric)
     device = _device(spec)
-    previous = _previous(context)
+    previous = context.left(CHECKPOINT)
     continued = None if previous else _continued(spec, context)
-    found = {job_id: _left(context, job_id) for job_id in spec.starts}
+    found = {job_id: context.left(CHECKPOINT, job_id) for job_id in spec.starts}
     starts = [path for path in found.values() if path is not None]
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
@@ -81,12 +80,6 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
         raise MetascoutError(str(error)) from error
 
 
-def _began(context: Context) -> float:
-    """When the attempt was started, on the monotonic clock: the budget counts the start of the process, too."""
-    order = context.directory / "job.json"
-    return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
-
-
 def _device(spec: NASSpec) -> str:
     if spec.gpus and not torch.cuda.is_available():
         raise InputError("gpus: 1 is asked for, and this machine has no GPU that torch can use; ask for 0.")
@@ -100,29 +93,17 @@ def _notes(context: Context) -> Iterator[Event]:
         yield Message(f"Text columns are not used beside others: {', '.join(texts)}.", "warning")
 
 
-def _previous(context: Context) -> Path | None:
-    """The checkpoint that the last attempt of this job left, if it came that far."""
-    return _left(context, context.job_id, before=context.attempt)
-
-
 def _continued(spec: NASSpec, context: Context) -> Path | None:
     """The checkpoint of the job to go on with; raises InputError where it has left none."""
     if spec.continues is None:
         return None
-    found = _left(context, spec.continues)
+    found = context.left(CHECKPOINT, spec.continues)
     if found is None:
         raise InputError(
             f"continues: job {spec.continues} has left no checkpoint of a search. Choose a job that has searched, "
             "or start a new search."
         )
     return found
-
-
-def _left(context: Context, job_id: int, before: float = math.inf) -> Path | None:
-    """The checkpoint of the last attempt of a job (before another) that has one."""
-    paths = context.directory.parent.glob(f"{job_id}-*/{CHECKPOINT}")
-    numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
-    return max(((n, path) for n, path in numbered.items() if n < before), default=(0, None))[1]
 
 
 def _judge(job: _Job) -> Judge:
