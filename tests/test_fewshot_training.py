@@ -115,6 +115,13 @@ def test_features_computed_once_give_the_accuracy_of_features_computed_in_each_t
     assert 0.4 < found.value < 1
 
 
+def test_an_evaluation_whose_time_is_over_makes_do_with_the_episodes_that_it_has() -> None:
+    meta = initial(MLP(), 0)
+    found = evaluate(MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 200, chunk=20, until=0.0)
+    assert found.n_episodes == 60
+    assert found == evaluate(MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 60, chunk=20)
+
+
 def test_an_interval_needs_two_episodes() -> None:
     with pytest.raises(ValueError, match="1 episodes give no interval"):
         evaluate(MLP(), {}, WAVES, "test", ALGORITHMS["MAML"], Inner(), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from runner.fewshot.algorithms import Algorithm
 from runner.fewshot.episodes import ClassTasks, Split, Tasks, scaled
 from runner.fewshot.networks import HEAD, STORED, Known, Network, Weights
 
+_FEWEST = 50  # episodes that say something
 _ROWS = 64  # whose features are computed at once
 
 
@@ -37,20 +39,26 @@ def evaluate(
     *,
     chunk: int = 16,
     device: str = "cpu",
+    until: float = math.inf,
 ) -> Estimate:
-    """Estimate from the first episodes of a split, at least two; `chunk` of them at a time are in memory."""
+    """Estimate from the first episodes of a split, at least two; `chunk` of them at a time are in memory.
+
+    After `until` (of the monotonic clock) it makes do with those that it has, if they are fifty.
+    """
     if n_episodes < 2:
         raise ValueError(f"{n_episodes} episodes give no interval: ask for 2 or more.")
     if inner.shares_features and not inner.transductive and has_statistics(meta) and isinstance(tasks, ClassTasks):
         network, meta, tasks = _embedded(network, meta, tasks, split, device)
     found = []
     for first in range(0, n_episodes, chunk):
+        if first >= _FEWEST and time.monotonic() > until:
+            break
         batch = tasks.batch(split, first, min(chunk, n_episodes - first)).to(device)
         outputs = algorithm.outputs(network, meta, batch, inner).detach()
         found.append(_values(outputs, batch.query_y).double().cpu())
     values = torch.cat(found)
-    mean, half = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(n_episodes)
-    return Estimate(mean, mean - half, mean + half, n_episodes)
+    mean, half = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half, len(values))
 
 
 @torch.no_grad()

@@ -234,10 +234,10 @@ def _evaluated(job: _Job, meta: Weights, chunk: int, took: float) -> Iterator[Ev
         one = tasks.batch("test", 0, 1)
         adapt_s = _seconds(lambda one=one, inner=inner: _outputs(job, meta, _single(one, tasks), inner), 5)
         n_valid, n_test = _affordable(wanted, _task_s(job, protocol, took), left / (len(protocols) - place))
-        if n_test < wanted:
-            yield Message(f"{protocol}: {n_test:,} test tasks of {wanted:,}, as the budget ends.", "warning")
         counts = (("valid", n_valid), ("test", n_test))
         valid, test = (_estimate(job, meta, tasks, split, n, inner, chunk) for split, n in counts)
+        if test.n_episodes < wanted:
+            yield Message(f"{protocol}: {test.n_episodes:,} test tasks of {wanted:,}, as the budget ends.", "warning")
         yield _evaluation(job, protocol, valid, test, adapt_s)
 
 
@@ -263,7 +263,10 @@ def _estimate(
     job: _Job, meta: Weights, tasks: ClassTasks | GroupTasks, split: str, n_episodes: int, inner: Inner, chunk: int
 ) -> Estimate:
     algorithm, device = ALGORITHMS[job.spec.algorithm], job.settings.device
-    return evaluate(job.prepared.network, meta, tasks, split, algorithm, inner, n_episodes, chunk=chunk, device=device)
+    return evaluate(
+        job.prepared.network, meta, tasks, split, algorithm, inner, n_episodes, chunk=chunk, device=device,
+        until=job.deadline,
+    )  # fmt: skip
 
 
 def _evaluation(job: _Job, protocol: str, valid: Estimate, test: Estimate, adapt_s: float) -> Evaluation:
