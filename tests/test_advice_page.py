@@ -101,6 +101,7 @@ def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Datase
     assert "without looking at this dataset's" in words(fine(opened("advice", dataset="numbers")))
 
 
+@pytest.mark.slow
 def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     ships: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

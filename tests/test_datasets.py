@@ -398,6 +398,7 @@ def test_odd_column_names_are_kept(saved):
     ]
 
 
+@pytest.mark.slow
 def test_a_table_of_300_columns_is_registered(saved):
     wide = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 300))).add_prefix("n")
     dataset = datasets.register(saved(wide.assign(y=["a", "b"] * 100)), name="wide", target="y")

@@ -286,6 +286,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     assert {"predict.py", "model.onnx"} <= set(results.artifacts_of(tuned).name)
 
 
+@pytest.mark.slow
 def test_a_task_on_features_is_learned_from_few_images_of_another_size(
     photos: Dataset, weights: str, no_files: None
 ) -> None:

@@ -104,6 +104,7 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
             assert said[row["row"]]["label"] == row["predicted"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "stored"), [("ProtoNet", False), ("ProtoNet", True), ("MAML", False)])
 @pytest.mark.parametrize("network", [Conv4(3, 4, 8), ResNet(3, 4, 8)])
 def test_the_network_to_take_away_says_what_the_engine_says(

@@ -289,6 +289,7 @@ def test_a_search_of_other_data_or_limits_cannot_be_continued(tmp_path: Path) ->
         Search(tmp_path / "b.pt", limited, continued=tmp_path / "a.pt").run()
 
 
+@pytest.mark.slow
 def test_candidate_epochs_are_never_more_than_the_budget(tmp_path: Path) -> None:
     settings = replace(SETTINGS, max_candidates=500, max_candidate_epochs=40)
     Search(tmp_path / "a.pt", settings).run()

@@ -204,6 +204,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, tmp_path, monkeypatc
     assert list((tables.temporary() / "staged").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_table_of_2000_columns_is_read(home, tmp_path):
     path = tmp_path / "t.csv"
     pd.DataFrame([range(2_000)] * 3, columns=[f"n{i}" for i in range(2_000)]).to_csv(path, index=False)

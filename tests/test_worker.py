@@ -151,6 +151,7 @@ def test_stopping_the_runner_ends_its_jobs_and_queues_them_again(spec: AutoMLSpe
     assert runners.alive() == []
 
 
+@pytest.mark.slow
 def test_two_jobs_share_the_slots_and_a_third_waits(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METASCOUT_CPU_SLOTS", "2")
     ids = [jobs.submit(spec.model_copy(update={"cpus": 1})) for _ in range(3)]
@@ -161,6 +162,7 @@ def test_two_jobs_share_the_slots_and_a_third_waits(spec: AutoMLSpec, monkeypatc
         _until(lambda: _started(ids[2]))
 
 
+@pytest.mark.slow
 def test_drain_runs_what_is_queued_and_returns(spec: AutoMLSpec) -> None:
     ids = [jobs.submit(spec) for _ in range(2)]
     worker.serve({"automl": engines.succeed}, drain=True)
@@ -201,6 +203,7 @@ def test_a_killed_runner_loses_nothing_and_the_next_one_adopts_its_job(home: Pat
     assert not launch.is_alive(directory)
 
 
+@pytest.mark.slow
 def test_a_job_whose_supervisor_was_killed_too_is_queued_again(home: Path, spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
     with _serving(engines.wait_for_cancel):
@@ -214,6 +217,7 @@ def test_a_job_whose_supervisor_was_killed_too_is_queued_again(home: Path, spec:
         assert not (directory / "tmp").exists()
 
 
+@pytest.mark.slow
 def test_a_second_runner_on_the_same_data_directory_says_who_serves_it(home: Path) -> None:
     first = subprocess.Popen([sys.executable, "-m", "runner"])
     try:
@@ -273,6 +277,7 @@ def test_files_of_a_job_that_ended_with_the_machine_are_kept_before_they_are_swe
     assert artifacts.locate(kept.sha256[0]).exists()
 
 
+@pytest.mark.slow
 def test_a_passing_trouble_with_the_start_queues_the_job_again(
     spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +351,7 @@ def _steps(job_id: int) -> list[int]:
     return [int(step) for step in results.curve(job_id, "best_valid").step]
 
 
+@pytest.mark.slow
 def test_a_paused_job_keeps_its_checkpoint_and_goes_on_from_it(search: NASSpec) -> None:
     job_id = jobs.submit(search)
     with _serving(engines.search):
@@ -367,6 +373,7 @@ def test_a_paused_job_keeps_its_checkpoint_and_goes_on_from_it(search: NASSpec) 
     assert list(results.trials_of(job_id).candidate) == ["cnn(64)"]
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_while_its_job_pauses_loses_nothing(home: Path, search: NASSpec) -> None:
     job_id = jobs.submit(search.model_copy(update={"max_candidates": 5_000}))
     first = subprocess.Popen([sys.executable, "-c", _RUNNER])
@@ -394,6 +401,7 @@ def test_a_runner_that_is_killed_while_its_job_pauses_loses_nothing(home: Path, 
         assert second.wait(timeout=20) == 0
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_while_it_should_pause_is_paused_and_goes_on(search: NASSpec) -> None:
     job_id = jobs.submit(search)
     with _serving(engines.ignore_pause):
@@ -408,6 +416,7 @@ def test_a_job_that_is_killed_while_it_should_pause_is_paused_and_goes_on(search
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
 
 
+@pytest.mark.slow
 def test_a_pause_that_a_job_does_not_hear_is_a_warning_and_the_job_succeeds(
     search: NASSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
