@@ -17,14 +17,15 @@ from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
 COMMON: dict[str, Any] = {"cpus": 1, "rotations": True, "test_episodes": 1000}
+# Of each budget up to 30% is kept for the evaluation.
 TRAININGS: dict[str, dict[str, Any]] = {
     "ProtoNet, 5-way 1-shot, 300 s": {"algorithm": "ProtoNet", "budget_s": 300, "distortions": True},
     "ProtoNet, 20-way 1-shot, 300 s": {"algorithm": "ProtoNet", "budget_s": 300, "distortions": True, "ways": 20},
-    "ANIL, 5-way 1-shot, 180 s": {"algorithm": "ANIL", "budget_s": 180},
-    "MAML of one step, 5-way 1-shot, 180 s": {"algorithm": "MAML", "budget_s": 180, "inner_steps": 1},
+    "ANIL, 5-way 1-shot, 240 s": {"algorithm": "ANIL", "budget_s": 240},
+    "MAML of one step, 5-way 1-shot, 240 s": {"algorithm": "MAML", "budget_s": 240, "inner_steps": 1},
     "MAML of one step, 5-way 1-shot, 1,200 s": {"algorithm": "MAML", "budget_s": 1200, "inner_steps": 1},
-    "First-order MAML, 5-way 1-shot, 180 s": {"algorithm": "First-order MAML", "budget_s": 180, "inner_steps": 1},
-    "Reptile, 5-way 1-shot, 180 s": {"algorithm": "Reptile", "budget_s": 180},
+    "First-order MAML, 5-way 1-shot, 240 s": {"algorithm": "First-order MAML", "budget_s": 240, "inner_steps": 1},
+    "Reptile, 5-way 1-shot, 240 s": {"algorithm": "Reptile", "budget_s": 240},
 }
 
 
