@@ -166,7 +166,7 @@ def _findings(
         found.append(Finding("no_class", f"{n_loose:,} images lie in no class folder and are left out."))
     if n_deep:
         text = f"{n_deep:,} images lie deeper in their class folder and belong to it."
-        choice = " If the inner folders are the classes, choose so (--inner-folders)." if depth == 1 else ""
+        choice = " If the inner folders are the classes, choose so." if depth == 1 else ""
         found.append(Finding("deep_folders", text + choice))
     first = 1 if parted else 0
     last = first + depth

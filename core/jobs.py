@@ -122,8 +122,9 @@ def _check_few_shot(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
         columns = [column.name for column in dataset.features]
         if spec.group not in columns:
             raise InputError(
-                f"group: few-shot regression needs the column whose values are the tasks, and {spec.group!r} is none "
-                f"of the features of {dataset.name!r}. Choose one of {', '.join(columns[:20])}."
+                "group: few-shot regression needs the column whose values are the tasks, "
+                f"{f'and {spec.group!r} is no feature of {dataset.name!r}' if spec.group else 'and none is chosen'}. "
+                f"Choose one of {', '.join(columns[:20])}."
             )
         if spec.algorithm == "ProtoNet":
             raise InputError("algorithm: ProtoNet has classes only; choose MAML, first-order MAML, ANIL or Reptile.")

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import bundles, datasets, examples, fewshot, results
+from core import bundles, datasets, examples, fewshot, jobs, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
 from pages import confusion, episodes, gallery, shared
@@ -232,8 +232,10 @@ def download(job_id: int) -> None:
     )  # fmt: skip
     if "nas_script" in set(files["kind"]):
         st.caption("A script tells these classes apart without Metascout; its README says what that needs.")
-    else:
+    elif shared.read(jobs.get, job_id).status in jobs.ENDED:
         st.caption("The adapted weights as safetensors, to go on from; of this network there is no ONNX file.")
+    else:
+        st.caption("The adapted weights as safetensors; further files are being written.")
     if "nas_readme" in set(files["kind"]):
         st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
 

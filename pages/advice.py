@@ -118,7 +118,10 @@ def plan(given: Advice, got: dict[str, float]) -> None:
         for job_id in queued[-4:]:
             status = shared.read(jobs.get, job_id).status
             shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
-    with panel, st.form(f"run_plan_{given.id}", border=False):  # a newer advice has a form of its own
+    with (
+        panel,
+        st.form(f"run_plan_{given.id}", border=False, enter_to_submit=False),
+    ):  # a newer advice has a form of its own
         st.caption("The portfolio trains its candidates of the plan, and those that the ranking puts next.")
         if queued:
             st.caption(f"Plans of this dataset were queued before (last: job {queued[-1]}); this adds new jobs.")

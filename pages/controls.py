@@ -60,7 +60,7 @@ def more(job: dict[str, Any]) -> None:
     panel = st.popover("More time", icon=":material/more_time:", key=key, on_change="rerun")
     if not panel.open:
         return
-    with panel, st.form(f"form_{key}", border=False):
+    with panel, st.form(f"form_{key}", border=False, enter_to_submit=False):
         given = asked(job, json.loads(job["spec"]))
         if st.form_submit_button("Go on", type="primary", icon=":material/play_arrow:", key="go_on"):
             go_on(job, given)

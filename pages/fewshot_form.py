@@ -38,7 +38,7 @@ def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark
     told(dataset, given)
     given |= _algorithm(dataset, start, f"{mark}_{dataset.id}")
     learns = given["algorithm"] != "ProtoNet"
-    with st.form("fewshot", border=True):
+    with st.form("fewshot", border=True, enter_to_submit=False):
         st.subheader("Training")
         given |= _training(start, mark) | (_inner(start, mark) if learns else _wide(start, mark))
         given |= _network(dataset, start, given["network"], mark)

@@ -29,7 +29,8 @@ def worth(job: dict[str, Any]) -> None:
     else:
         first = frame.iloc[0]
         what = "tasks" if first["metric"] == "mse" else f"{first['ways']}-way {first['shots']}-shot tasks"
-        st.caption(f"Means over {first['n_episodes']:,} {what} of classes that no training has seen, 95% interval.")
+        unseen = "groups" if first["metric"] == "mse" else "classes"
+        st.caption(f"Means over {what} of {unseen} that no training has seen, with 95% intervals.")
         table(frame, first["metric"])
     initialised(job)
 
@@ -43,6 +44,7 @@ def table(frame: pd.DataFrame, metric: str) -> None:
             f"{METRICS.get(metric, metric)} on test": frame["test"],
             "95% interval of test": [shared.between(low, high) for low, high in bounds],
             "On valid": frame["valid"],
+            "Test tasks": frame["n_episodes"],
             "Learns a task in": [shared.duration(seconds) for seconds in frame["adapt_s"]],
             "Algorithm": frame["algorithm"],
             "Network": frame["network"],

@@ -45,7 +45,7 @@ DEVICES = {0: "CPU", 1: "GPU"}
 def automl(dataset: Dataset, start: AutoMLSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
     """The fields of H2O AutoML, from `start` on; what was given, once it is submitted."""
     start = start or AutoMLSpec(dataset_id=dataset.id)
-    with st.form("automl", border=True):
+    with st.form("automl", border=True, enter_to_submit=False):
         st.subheader("Search")
         given = _models(start, mark)
         st.subheader("Judging")
@@ -60,7 +60,7 @@ def automl(dataset: Dataset, start: AutoMLSpec | None, priority: int, mark: str)
 def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
     """The fields of a network search, from `start` on; what was given, once it is submitted."""
     start, mark = start or NASSpec(dataset_id=dataset.id), f"_nas{mark}"
-    with st.form("nas", border=True):
+    with st.form("nas", border=True, enter_to_submit=False):
         st.subheader("Search")
         given = _search(start, mark) | _limits(dataset, start, mark)
         st.subheader("Full training")
@@ -75,7 +75,7 @@ def nas(dataset: Dataset, start: NASSpec | None, priority: int, mark: str) -> di
 def portfolio(dataset: Dataset, start: PortfolioSpec | None, priority: int, mark: str) -> dict[str, Any] | None:
     """The fields of a portfolio, from `start` on; what was given, once it is submitted."""
     start, mark = start or PortfolioSpec(dataset_id=dataset.id), f"_portfolio{mark}"
-    with st.form("portfolio", border=True):
+    with st.form("portfolio", border=True, enter_to_submit=False):
         st.subheader("Candidates")
         given = _candidates(dataset, start, mark)
         st.subheader("Resources and queue")

@@ -88,7 +88,7 @@ def recent() -> None:
     frame = shared.read(results.recent_results)
     st.subheader("Recent results")
     if frame.empty:
-        shared.empty("No job has finished yet.", shared.NEW_JOB, "Start a new job")
+        shared.empty("No job has left a trial yet.", shared.NEW_JOB, "Start a new job")
         return
     shown = frame.assign(
         metric=frame["metric"].map(shared.metric_label),

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import jobs, results
+from core import jobs, results, runners
 from core.errors import InputError
 from core.scoring import METRICS
 from pages import candidates, controls, fewshot_job, policy, shared, trials
@@ -109,6 +109,9 @@ def header(job: dict[str, Any]) -> None:
             shared.plain(job["error"]), title=title, icon=":material/error:"
         )
     warnings(job)
+    if job["status"] in MOVING and not shared.read(runners.alive):
+        st.warning("No runner is alive: what is shown waits until one is. Home says how to start it.",
+                   icon=":material/power_off:")  # fmt: skip
     if job["status"] not in jobs.ENDED:
         waiting = {
             "queued": f"Waits in the queue with priority {job['priority']}",
@@ -288,7 +291,9 @@ def show() -> None:
     job = load(job_id)
     st.title(f"Job {job_id}")
     owner = f"by {job['owner']}, submitted {shared.moment(job['created_at'])}"
-    st.caption(shared.plain(f"{shared.ENGINES.get(job['kind'], job['kind'])} {owner}"))
+    algorithm = json.loads(job["spec"]).get("algorithm")
+    what = shared.ENGINES.get(job["kind"], job["kind"]) + (f", {algorithm}," if algorithm else "")
+    st.caption(shared.plain(f"{what} {owner}"))
     moving = job["status"] in MOVING
     st.fragment(live, run_every=shared.LIVE_S if moving else None)(job_id, moving)
 

@@ -48,6 +48,8 @@ def engine_for(dataset: Dataset) -> str | None:
     """The kind of job, which the link keeps; None where AutoML is chosen for what is no table, which it says."""
     labels = list(OFFERED.values())
     shared.asked_choice("engine", labels, OFFERED)
+    if st.query_params.get("engine", labels[0]) not in labels:
+        st.query_params.pop("engine")  # it has been told, or its meaning is in the session's state
     linked = "engine" in st.query_params or "engine" in st.session_state
     if st.session_state.get("engine_of", dataset.id) != dataset.id or not linked:
         only_nas = dataset.modality != "table"

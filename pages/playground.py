@@ -36,6 +36,13 @@ def asked_job() -> jobs.Job | None:
         return None
 
 
+def asked_initialisation() -> int | None:
+    """The initialisation that the link names; says so where it is no number."""
+    with shared.sentences():
+        return shared.asked_id("initialisation")
+    return None
+
+
 def prefill(job: jobs.Job | None, known: Sequence[Initialisation]) -> FineTuneSpec | None:
     """What the link's job asked for, or its ?initialisation=, is chosen at first, once; returns the job's spec."""
     spec = job.spec if job is not None and isinstance(job.spec, FineTuneSpec) else None
@@ -44,7 +51,7 @@ def prefill(job: jobs.Job | None, known: Sequence[Initialisation]) -> FineTuneSp
         return spec
     st.session_state["play_prefilled"] = link
     ids = [one.job_id for one in known]
-    wanted = spec.initialisation if spec else shared.asked_id("initialisation")
+    wanted = spec.initialisation if spec else asked_initialisation()
     if wanted is not None and wanted not in ids:
         st.warning(f"The initialisation of job {wanted} is not there; the nearest in memory is chosen.")
     st.session_state["play_initialisation"] = wanted if wanted in ids else NEAREST

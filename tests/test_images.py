@@ -219,7 +219,7 @@ def test_the_folders_within_folders_are_the_classes_if_asked_for(zipped):
     assert told(inner, "empty_class").endswith("'Latin/three'.")
     outer = datasets.register_images(path, name="outer")
     assert outer.labels == ("Greek", "Latin")
-    assert told(outer, "deep_folders").endswith("choose so (--inner-folders).")
+    assert told(outer, "deep_folders").endswith("choose so.")
     assert outer.fingerprint != inner.fingerprint
     one = zipped(folders(12, ("top/Greek/one", "top/Greek/two")), "one.zip")
     assert datasets.register_images(one, name="one", inner_folders=True).labels == ("Greek/one", "Greek/two")

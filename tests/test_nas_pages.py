@@ -310,7 +310,8 @@ def test_a_curve_of_one_point_has_a_scale_that_tells_its_value(running: jobs.Job
 def test_warnings_stand_at_the_top_of_a_job_once_it_has_ended(running: jobs.Job) -> None:
     told = [Message(f"{ODD} number {n}", "warning") for n in (1, 2, 3, 4, 5, 5)]
     results.record(running, [Message("not worth a warning"), *told])
-    assert not fine(opened("job", job=str(running.id))).warning
+    [dead] = fine(opened("job", job=str(running.id))).warning
+    assert "No runner is alive" in dead.value
     jobs.finish(running, "succeeded")
     [banner] = fine(opened("job", job=str(running.id))).warning
     lines = shown(banner.value).splitlines()

@@ -85,6 +85,9 @@ def train(
         optimizer.load_state_dict(state.optimizer)
     if previous:
         yield Message(f"The meta-training goes on after {state.iteration:,} iterations.")
+    if state.iteration == 0 and not has_norms(network):
+        # Where inputs say much by themselves, a training on few classes can be worse than none.
+        list(_validated(network, meta, tasks, settings, inner, state))
     pace, validated, loss = Pace(settings.valid_every, settings.budget_s), state.iteration, math.nan
     while state.iteration < settings.iterations and not cancelled():
         share = max(state.iteration / settings.iterations, (time.monotonic() - began) / settings.budget_s)

@@ -117,7 +117,8 @@ def _texts(dataset: Dataset, spec: FewShotSpec) -> Prepared:
     kept, warnings = _once(texts, codes, dataset.labels, "text")
     texts, codes = [texts[row] for row in kept], codes[kept]
     trains = set(_shared(dataset)["train"])
-    recipe = inputs.text_recipe([text for text, code in zip(texts, codes, strict=True) if code in trains])
+    seen = [(text, code) for text, code in zip(texts, codes.tolist(), strict=True) if code in trains]
+    recipe = inputs.text_recipe([text for text, _ in seen], [code for _, code in seen])
     made = _classed(dataset, spec, recipe, inputs.from_texts(recipe, texts), codes, warnings)
     return replace(made, texts=tuple(texts))
 
@@ -197,7 +198,7 @@ def _network(kind: str, spec: FewShotSpec, n_outputs: int, x: Tensor, recipe: Re
         return Adapter(backbones.kept(spec.backbone)[1].n_features, n_outputs)
     if name == "mlp":
         return MLP(x.shape[1], n_outputs, spec.width)
-    size = len((recipe or {})["words"]) + inputs.FIRST_WORD if kind == "text" else x.shape[1]
+    size = len((recipe or {})["words"]) + inputs.FIRST_WORD + inputs.OTHER_WORDS if kind == "text" else x.shape[1]
     network: Network = NETWORKS[_CLASSES[name]](size, n_outputs, spec.width)
     return network
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,9 @@ Recipe = dict[str, Any]  # see initialisation.Initialisation
 VOCABULARY = 20_000
 LONGEST = 200  # words
 MAX_LEVELS = 50  # of a categorical column; the rarer values are as unknown ones
-FIRST_WORD = 2  # 0 is padding, 1 an unknown word
+FIRST_WORD = 2  # 0 is padding
+OTHER_WORDS = 512  # numbers for the words that are not in the vocabulary, by their hash
+_STOP_SHARE = 0.6  # of the train classes
 _WORD = re.compile(r"\w+")
 
 
@@ -57,26 +60,40 @@ def from_features(recipe: Recipe, features: Tensor) -> Tensor:
     return ((features.double() - mean) / std).float()
 
 
-def text_recipe(texts: Sequence[str]) -> Recipe:
+def text_recipe(texts: Sequence[str], codes: Sequence[int]) -> Recipe:
     """The words of train texts, the most frequent first, and a length that 95% of them keep to.
 
-    Raises InputError where they have no words.
+    Words that most classes use tell none apart and are left out (`stop`). A word that comes once is treated like those
+    of new classes, so that training knows such. Raises InputError where there are no words.
     """
     rows = [_words(text) for text in texts]
     counts = Counter(word for row in rows for word in row)
-    words = sorted(counts, key=lambda word: (-counts[word], word))[:VOCABULARY]
-    if not words:
+    if not counts:
         raise InputError("The texts of the train classes have no words: check the text column.")
-    length = int(np.clip(np.quantile([len(row) for row in rows], 0.95), 1, LONGEST))
-    return {"kind": "text", "words": words, "length": length}
+    used = Counter(word for word, _ in {(word, code) for row, code in zip(rows, codes, strict=True) for word in row})
+    most = _STOP_SHARE * len(set(codes))
+    stop = sorted(word for word, n_classes in used.items() if n_classes > most)
+    stop = [] if len(stop) == len(counts) else stop
+    words = sorted({word for word in counts if counts[word] > 1} - set(stop), key=lambda word: (-counts[word], word))[
+        :VOCABULARY
+    ]
+    left_out = set(stop)
+    lengths = [sum(word not in left_out for word in row) for row in rows]
+    length = int(np.clip(np.quantile(lengths, 0.95), 1, LONGEST))
+    return {"kind": "text", "words": words, "stop": stop, "length": length}
 
 
 def from_texts(recipe: Recipe, texts: Sequence[str]) -> Tensor:
-    """Texts as ids int64 [n, length]: 0 is padding, 1 an unknown word."""
+    """Texts as ids int64 [n, length]: 0 is padding.
+
+    Words that the vocabulary does not have are told apart by their hash: what a new class is about is often in them.
+    """
     codes = {word: code for code, word in enumerate(recipe["words"], start=FIRST_WORD)}
+    first, stop = FIRST_WORD + len(codes), set(recipe["stop"])
     found = torch.zeros(len(texts), recipe["length"], dtype=torch.int64)
     for place, text in enumerate(texts):
-        ids = [codes.get(word, 1) for word in _words(text)[: recipe["length"]]]
+        words = [word for word in _words(text) if word not in stop][: recipe["length"]]
+        ids = [codes[word] if word in codes else first + crc32(word.encode()) % OTHER_WORDS for word in words]
         found[place, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
     return found
 
