@@ -29,7 +29,8 @@ class Initialisation:
     raw data into network inputs: `kind`, and for an "image" `shape` [height, width, channels] and, where the inputs are
     features of pretrained weights, `backbone` (the sha256 of their file), `mean` and `std` of each feature; a "text"
     `words` (the first has the id 2; 0 is padding), `stop` (words left out) and `length`; a "table" `columns` [{name,
-    type, mean, std} or {name, type, levels}]; "waves" `columns` likewise, `group` (its name) and `target` {name, mean, std}.
+    type, mean, std} or {name, type, levels}]; "waves" `columns` likewise, `group` (its name) and `target` {name, mean,
+    std}.
     """
 
     algorithm: str
