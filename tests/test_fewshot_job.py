@@ -21,7 +21,7 @@ from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks
 from runner.fewshot.evaluation import evaluate
 from runner.fewshot.networks import MLP, Conv4, ResNet
-from runner.fewshotjob import initialisation
+from runner.fewshotjob import initialisation, inputs
 from runner.fewshotjob.data import judged, prepare
 from runner.fewshotjob.job import CHECKPOINT, run
 from runner.launch import Context
@@ -318,6 +318,20 @@ def test_the_vocabulary_is_that_of_the_train_classes(texts: Dataset) -> None:
     assert all(beyond)
     assert len(set.union(*beyond)) >= len(beyond)
     assert int(tasks.inputs.max()) < first + 512 == prepared.network.vocabulary
+
+
+def test_words_of_most_classes_are_left_out_and_unknown_ones_have_numbers_of_their_own() -> None:
+    texts = ["the cat sat", "the cat ran", "the dog barks", "the dog sat", "the owl"]
+    recipe = inputs.text_recipe(texts, [0, 0, 1, 1, 2])
+    assert (recipe["stop"], recipe["words"], recipe["length"]) == (["sat", "the"], ["cat", "dog"], 2)
+    [cat, new, none] = inputs.from_texts(recipe, ["The cat sat on", "zebra sat zebra", "the"]).tolist()
+    assert cat[0] == 2  # the first word of the vocabulary
+    assert cat[1] >= 4
+    assert new[0] == new[1] >= 4
+    assert new[0] != cat[1]
+    assert none == [0, 0]
+    with pytest.raises(InputError, match="have no words"):
+        inputs.text_recipe(["", "!"], [0, 1])
 
 
 def test_the_groups_of_a_regression_are_its_tasks(home: Path) -> None:

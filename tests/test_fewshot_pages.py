@@ -633,3 +633,16 @@ def test_classes_of_one_outer_folder_are_named_by_the_inner_one() -> None:
     assert (short["confusion"]["labels"], short["outer"]) == (["one", "two"], "Greek")
     other = body | {"labels": ["Greek/one", "Latin/one"]}
     assert adaptation.short(other) is other
+
+
+def test_a_link_to_an_unknown_engine_says_so_and_offers_the_usual_one(filled: Filled) -> None:
+    at = fine(opened("new_job", dataset="glyphs", engine="xyz"))
+    assert any("asks for engine" in warning.value for warning in at.warning)
+    assert at.button(key="submit")
+
+
+def test_a_link_to_no_number_for_an_initialisation_leaves_the_playground_usable(filled: Filled) -> None:
+    at = opened("playground", initialisation="abc")
+    assert not at.exception
+    assert any("not a number" in error.value for error in at.error)
+    assert at.selectbox(key="play_initialisation").value == 0
