@@ -138,8 +138,20 @@ def _check_few_shot(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
             f"ways: train, valid and test need {spec.ways} classes each, and {dataset.name!r} has "
             f"{len(dataset.labels)} in all; {told}."
         )
+    elif dataset.modality == "image":
+        _check_shots(spec, dataset)
     if spec.backbone is not None:
         backbones.kept(spec.backbone)
+
+
+def _check_shots(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
+    """Raises InputError for more shots than even the largest classes can give; the engine knows of each split."""
+    largest = dataset.target_column.histogram  # the counts of the commonest classes
+    if len(largest) >= spec.ways and (most := largest[spec.ways - 1] - 1) < spec.shots:
+        raise InputError(
+            f"shots: {spec.shots} are more than {spec.ways} classes of {dataset.name!r} can give with a query left: "
+            f"choose at most {max(1, most)}."
+        )
 
 
 def _check_fine_tune(spec: specs.FineTuneSpec, dataset: datasets.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -64,9 +65,15 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         elapsed=pd.to_timedelta(elapsed.astype(float).round(), unit="s"),
         remaining=pd.to_timedelta(frame["remaining_s"].astype(float).round(), unit="s"),
         created=shared.times(frame["created_at"]),
-        kind=frame["kind"].map(lambda kind: shared.ENGINES.get(kind, kind)),
+        kind=[engine(kind, spec) for kind, spec in zip(frame["kind"], frame["spec"], strict=True)],
         actions=[actions(*row) for row in zip(frame["status"], frame["id"], frame["kind"], strict=True)],
     )
+
+
+def engine(kind: str, spec: str) -> str:
+    """The engine of a job, with the algorithm where it has one."""
+    algorithm = json.loads(spec).get("algorithm")
+    return shared.ENGINES.get(kind, kind) + (f": {algorithm}" if algorithm else "")
 
 
 def actions(status: str, job_id: int, kind: str) -> list[str]:
@@ -86,6 +93,7 @@ def config() -> dict[str, Any]:
         "state": column.MultiselectColumn(
             "State", options=list(shared.STATUSES), color=shared.STATUS_COLORS, format_func=str.capitalize
         ),
+        "kind": "Engine",
         "progress": column.ProgressColumn("Progress", format="percent", min_value=0, max_value=1),
         "dataset": "Dataset",
         "stage": "Doing",
@@ -95,7 +103,6 @@ def config() -> dict[str, Any]:
         "priority": "Priority",
         "note": column.TextColumn("Note", width="medium"),
         "owner": "Owner",
-        "kind": "Engine",
         "created": column.DatetimeColumn("Submitted", format="calendar"),
         "actions": column.ButtonColumn("Actions", type="tertiary", key="act_on_job", on_click=act),
     }

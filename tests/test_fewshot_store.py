@@ -68,6 +68,7 @@ def test_a_job_that_does_not_fit_its_dataset_is_refused_at_submission(signs: Dat
 
     assert "has 15 in all; choose at most 5" in told(ways=6)
     assert "leave it empty" in told(group="label")
+    assert "4 are more than 5 classes of 'signs' can give with a query left: choose at most 3." in told(shots=4)
     waves = datasets.add_sample("sine_waves").id
     assert "'hue' is no feature of" in told(dataset_id=waves, group="hue", algorithm="MAML")
     assert "Choose one of wave, x." in told(dataset_id=waves, algorithm="MAML")
