@@ -102,6 +102,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, *_ = ctx.needs_input_grad
+        if not torch.is_grad_enabled():  # nobody differentiates these: one call gives both
+            return (*_derivatives(grad, x, weight, ctx.groups, ctx.stride, (of_x, of_weight)), None, None)
         return (
             _InputGradient.apply(grad, weight, x.shape, ctx.groups, ctx.stride) if of_x else None,
             _WeightGradient.apply(grad, x, weight.shape, ctx.groups, ctx.stride) if of_weight else None,
@@ -117,7 +119,8 @@ class _InputGradient(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, weight: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, weight)
         ctx.groups, ctx.stride = groups, stride
-        return _derivative(grad, _unread(grad, shape), weight, groups, stride, 0)
+        found: Tensor = _derivatives(grad, _unread(grad, shape), weight, groups, stride, (True, False))[0]
+        return found
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -139,7 +142,8 @@ class _WeightGradient(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, x: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, x)
         ctx.groups, ctx.stride = groups, stride
-        return _derivative(grad, x, _unread(grad, shape), groups, stride, 1)
+        found: Tensor = _derivatives(grad, x, _unread(grad, shape), groups, stride, (False, True))[1]
+        return found
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -154,14 +158,19 @@ class _WeightGradient(torch.autograd.Function):
         )
 
 
-def _derivative(grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, of: int) -> Tensor:
-    """Gradient of the input (`of` 0) or of the weight (1); of the wanted one only the shape and format are read."""
-    padding, wanted = _PADDING[weight.shape[-1]], [of == 0, of == 1, False]
+def _derivatives(
+    grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, wanted: tuple[bool, bool]
+) -> list[Any]:
+    """Gradients of input and weight; of what alone is wanted only the shape and format are read."""
+    padding = _PADDING[weight.shape[-1]]
     grad = grad.contiguous(memory_format=torch.channels_last)
-    both = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, wanted
+    found = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [*wanted, False]
     )
-    return both[of].contiguous(memory_format=torch.channels_last)
+    return [
+        part.contiguous(memory_format=torch.channels_last) if asked else None
+        for part, asked in zip(found, wanted, strict=False)
+    ]
 
 
 def _unread(like: Tensor, shape: torch.Size) -> Tensor:
