@@ -122,8 +122,11 @@ def steps(
         ways = torch.autograd.grad(climbed, [weights[name] for name in names], create_graph=second_order)
         if inner.learned_rates:
             ways = tuple(_rate(meta, name, step) * way for name, way in zip(names, ways, strict=True))
-        changed = {name: weights[name] + way for name, way in zip(names, ways, strict=True)}
-        weights = weights | (changed if graph else {name: value.detach() for name, value in changed.items()})
+        if graph:
+            changed = tuple(weights[name] + way for name, way in zip(names, ways, strict=True))
+        else:
+            changed = torch._foreach_add([weights[name].detach() for name in names], ways)
+        weights = weights | dict(zip(names, changed, strict=True))
         yield weights
 
 
