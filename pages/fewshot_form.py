@@ -17,12 +17,12 @@ from pages import episodes, forms
 ALGORITHMS = {
     "ProtoNet": "Compares with the mean of each class's examples. No inner steps: the fastest, and the best start.",
     "MAML": "Learns weights from which a few gradient steps fit a new task; differentiates through those steps.",
-    "First-order MAML": "MAML without second derivatives: about half the time and less memory, a little less exact.",
-    "ANIL": "MAML that changes the last layer only: nearly as good on classes like those seen, and much faster.",
+    "First-order MAML": "MAML without second derivatives: quicker steps and less memory, but less learned from each.",
+    "ANIL": "MAML that changes the last layer only: its tasks are learned much faster.",
     "Reptile": "Moves the weights towards those that many steps on a task end with. Simple; wants more iterations.",
 }
 NETWORKS = {
-    "conv4": "Conv4", "resnet": "ResNet-12", "text": "Text encoder", "mlp": "Multilayer perceptron",
+    "conv4": "Conv4", "resnet": "ResNet-8", "text": "Text encoder", "mlp": "Multilayer perceptron",
     "pretrained": "Pretrained weights",
 }  # fmt: skip
 SUITING = {"image": ("conv4", "resnet", "pretrained"), "text": ("text",), "table": ("mlp",)}
@@ -109,8 +109,8 @@ def _algorithm(dataset: Dataset, start: FewShotSpec, mark: str) -> dict[str, Any
     network = right.selectbox(
         "Network", kinds, index=kinds.index(start.network) if start.network in kinds else None,
         format_func=NETWORKS.__getitem__, key=f"network{mark}", placeholder="Automatic",
-        help="**Conv4**: four convolutions, the usual one for small images. **ResNet-12**: better on photographs, "
-        "slower. **Pretrained weights**: your own file. Empty: what suits the data.",
+        help="**Conv4**: four convolutions, the usual one for small images. **ResNet-8**: three residual "
+        "blocks, slower. **Pretrained weights**: your own file. Empty: what suits the data.",
     )  # fmt: skip
     return {"algorithm": algorithm, "network": network}
 

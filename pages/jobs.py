@@ -24,8 +24,20 @@ ACTIONS = {
     "paused": [RESUME, MORE, CANCEL, CLONE],
 }
 ENDED = [MORE, RETRY, CLONE]
-SHOWN = ["job", "state", "progress", "actions", "dataset", "n_trials", "elapsed", "remaining", "stage", "priority"]
-SHOWN += ["note", "owner", "created", "kind"]
+SHOWN = [
+    "job",
+    "state",
+    "kind",
+    "progress",
+    "actions",
+    "dataset",
+    "n_trials",
+    "elapsed",
+    "remaining",
+    "stage",
+    "priority",
+]
+SHOWN += ["note", "owner", "created"]
 
 
 def filters() -> tuple[list[str], int | None]:

@@ -10,7 +10,7 @@ from runner.fewshot.episodes import Batch
 from runner.fewshot.networks import Network
 
 LIMIT = 256 * 2**20  # bytes; more is slower on a processor, whose caches are small
-# Copies of activations and of weights that a step keeps for the meta-gradient, as measured (docs/decisions.md).
+# Copies of activations and of weights that a step keeps for the meta-gradient, about.
 _ACTIVATIONS, _WEIGHTS = 5, 4
 
 
