@@ -17,10 +17,15 @@ from typing import Any, cast
 
 import pandas as pd
 
-from core import advice, backbones, datasets, fewshot, imports, jobs, knowledge, refits, results, specs
+from core import advice, datasets, knowledge, results, specs
+from core.advice import fits
 from core.datasets import ColumnType
 from core.errors import InputError, MetascoutError
 from core.events import finite
+from core.knowledge import imports
+from core.queue import jobs
+from core.results import initialisations
+from core.store import backbones
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -249,7 +254,7 @@ def _show_leaderboard(options: argparse.Namespace) -> None:
 
 
 def _show_few_shot(options: argparse.Namespace) -> None:
-    frame = fewshot.leaderboard(datasets.get(options.dataset).id)
+    frame = initialisations.leaderboard(datasets.get(options.dataset).id)
     columns = ["algorithm", "network", "ways", "shots", "protocol", "metric", "valid", "test", "lower", "upper"]
     columns += ["n_episodes", "adapt_s", "job_id"]
     _print(frame if options.json else frame[columns].round(4), options.json)
@@ -272,8 +277,8 @@ def _advise(options: argparse.Namespace) -> None:
 
 
 def _refit(options: argparse.Namespace) -> None:
-    for kind in refits.KINDS:
-        done = refits.refit(kind)
+    for kind in fits.KINDS:
+        done = fits.refit(kind)
         told = (
             f"{done.n_datasets} datasets x {done.n_candidates} candidates, {done.took_s:.1f} s" if done else "nothing"
         )

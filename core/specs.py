@@ -190,8 +190,8 @@ class FewShotSpec(_Spec):
 class FineTuneSpec(_Spec):
     """Learning new classes from a few examples, from a stored initialisation. It takes seconds and no core's slot.
 
-    The examples are those of `classes` of the dataset, or a kept file (`core.examples`), or for regression the rows of
-    one group. `initialisation` is the job that meta-trained it; None takes the nearest in memory.
+    The examples are those of `classes` of the dataset, or a kept file of examples, or for regression the
+    rows of one group. `initialisation` is the job that meta-trained it; None takes the nearest in memory.
     """
 
     kind: Literal["finetune"] = "finetune"

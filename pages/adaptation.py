@@ -10,9 +10,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import bundles, datasets, examples, fewshot, jobs, results
+from core import datasets, results
 from core.datasets import Dataset
+from core.datasets.images import examples
 from core.errors import MetascoutError
+from core.queue import jobs
+from core.results import downloads, initialisations
 from pages import confusion, episodes, gallery, shared
 
 _FEATURES = 4  # of a table's row, beside what was predicted of it
@@ -60,7 +63,7 @@ def figures(job_id: int, body: dict[str, Any]) -> None:
     """The numbers: before and after, and how long it took."""
     judged = [step for step in body.get("steps") or () if step.get("accuracy") is not None]
     losses = [step for step in body.get("steps") or () if step.get("loss") is not None]
-    answered = shared.read(fewshot.answered_s, job_id)
+    answered = shared.read(initialisations.answered_s, job_id)
     with st.grid(4, min_column_width=140):
         if judged:
             before, after = judged[0]["accuracy"], judged[-1]["accuracy"]
@@ -242,4 +245,4 @@ def download(job_id: int) -> None:
 
 def bundle(files: pd.DataFrame) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    return bundles.of_files(files).open("rb")
+    return downloads.of_files(files).open("rb")

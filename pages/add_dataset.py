@@ -7,12 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, imagesets, uploads
-from core import images as image_files
-from core.datasets import ColumnType, Dataset, Finding, Inspection
+from core import datasets
+from core.datasets import ColumnType, Dataset, Finding, Inspection, uploads
+from core.datasets.images import conversion as image_files
+from core.datasets.images import image_sets
+from core.datasets.images.conversion import SIDES, Staged
+from core.datasets.images.image_sets import Verdict
 from core.errors import InputError, MetascoutError
-from core.images import SIDES, Staged
-from core.imagesets import Verdict
 from core.scoring import Task
 from pages import columns, images, shared
 
@@ -71,7 +72,7 @@ def judge(path: Path, side: int | None, drop: bool, inner: bool) -> tuple[Staged
     """The converted images, and what they are good for, or why for nothing; converted once for all reruns."""
     staged = image_files.stage(path, side, inner)
     try:
-        return staged, imagesets.judge(staged, drop)
+        return staged, image_sets.judge(staged, drop)
     except InputError as error:
         return staged, str(error)
 

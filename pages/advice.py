@@ -10,10 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import advice, datasets, jobs, machine, metafeatures, refits, runners, specs
-from core.advice import Advice, Ranked
+from core import advice, datasets, machine, metafeatures, specs
+from core.advice import Advice, Ranked, fits
 from core.datasets import Dataset
 from core.errors import InputError
+from core.queue import jobs, runners
 from core.scoring import METRICS
 from core.specs import Spec
 from pages import shared
@@ -24,7 +25,7 @@ ORIGINS = {"own": "yours"}
 
 def show(dataset: Dataset) -> None:
     """Everything that is known before anything runs, and what came of it afterwards."""
-    if refits.latest(advice.kind_of(dataset)) is None:
+    if fits.latest(advice.kind_of(dataset)) is None:
         waiting()
         return
     try:

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import datasets, jobs, results
+from core import datasets, results
+from core.queue import jobs
 from core.scoring import METRICS
 from pages import networks, shared
 

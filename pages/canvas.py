@@ -12,10 +12,10 @@ from typing import Any
 
 import streamlit as st
 
-from core import examples, imagefiles
+from core.datasets.images import examples, folders
+from core.datasets.images.examples import Picture
+from core.datasets.images.pixels import Shape
 from core.errors import InputError, MetascoutError
-from core.examples import Picture
-from core.pixels import Shape
 from pages import gallery, shared
 
 MOST = 100  # drawings of a session
@@ -153,7 +153,7 @@ def add(url: Any, label: str | None) -> None:
     drawings: list[Drawing] = st.session_state.setdefault("drawings", [])
     if len(drawings) >= MOST:
         raise InputError(f"{MOST} drawings are the most; delete some, or upload images.")
-    name = imagefiles.plain_label(label or "") if label is not None else None
+    name = folders.plain_label(label or "") if label is not None else None
     if name == "":
         raise InputError("The class has no name; type one first.")
     drawings.append(Drawing(uuid.uuid4().hex, content(url), name))
@@ -167,7 +167,7 @@ def content(url: Any) -> bytes:
         found = base64.b64decode(url.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
         raise InputError("The drawing did not arrive whole. Draw it again.") from None
-    image = imagefiles.open_image(found)
+    image = folders.open_image(found)
     if image is None or max(image.size) > MAX_SIDE:
         raise InputError(f"The drawing is no image of at most {MAX_SIDE} pixels a side. Draw it again.")
     return found

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.columns import TABLE_TYPES
 from core.datasets import Column, Finding
+from core.datasets.columns import TABLE_TYPES
 from pages import shared
 
 _ICONS = {"leak": ":material/water_drop:", "imbalance": ":material/balance:", "constant": ":material/block:"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs
 from core.errors import MetascoutError
+from core.queue import jobs
 from pages import shared
 
 

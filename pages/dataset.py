@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import advice, datasets, refits
+from core import advice, datasets
+from core.advice import fits
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.scoring import METRICS
@@ -54,7 +55,7 @@ def show(dataset: Dataset) -> None:
 
 def advised(dataset: Dataset) -> None:
     """What will do best, in a line; nothing where no selector can say."""
-    if refits.latest(advice.kind_of(dataset)) is None:
+    if fits.latest(advice.kind_of(dataset)) is None:
         return
     with suppress(InputError):
         given = advice.advise(dataset.id)

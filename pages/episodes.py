@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from core import images
 from core.datasets import Dataset
-from core.pixels import Shape
+from core.datasets.images import conversion
+from core.datasets.images.pixels import Shape
 from pages import images as drawing
 from pages import shared
 
@@ -49,7 +49,7 @@ def episode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The support and the query images of one task as two pictures; a registered set never changes."""
     _, shots, queries = sizes
-    found = images.examples(parquet, shape, labels, shots + queries)
+    found = conversion.examples(parquet, shape, labels, shots + queries)
     rows = [[found[label][row : row + 1] for label in labels] for row in range(shots + queries)]
     return _mosaic(rows[:shots], shape), _mosaic(rows[shots:], shape)
 

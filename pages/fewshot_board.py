@@ -8,8 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import datasets, fewshot
+from core import datasets
 from core.datasets import Dataset
+from core.results import initialisations
 from pages import shared
 
 BARS = 20
@@ -44,7 +45,7 @@ HELP = {
 
 def show(dataset: Dataset) -> None:
     """Filters, table and chart of one dataset."""
-    everything = shared.read(fewshot.leaderboard, dataset.id)
+    everything = shared.read(initialisations.leaderboard, dataset.id)
     if everything.empty:
         shared.empty(
             "No few-shot meta-training has been judged on this dataset yet.", shared.NEW_JOB, "Start one",
@@ -141,7 +142,7 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
         f"{'' if alone else task(row) + ', '}{shared.label(row.algorithm, 18)}, job {row.job_id}, {row.protocol[:5]}."
         for row in frame.itertuples()
     ]
-    for protocol, color in zip(fewshot.PROTOCOLS, (shared.ACCENT, shared.SECOND), strict=True):
+    for protocol, color in zip(initialisations.PROTOCOLS, (shared.ACCENT, shared.SECOND), strict=True):
         rows = frame["protocol"] == protocol
         part = frame[rows]
         if part.empty:

@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from core import backbones, fewshot, uploads
-from core.datasets import Dataset
+from core.datasets import Dataset, uploads
+from core.results import initialisations
 from core.specs import FEWSHOT_ALGORITHMS, FewShotSpec
+from core.store import backbones
 from pages import episodes, forms
 
 ALGORITHMS = {
@@ -86,7 +87,7 @@ def told(dataset: Dataset, given: dict[str, Any]) -> None:
     if dataset.task == "regression":
         return
     n_classes, n_rows = len(dataset.labels), sum(dataset.n_rows.values())
-    train, valid, test = fewshot.shares(n_classes, given["ways"] or 0)
+    train, valid, test = initialisations.shares(n_classes, given["ways"] or 0)
     st.caption(
         f"{n_classes:,} classes with {n_rows / n_classes:,.0f} examples each on average. About {train:,} of them train,"
         f" {valid:,} choose the best state, and {test:,} are kept for the test. No class is in two of these."

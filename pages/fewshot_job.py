@@ -10,9 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import fewshot, jobs, results
+from core import results
 from core.errors import InputError
-from core.fewshot import Initialisation
+from core.queue import jobs
+from core.results import initialisations
+from core.results.initialisations import Initialisation
 from pages import adaptation, shared
 
 METRICS = {"accuracy": "Accuracy ↑", "mse": "Mean squared error ↓"}
@@ -21,7 +23,7 @@ _BAND = "rgba(59, 125, 216, 0.18)"  # shared.ACCENT, thin
 
 def worth(job: dict[str, Any]) -> None:
     """What the initialisation is worth on classes that it has never seen, and what can be done with it."""
-    frame = shared.read(fewshot.evaluations_of, job["id"])
+    frame = shared.read(initialisations.evaluations_of, job["id"])
     if frame.empty:
         ended = "The job has left no result; its log says why."
         told = "The results appear here once the training has ended; Progress shows it live."
@@ -55,14 +57,14 @@ def table(frame: pd.DataFrame, metric: str) -> None:
         shown, hide_index=True, height="content", key="worth", alt="What the initialisation is worth",
         column_config={f"{METRICS.get(metric, metric)} on test": digits, "On valid": digits},
     )  # fmt: skip
-    if set(frame["protocol"]) == set(fewshot.PROTOCOLS):
+    if set(frame["protocol"]) == set(initialisations.PROTOCOLS):
         st.caption("Inductive: each query is predicted by itself. Transductive: batch norm sees all queries at once.")
 
 
 def initialised(job: dict[str, Any]) -> None:
     """Where to go with the initialisation, and its file."""
     try:
-        found = shared.read(fewshot.initialisation, job["id"])
+        found = shared.read(initialisations.initialisation, job["id"])
     except InputError:  # there is none yet
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -133,7 +135,7 @@ def banded(value: pd.DataFrame, lower: pd.DataFrame, upper: pd.DataFrame) -> go.
 
 def adapted(job: dict[str, Any]) -> None:
     """What a fine-tuning has found."""
-    body = shared.read(fewshot.adaptation, job["id"])
+    body = shared.read(initialisations.adaptation, job["id"])
     if body is None:
         ended = "The job has left no result; its log says why."
         told = "The result appears here within seconds of the start."

@@ -9,8 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs, machine, runners
+from core import machine
 from core.datasets import Dataset
+from core.queue import jobs, runners
 from core.scoring import metrics_for
 from core.specs import (
     AUTOML_ALGORITHMS,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core import pixels
+from core.datasets.images import pixels
 from pages import shared
 
 MOST = 60

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core import datasets, examples, imagefiles, images, jobs, uploads
-from core.datasets import Dataset
+from core import datasets
+from core.datasets import Dataset, uploads
+from core.datasets.images import conversion, examples, folders
+from core.datasets.images.examples import Picture
+from core.datasets.images.pixels import Shape
 from core.errors import InputError, MetascoutError
-from core.examples import Picture
-from core.fewshot import Initialisation
-from core.pixels import Shape
+from core.queue import jobs
+from core.results.initialisations import Initialisation
 from core.specs import FewShotSpec
 from pages import canvas, episodes, gallery, shared
 
@@ -93,7 +95,7 @@ def _classes(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
 @st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
 def _faces(parquet: Path, shape: Shape, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
     """One image of each class; a registered set never changes."""
-    return images.examples(parquet, shape, labels, 1)
+    return conversion.examples(parquet, shape, labels, 1)
 
 
 def _wave(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
@@ -175,7 +177,7 @@ def _by_class(shape: Shape) -> tuple[list[Picture], list[str]]:
     for number in range(int(n_classes or 2)):
         left, right = st.columns([1, 2])
         default = chr(ord("A") + number)
-        name = imagefiles.plain_label(left.text_input(f"Name of class {number + 1}", default, max_chars=80,
+        name = folders.plain_label(left.text_input(f"Name of class {number + 1}", default, max_chars=80,
                                                       key=f"play_name_{number}"))  # fmt: skip
         files = _uploader(right, f"Images of class {number + 1}", f"play_files_{number}")
         if not name or name in taken:
@@ -244,5 +246,5 @@ def _bright(dataset: Dataset) -> bool:
     shape = episodes.shape_of(dataset)
     if shape is None:
         return False
-    found = images.examples(dataset.table, shape, dataset.labels[:3], 5)
+    found = conversion.examples(dataset.table, shape, dataset.labels[:3], 5)
     return bool(np.mean([values.mean() for values in found.values() if len(values)]) < 128)

@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, jobs, machine, results, runners
+from core import datasets, machine, results
+from core.queue import jobs, runners
 from pages import shared
 
 

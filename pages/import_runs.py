@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import imports, knowledge, metafeatures, tables, uploads
+from core import knowledge, metafeatures
+from core.datasets import tables, uploads
 from core.errors import InputError, MetascoutError
-from core.imports import Inspection, Reading
+from core.knowledge import imports
+from core.knowledge.imports import Inspection, Reading
 from pages import shared
 
 KINDS = {"aslib": "an ASlib scenario", "tidy": "a table of runs", "mlflow": "the runs of MLflow"}

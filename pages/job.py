@@ -11,8 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import jobs, results, runners
+from core import results
 from core.errors import InputError
+from core.queue import jobs, runners
 from core.scoring import METRICS
 from pages import candidates, controls, fewshot_job, policy, shared, trials
 

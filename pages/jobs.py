@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import datasets, jobs
+from core import datasets
+from core.queue import jobs
 from pages import shared
 
 LIMIT = 200

@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import metafeatures, refits
-from core.refits import Refit
+from core import metafeatures
+from core.advice import fits
+from core.advice.fits import Refit
 from core.scoring import METRICS
 from pages import shared
 
@@ -27,8 +28,8 @@ class Known:
 
     about: pd.DataFrame  # origin (as people read it), mark, metric (as an error's name)
     errors: pd.DataFrame  # columns candidates, NaN where not run
-    past: pd.DataFrame  # see `core.trust.Trust`
-    said: pd.DataFrame  # see `core.refits.unseen`
+    past: pd.DataFrame  # see `core.advice.trust.Trust`
+    said: pd.DataFrame  # see `core.advice.fits.unseen`
     importance: pd.Series  # of the meta-features
     plane: pd.DataFrame  # x, y
     coverage: float | None
@@ -44,7 +45,7 @@ def of(refit: Refit) -> Known:
 
 @st.cache_data(max_entries=4, show_spinner="Reading the selector")
 def _of(file: str, *, _refit: Refit) -> Known:
-    selector, said = refits.selector(_refit), refits.unseen(_refit)
+    selector, said = fits.selector(_refit), fits.unseen(_refit)
     about = pd.DataFrame.from_dict(_refit.marks, orient="index", columns=["origin", "mark"])
     metric = said["metric"].groupby(level="dataset").first().map(error_name)
     about = about.assign(origin=about["origin"].map(lambda name: ORIGINS.get(name, name)), metric=metric)
@@ -216,7 +217,7 @@ def unrun(known: Known, refit: Refit) -> pd.DataFrame:
     run = known.about.index[known.about["origin"] == ORIGINS["own"]]
     wanted = features["is_regression"] == float(refit.kind == "regression")
     features = features[wanted & ~features.index.isin(run)]
-    return refits.selector(refit).map(features) if len(features) else pd.DataFrame(columns=["x", "y"])
+    return fits.selector(refit).map(features) if len(features) else pd.DataFrame(columns=["x", "y"])
 
 
 def importance(known: Known) -> None:

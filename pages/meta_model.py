@@ -8,9 +8,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import advice, refits, runners
-from core.refits import Refit
-from core.trust import FEWEST
+from core import advice
+from core.advice import fits
+from core.advice.fits import Refit
+from core.advice.trust import FEWEST
+from core.queue import runners
 from pages import known, shared, unseen
 from pages.known import Known
 from pages.unseen import LINES
@@ -21,11 +23,11 @@ OUTCOMES = 30  # of advice, drawn
 def state(kind: Any, file: str | None) -> None:
     """Whether a fit is due and who does it; a fit that has come brings the page up to date."""
     with shared.sentences():
-        newest = shared.read(refits.latest, kind)
+        newest = shared.read(fits.latest, kind)
         if newest is not None and newest.file != file:
             st.rerun()
         failed(kind)
-        if not shared.read(refits.due):
+        if not shared.read(fits.due):
             return
         if shared.read(runners.alive):
             st.caption(":material/hourglass_top: A fit is due: the runner does it by itself, within a minute or so.")
@@ -40,11 +42,12 @@ def state(kind: Any, file: str | None) -> None:
 
 def failed(kind: Any) -> None:
     """The sentence of the last fit, where it failed."""
-    fits = shared.read(refits.history, kind)
-    if len(fits) and isinstance(fits["error"].iloc[-1], str):
-        when = shared.moment(fits["fitted_at"].iloc[-1])
+    history = shared.read(fits.history, kind)
+    if len(history) and isinstance(history["error"].iloc[-1], str):
+        when = shared.moment(history["fitted_at"].iloc[-1])
         st.warning(
-            shared.plain(f"The last fit ({when}) came to nothing: {fits['error'].iloc[-1]}"), icon=":material/warning:"
+            shared.plain(f"The last fit ({when}) came to nothing: {history['error'].iloc[-1]}"),
+            icon=":material/warning:",
         )
 
 
@@ -54,7 +57,7 @@ def ask(kind: str) -> None:
         "Refit now", icon=":material/refresh:", key="refit",
         help="The runner fits by itself whenever something new is known; this asks for it at once.",
     ):  # fmt: skip
-        refits.request(shared.user())
+        fits.request(shared.user())
         st.toast("A fit is asked for: the runner does it.", icon=":material/check:")
 
 
@@ -86,8 +89,8 @@ def headline(refit: Refit, told: Known) -> None:
 
 def show(kind: Any) -> None:
     """Everything of one kind of task."""
-    refit = shared.read(refits.latest, kind)
-    due = shared.read(refits.due)
+    refit = shared.read(fits.latest, kind)
+    due = shared.read(fits.due)
     st.fragment(state, run_every=shared.LIVE_S if due or refit is None else None)(kind, refit.file if refit else None)
     if refit is None:
         nothing(kind)
@@ -123,10 +126,10 @@ def learning(kind: Any) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("As datasets are added, simulated")
-        simulated(shared.read(refits.learning_curve, kind))
+        simulated(shared.read(fits.learning_curve, kind))
     with right:
         st.subheader("From fit to fit, as it was")
-        as_it_was(shared.read(refits.history, kind))
+        as_it_was(shared.read(fits.history, kind))
 
 
 def simulated(frame: pd.DataFrame) -> None:
@@ -145,9 +148,9 @@ def simulated(frame: pd.DataFrame) -> None:
     lines(frame, [int(n) for n in frame.index], "Your datasets known" if own else "Datasets known", "simulated")
 
 
-def as_it_was(fits: pd.DataFrame) -> None:
+def as_it_was(history: pd.DataFrame) -> None:
     """Mean regret at each fit, on the datasets that were known then."""
-    good = fits[fits["advice"].notna()]  # neither a failed fit nor one of a single dataset judges anything
+    good = history[history["advice"].notna()]  # neither a failed fit nor one of a single dataset judges anything
     if len(good) < 2:
         st.info("There has been one fit so far; the next ones are drawn here.", icon=":material/hourglass_empty:")
         return
@@ -278,7 +281,7 @@ def open_advice(names: list[str]) -> None:
 st.title("Meta-model")
 st.caption("What past runs teach about the next dataset, and how far that can be trusted.")
 with shared.sentences():
-    kinds = {kind.capitalize(): kind for kind in refits.KINDS}
+    kinds = {kind.capitalize(): kind for kind in fits.KINDS}
     shared.asked_choice("kind", list(kinds), {kind: label for label, kind in kinds.items()})
     chosen = st.segmented_control(
         "Kind of task", list(kinds), default=next(iter(kinds)), required=True, key="kind", bind="query-params",

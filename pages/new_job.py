@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, jobs, runners, specs
+from core import datasets, specs
 from core.datasets import Dataset
 from core.errors import MetascoutError
+from core.queue import jobs, runners
 from core.specs import AutoMLSpec, FewShotSpec, FineTuneSpec, NASSpec, PortfolioSpec, Spec
 from pages import fewshot_form, forms, shared
 

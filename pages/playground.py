@@ -7,10 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, fewshot, jobs, results, runners, specs
+from core import datasets, results, specs
 from core.datasets import Dataset
 from core.errors import InputError, MetascoutError
-from core.fewshot import Initialisation
+from core.queue import jobs, runners
+from core.results import initialisations
+from core.results.initialisations import Initialisation
 from core.specs import FineTuneSpec
 from pages import adaptation, given, shared
 from pages.given import Given
@@ -164,7 +166,7 @@ def submit(fields: dict[str, Any]) -> int:
 def result(job_id: int) -> None:
     """What has become of the job; looked at often until the answer is there, then until its files are."""
     moving = shared.read(jobs.get, job_id).status in MOVING
-    answered = shared.read(fewshot.adaptation, job_id) is not None
+    answered = shared.read(initialisations.adaptation, job_id) is not None
     every = (shared.LIVE_S if answered else POLL_S) if moving else None
     st.fragment(live, run_every=every)(job_id, moving, answered)
 
@@ -172,7 +174,7 @@ def result(job_id: int) -> None:
 def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
     """State and answer of the job."""
     with shared.sentences():
-        job, body = shared.read(jobs.get, job_id), shared.read(fewshot.adaptation, job_id)
+        job, body = shared.read(jobs.get, job_id), shared.read(initialisations.adaptation, job_id)
         if was_moving != (job.status in MOVING) or was_answered != (body is not None):
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -205,7 +207,7 @@ def waiting(job: jobs.Job) -> None:
 
 def show() -> None:
     """The page below its title."""
-    known = shared.read(fewshot.initialisations)
+    known = shared.read(initialisations.initialisations)
     if not known:
         shared.empty(
             "The playground starts from what a few-shot meta-training has learned, and there is none yet.",

@@ -10,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import jobs, results
+from core import results
+from core.queue import jobs
 from pages import shared
 
 # What the policy of a strategy that has one is reported as, and what its steps count.

@@ -16,9 +16,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import datasets, db, jobs
+from core import datasets
 from core.errors import InputError, MetascoutError
+from core.queue import jobs
 from core.scoring import METRICS
+from core.store import database
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -158,7 +160,7 @@ def _read(name: str, args: Any, kwargs: Any, stamp: Any, *, _function: Callable[
 
 def _stamp() -> tuple[str, int, int]:
     """Changes with every write to the store, and costs a call of stat."""
-    path = db.store_path()
+    path = database.store_path()
     try:
         stat = path.stat()
     except FileNotFoundError:  # before the first read

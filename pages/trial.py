@@ -11,10 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import artifacts, bundles, datasets, results
+from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
-from core.results import Trial
+from core.results import Trial, downloads
+from core.store import artifacts
 from pages import confusion, networks, shared
 
 FEATURES = 20
@@ -82,7 +83,7 @@ def scores(trial: Trial) -> None:
 def model(trial: Trial, dataset: Dataset) -> None:
     """What can be taken away, and how to use it."""
     st.subheader("Take the model away")
-    if not bundles.has_model(trial):
+    if not downloads.has_model(trial):
         kind = "A yardstick is kept for comparison only." if trial.yardstick else "The job kept no file of this model."
         st.info(kind, icon=":material/folder_off:")
         return
@@ -128,7 +129,7 @@ def files(frame: pd.DataFrame) -> None:
 
 def bundle(trial: Trial) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    path = bundles.of_trial(trial)
+    path = downloads.of_trial(trial)
     if path is None:
         raise InputError("The model's file is no longer there.")
     return path.open("rb")

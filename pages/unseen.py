@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import regret, trust
-from core.selection import CONFIDENCE
-from core.trust import NEAR
+from core.advice import regret, trust
+from core.advice.selector import CONFIDENCE
+from core.advice.trust import NEAR
 from pages import shared
 from pages.known import Known
 

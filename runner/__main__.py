@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import portalocker
 
-from core import db, machine
+from core import machine
 from core.errors import MetascoutError
+from core.store import database
 from runner import worker
 from runner.executors import EXECUTORS
 
@@ -21,14 +22,14 @@ from runner.executors import EXECUTORS
 @contextmanager
 def sole_runner() -> Iterator[None]:
     """Be the only runner of this store, or raise MetascoutError that names the one there is."""
-    with db.lock_file("runner") as lock:
+    with database.lock_file("runner") as lock:
         try:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except (portalocker.AlreadyLocked, portalocker.LockException):
             lock.seek(0)
             holder = lock.read().strip()
             raise MetascoutError(
-                f"A runner (process {holder}) already serves {db.store_path().parent}; one is enough."
+                f"A runner (process {holder}) already serves {database.store_path().parent}; one is enough."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -48,7 +49,7 @@ def main() -> int:
     try:
         machine.check_settings()
         with sole_runner():
-            logging.info("The runner serves %s; stop it with Ctrl-C", db.home())
+            logging.info("The runner serves %s; stop it with Ctrl-C", database.home())
             worker.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:
         print(error, file=sys.stderr)

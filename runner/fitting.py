@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from core import db, refits
+from core.advice import fits
+from core.store import database
 from runner.launch import ROOT
 
 PAUSE_S = 30.0  # between two fits
@@ -46,7 +47,7 @@ def tend(fitting: Fitting, *, busy: bool = False) -> None:
         _rest(fitting)
     elif now >= (fitting.busy_next_at if busy else fitting.next_at):
         fitting.next_at = fitting.busy_next_at = now + PAUSE_S / 10
-        if refits.due():
+        if fits.due():
             fitting.process, fitting.began_at = _started(), now
 
 
@@ -68,7 +69,11 @@ def _rest(fitting: Fitting) -> None:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    places = {"METASCOUT_HOME": str(db.home()), "METASCOUT_STORE": str(db.store_path()), "OMP_NUM_THREADS": "1"}
+    places = {
+        "METASCOUT_HOME": str(database.home()),
+        "METASCOUT_STORE": str(database.store_path()),
+        "OMP_NUM_THREADS": "1",
+    }
     command = ["nice", "-n", str(_NICE), sys.executable, "-m", "core", "refit"]
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -25,8 +25,11 @@ from typing import Any
 import portalocker
 import psutil
 
-from core import datasets, db, events, fewshot, machine, specs
-from core.jobs import Job
+from core import datasets, events, machine, specs
+from core.queue.jobs import Job
+from core.results import initialisations as stored
+from core.results.initialisations import Initialisation
+from core.store import database
 from runner import spare
 from runner.spare import Spare
 from runner.supervisor import EXIT_BYTES, Exit
@@ -59,7 +62,7 @@ class Context:
     gpus: int
     cancelled: Callable[[], bool]
     paused: Callable[[], bool] = bool
-    initialisations: tuple[fewshot.Initialisation, ...] = ()
+    initialisations: tuple[Initialisation, ...] = ()
     worths: tuple[float | None, ...] = ()
 
     def began(self) -> float:
@@ -118,8 +121,8 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
 
 def _order(job: Job, executor: Executor) -> dict[str, Any]:
     # A job does not open the store.
-    known = fewshot.initialisations() if job.kind == "finetune" else []
-    worths = fewshot.worths() if known else {}
+    known = stored.initialisations() if job.kind == "finetune" else []
+    worths = stored.worths() if known else {}
     return {
         "job_id": job.id,
         "attempt": job.attempt,
@@ -137,7 +140,7 @@ def environment(cpus: int) -> Mapping[str, str]:
     """The variables that a job of so many threads (0: all) is started with."""
     threads = str(cpus or machine.cpu_slots())
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    own = {"METASCOUT_HOME": str(db.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
+    own = {"METASCOUT_HOME": str(database.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
     # Waiting threads that spin take the cores from those that work.
     own |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     return {**os.environ, **own, "MKL_NUM_THREADS": threads}
@@ -231,7 +234,7 @@ def clean(directory: Path) -> None:
 
 def sweep(*, keep: set[Path]) -> None:
     """Clean up after every attempt that no longer lives, but for those whose directories are to be kept."""
-    for directory in (db.home() / "jobs").glob("*-*"):
+    for directory in (database.home() / "jobs").glob("*-*"):
         if (directory / "tmp").exists() and directory not in keep and not is_alive(directory):
             clean(directory)
 
@@ -250,7 +253,7 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         gpus=order["gpus"],
         cancelled=(directory / "cancel").exists,
         paused=(directory / "pause").exists,
-        initialisations=tuple(fewshot.Initialisation(**body) for body in order["initialisations"]),
+        initialisations=tuple(Initialisation(**body) for body in order["initialisations"]),
         worths=tuple(order["worths"]),
     )
     return specs.parse(order["spec"]), context, executor

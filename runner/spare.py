@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core import fewshot
+from core.results import initialisations
 
 KIND = "finetune"  # of the jobs that it is for
 ENGINE = "runner.fewshotjob.finetune"
@@ -47,7 +47,7 @@ def tend(spare: Spare, environment: Mapping[str, str]) -> None:
     if (now := time.monotonic()) < spare.next_at:
         return
     spare.next_at = now + LOOK_S
-    wanted = fewshot.exist()
+    wanted = initialisations.exist()
     if spare.process is not None and not (wanted and spare.environment == environment):
         stop(spare)
     elif spare.process is None and wanted:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from core import housekeeping, jobs, machine, results, runners
-from core.db import disk_full_told
+from core import machine, results
 from core.errors import InputError, MetascoutError
 from core.events import Message
-from core.jobs import Job
+from core.queue import jobs, runners
+from core.queue.jobs import Job
+from core.store import housekeeping
+from core.store.database import disk_full_told
 from runner import fitting, launch
 from runner import spare as spares
 from runner.fitting import Fitting

@@ -9,8 +9,9 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side, and threads wait for each other
 
-from core import datasets, db
+from core import datasets
 from core.specs import AutoMLSpec
+from core.store import database
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "home"
     monkeypatch.setenv("METASCOUT_HOME", str(path))
     monkeypatch.delenv("METASCOUT_STORE", raising=False)
-    with db.transaction():
+    with database.transaction():
         pass
     return path
 

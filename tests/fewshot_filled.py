@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from core import datasets, jobs, results, specs
+from core import datasets, results, specs
 from core.events import Adapted, Artifact, Environment, Evaluation, Event, Initialised, Message, Metric, Progress
+from core.queue import jobs
 from tests.filled import ODD
 from tests.pictures import encoded
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core import datasets, jobs, results, specs
+from core import datasets, results, specs
 from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
+from core.queue import jobs
 from core.scoring import METRICS, Task, metrics_for
 
 # What people may type: markup of every kind that a page could take for its own.

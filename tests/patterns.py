@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import datasets, jobs, results
+from core import datasets, results
 from core.events import Event
+from core.queue import jobs
 from core.specs import FewShotSpec, Spec
 from runner import launch
 from runner.executors import EXECUTORS

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import advice, candidates, datasets, jobs, knowledge, learningcurve, refits, results, specs
+from core import advice, candidates, datasets, knowledge, results, specs
 from core.__main__ import main
+from core.advice import fits, learning_curve
+from core.advice.selector import Selector
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Score, TrialDone
-from core.selection import Selector
+from core.knowledge import table as knowledge_table
+from core.queue import jobs
 from core.specs import AUTOML_ALGORITHMS, AutoMLSpec, NASSpec, PortfolioSpec
 from runner import fitting
 from tests.known import CANDIDATES, N_TASKS, ship
@@ -25,9 +28,9 @@ from tests.known import CANDIDATES, N_TASKS, ship
 @pytest.fixture
 def ships(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Knowledge that ships, in place of the real one."""
-    monkeypatch.setattr(knowledge, "SHIPPED", ship(tmp_path / "shipped.parquet"))
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", ship(tmp_path / "shipped.parquet"))
     small(monkeypatch)
-    return knowledge.SHIPPED
+    return knowledge_table.SHIPPED
 
 
 class Small(Selector):
@@ -39,8 +42,8 @@ class Small(Selector):
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fits be quick."""
-    monkeypatch.setattr(refits, "Selector", Small)
-    monkeypatch.setattr(learningcurve, "_TREES", 40)
+    monkeypatch.setattr(fits, "Selector", Small)
+    monkeypatch.setattr(learning_curve, "_TREES", 40)
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def _score(metric: str, error: float) -> Score:
 def test_a_new_dataset_is_advised_at_once_by_what_ships(ships: Path, numbers: Dataset) -> None:
     with pytest.raises(InputError, match="No selector has been fitted yet"):
         advice.advise(numbers.id)
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     assert given.ranking[0].candidate == "Linear"
     assert set(given.plan) <= set(CANDIDATES)
@@ -92,19 +95,19 @@ def test_a_new_dataset_is_advised_at_once_by_what_ships(ships: Path, numbers: Da
 
 
 def test_the_fit_time_grows_as_it_grew_on_known_datasets(ships: Path, numbers: Dataset) -> None:
-    done = refits.refit("classification")
+    done = fits.refit("classification")
     assert done is not None
     _, rows, _ = done.fit_times["Linear"]
     assert rows == pytest.approx(1, abs=1e-6)
-    assert refits.fit_s(done.fit_times, "Linear", {"log_n_rows": 4.0, "log_n_features": 1.0}) == pytest.approx(10)
-    assert math.isnan(refits.fit_s(done.fit_times, "GPT", {}))
+    assert fits.fit_s(done.fit_times, "Linear", {"log_n_rows": 4.0, "log_n_features": 1.0}) == pytest.approx(10)
+    assert math.isnan(fits.fit_s(done.fit_times, "GPT", {}))
 
 
 def test_advice_after_results_does_not_look_at_them(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     before = advice.advise(numbers.id)
     ran(numbers, HistGradientBoosting=0.01, Linear=0.4, SVM=0.4, Baseline=0.5)  # against all expectation
-    done = refits.refit("classification")
+    done = fits.refit("classification")
     assert done is not None
     assert done.n_own == 1
     after = advice.advise(numbers.id)
@@ -117,7 +120,7 @@ def test_advice_after_results_does_not_look_at_them(ships: Path, numbers: Datase
 
 
 def test_the_outcome_is_what_the_trials_found(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     assert len(advice.outcome(given)) == 0
     [open_] = advice.track_record().to_dict("records")
@@ -133,7 +136,7 @@ def test_the_outcome_is_what_the_trials_found(ships: Path, numbers: Dataset) -> 
 
 
 def test_the_plan_becomes_one_job_an_engine_and_is_remembered(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     portfolio, automl = advice.specs_of(given)
     assert isinstance(portfolio, PortfolioSpec)
@@ -154,7 +157,7 @@ def test_an_engine_that_is_known_trains_what_the_ranking_puts_first(ships: Path,
     networks = frame[frame["candidate"] == "SVM"].assign(candidate="NAS CNN")
     foreign = frame[frame["candidate"] == "SVM"].assign(candidate="our own model")
     pd.concat([frame, best, networks, foreign]).to_parquet(ships)
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     names = [item.candidate for item in given.ranking]
     assert "NAS CNN" not in names  # it needs images
@@ -170,9 +173,9 @@ def test_what_cannot_run_on_a_dataset_is_no_default_for_it(ships: Path, numbers:
     frame = pd.read_parquet(ships)
     images_only = frame[frame["candidate"] == "SVM"].assign(candidate="NAS CNN", error=0.001)
     pd.concat([frame, images_only]).to_parquet(ships)
-    done = refits.refit("classification")
+    done = fits.refit("classification")
     assert done is not None
-    assert refits.selector(done).sbs == "NAS CNN"
+    assert fits.selector(done).sbs == "NAS CNN"
     given = advice.advise(numbers.id)
     assert given.single_best in CANDIDATES
     assert given.single_best in given.reason
@@ -182,9 +185,9 @@ def test_what_cannot_run_on_a_dataset_is_no_default_for_it(ships: Path, numbers:
 def test_a_fit_of_a_single_dataset_knows_no_regret(
     numbers: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "SHIPPED", ship(tmp_path / "one.parquet", tasks=1))
-    refits.refit("classification")
-    [row] = refits.history("classification").to_dict("records")
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", ship(tmp_path / "one.parquet", tasks=1))
+    fits.refit("classification")
+    [row] = fits.history("classification").to_dict("records")
     assert row["n_datasets"] == 1
     assert math.isnan(row["advice"])
 
@@ -193,7 +196,7 @@ def test_a_search_can_start_from_those_of_near_datasets_of_ones_own(ships: Path,
     other = datasets.add_sample("breast_cancer")
     ran(other, NASSpec(dataset_id=other.id), MLP=0.1)
     ran(other, Linear=0.1)
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     near = (advice.Near("breast_cancer", "own", "sample", 0.1, "Linear", 0.1),)
     assert advice.warm_starts(replace(given, near=near)) == [1]
@@ -216,39 +219,39 @@ def test_own_trials_of_two_engines_are_two_candidates(ships: Path, numbers: Data
 
 
 def test_a_fit_is_due_when_more_is_known_or_one_is_asked_for(ships: Path, numbers: Dataset) -> None:
-    assert refits.due()
-    for kind in refits.KINDS:
-        refits.refit(kind)
-    assert not refits.due()
-    refits.request("ada")
-    assert refits.due()
-    for kind in refits.KINDS:
-        refits.refit(kind)
-    assert not refits.due()
+    assert fits.due()
+    for kind in fits.KINDS:
+        fits.refit(kind)
+    assert not fits.due()
+    fits.request("ada")
+    assert fits.due()
+    for kind in fits.KINDS:
+        fits.refit(kind)
+    assert not fits.due()
     ran(numbers, Linear=0.1)
-    assert refits.due()
+    assert fits.due()
 
 
 def test_where_nothing_is_known_the_history_says_so(ships: Path) -> None:
-    assert refits.refit("regression") is None
-    assert "there is no result yet" in refits.history("regression")["error"].iloc[0]
-    assert refits.latest("regression") is None
-    assert len(refits.learning_curve("regression")) == 0
-    refits.refit("classification")
-    [row] = refits.history("classification").to_dict("records")
+    assert fits.refit("regression") is None
+    assert "there is no result yet" in fits.history("regression")["error"].iloc[0]
+    assert fits.latest("regression") is None
+    assert len(fits.learning_curve("regression")) == 0
+    fits.refit("classification")
+    [row] = fits.history("classification").to_dict("records")
     assert row["n_datasets"] == N_TASKS
     assert row["advice"] < row["sbs"]
 
 
 def test_old_selectors_are_deleted_and_the_last_two_are_kept(ships: Path, home: Path) -> None:
-    files = [refits.refit("classification") for _ in range(4)]
+    files = [fits.refit("classification") for _ in range(4)]
     left = sorted(path.name for path in (home / "selectors").glob("*"))
     assert left == sorted(done.file for done in files[-2:] if done)
 
 
 def test_the_learning_curve_of_the_newest_selector_is_kept(ships: Path) -> None:
-    refits.refit("classification")
-    curve = refits.learning_curve("classification")
+    fits.refit("classification")
+    curve = fits.learning_curve("classification")
     assert curve.index.tolist() == [10]
     assert not curve.attrs["own"]
     assert (curve["advice"] >= 0).all()
@@ -305,7 +308,7 @@ def test_a_fit_in_a_process_of_its_own_learns_from_own_results(numbers: Dataset)
     fitting.tend(state)
     assert state.process is not None
     assert state.process.wait(120) == 0
-    done = refits.latest("classification")
+    done = fits.latest("classification")
     assert done is not None
     assert done.n_own == 1
 

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import advice, datasets, jobs, knowledge, refits, runners
+from core import advice, datasets
+from core.advice import fits
 from core.datasets import Dataset
+from core.queue import jobs, runners
 from core.specs import NASSpec
 from tests.known import CANDIDATES
 from tests.test_advice import numbers, ran, ships
@@ -34,7 +36,7 @@ def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
 
 
 def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     at = fine(opened("advice", dataset="numbers"))
     assert "On 40 past datasets this advice was within 0.01 of the best" in words(at)
     assert "none of them yours yet" in words(at)
@@ -56,7 +58,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
 
 
 def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     at = opened("advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
     at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
@@ -69,7 +71,7 @@ def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships
 
 
 def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     given = advice.advise(numbers.id)
     ran(numbers, Linear=0.12, SVM=0.05)
     at = fine(opened("advice", dataset="numbers"))
@@ -87,7 +89,7 @@ def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: 
 
 
 def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numbers: Dataset) -> None:
-    refits.refit("classification")
+    fits.refit("classification")
     advice.advise(numbers.id)
     ran(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
     at = fine(opened("advice", dataset="numbers"))
@@ -97,7 +99,7 @@ def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numb
 
 def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Dataset) -> None:
     ran(numbers, Linear=0.12, SVM=0.05)
-    refits.refit("classification")
+    fits.refit("classification")
     assert "without looking at this dataset's" in words(fine(opened("advice", dataset="numbers")))
 
 
@@ -111,8 +113,8 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     frame = pd.read_parquet(ships)
     frame["error"] = np.where(frame["candidate"] == "SVM", 0.1, 0.3)
     frame.to_parquet(ships)
-    monkeypatch.setattr(knowledge, "SHIPPED", ships)
-    refits.refit("classification")
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", ships)
+    fits.refit("classification")
     at = fine(opened("advice", dataset="odd"))
     assert "so the default is recommended" in words(at)
     given = advice.latest(datasets.get("odd").id)
@@ -122,7 +124,7 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
 
 def test_the_page_of_a_dataset_says_what_is_worth_running_first(ships: Path, numbers: Dataset) -> None:
     assert "Worth running first" not in words(fine(opened("dataset", dataset="numbers")))
-    refits.refit("classification")
+    fits.refit("classification")
     assert "Worth running first: " in words(fine(opened("dataset", dataset="numbers")))
 
 

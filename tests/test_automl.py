@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import bundles, datasets, jobs, results
+from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
+from core.queue import jobs
+from core.results import downloads
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
 from runner import executors, worker
@@ -189,16 +191,16 @@ def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(te
     board = results.leaderboard(telco.id)
     assert set(board["algorithm"]) >= {"HistGradientBoosting", "Linear", "GLM"}
     found = results.trial(int(board[board["algorithm"] == "GLM"]["trial_id"].iloc[0]))
-    archive = bundles.of_trial(found)
+    archive = downloads.of_trial(found)
     assert archive is not None
-    assert bundles.of_trial(found) == archive  # made once
+    assert downloads.of_trial(found) == archive  # made once
     zipfile.ZipFile(archive).extractall(tmp_path / "box")
     names = sorted(path.name for path in (tmp_path / "box").iterdir())
     assert names == ["README.txt", "example.csv", "h2o-genmodel.jar", "model.zip", "score.py"]
     out = score_outside(tmp_path / "box", pd.read_csv(tmp_path / "box/example.csv"))
     assert len(out) == 5
     yardstick_id = int(board[board["yardstick"]]["trial_id"].iloc[0])
-    assert bundles.of_trial(results.trial(yardstick_id)) is None
+    assert downloads.of_trial(results.trial(yardstick_id)) is None
 
 
 @pytest.mark.slow

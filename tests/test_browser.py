@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from core import advice, candidates, datasets, jobs, knowledge, refits
+from core import advice, candidates, datasets, knowledge
+from core.advice import fits
+from core.queue import jobs
 from tests import browser
 
 pytestmark = pytest.mark.slow
@@ -134,7 +136,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     expect(page.get_by_role("heading", name="Advice", exact=True)).to_be_visible()
     again, plan = page.get_by_role("button", name="Look again"), page.get_by_role("button", name="Run the plan")
     expect(again.or_(plan).first).to_be_visible()
-    while not refits.latest("classification"):  # the runner fits the first selector
+    while not fits.latest("classification"):  # the runner fits the first selector
         page.wait_for_timeout(500)
     page.reload()
     expect(page.get_by_text(re.compile(r"On \d+ past datasets"))).to_be_visible()

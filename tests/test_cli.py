@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core import datasets, jobs, results
+from core import datasets, results
 from core.__main__ import main
 from core.datasets import Dataset
 from core.events import Metric
+from core.queue import jobs
 from core.specs import AutoMLSpec, NASSpec
 from runner import worker
 from tests import engines

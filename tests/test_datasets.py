@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import datasets, splits, tables
+from core import datasets
+from core.datasets import splits, tables
 from core.errors import InputError, MetascoutError
 
 TASKS = {

@@ -11,36 +11,39 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from core import db
 from core.errors import MetascoutError, StoreBusyError
-from core.migrations import MIGRATIONS
+from core.store import database
+from core.store.migrations import MIGRATIONS
 
 
 def _write_message(text: str) -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', ?)", [text])
 
 
 def _messages() -> list[str]:
-    with db.transaction() as connection:
+    with database.transaction() as connection:
         return [row[0] for row in connection.execute("SELECT text FROM messages ORDER BY text").fetchall()]
 
 
 def test_what_is_written_is_read_by_another_process(home: Path) -> None:
     _write_message("hello")
-    code = "from core import db\nwith db.transaction() as c: print(c.execute('SELECT text FROM messages').fetchall())"
+    code = (
+        "from core.store import database\n"
+        "with database.transaction() as c: print(c.execute('SELECT text FROM messages').fetchall())"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[('hello',)]"
 
 
 def _write_and_fail() -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'lost')")
         connection.execute("INSERT INTO no_such_table VALUES (1)")
 
 
 def _write_and_swallow() -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'lost')")
         with suppress(duckdb.Error):
             connection.execute("INSERT INTO jobs (id) VALUES (NULL)")
@@ -62,12 +65,12 @@ def test_an_error_that_the_caller_swallows_is_raised_at_the_end_and_never_a_sile
 
 
 def test_a_reader_cannot_write(home: Path) -> None:
-    with pytest.raises(duckdb.Error, match="read-only"), db.transaction() as connection:
+    with pytest.raises(duckdb.Error, match="read-only"), database.transaction() as connection:
         connection.execute("INSERT INTO messages VALUES (1, 1, 0, 'info', 'x')")
 
 
 def test_a_transaction_inside_a_transaction_is_an_error_and_not_a_deadlock(home: Path) -> None:
-    with db.transaction(), pytest.raises(RuntimeError, match="inside a transaction"), db.transaction():
+    with database.transaction(), pytest.raises(RuntimeError, match="inside a transaction"), database.transaction():
         pass
 
 
@@ -83,14 +86,14 @@ def test_threads_of_one_process_lose_nothing(home: Path) -> None:
 def test_a_store_that_another_program_has_open_is_an_error_that_names_it(home: Path) -> None:
     code = (
         "import duckdb, sys, time\n"
-        f"c = duckdb.connect({str(db.store_path())!r})\n"
+        f"c = duckdb.connect({str(database.store_path())!r})\n"
         "print('open', flush=True)\ntime.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
-        with pytest.raises(StoreBusyError, match=f"PID {other.pid}"), db.transaction(write=True, deadline_s=0.3):
+        with pytest.raises(StoreBusyError, match=f"PID {other.pid}"), database.transaction(write=True, deadline_s=0.3):
             pass
     finally:
         other.kill()
@@ -101,14 +104,14 @@ def test_a_store_that_another_program_has_open_is_an_error_that_names_it(home: P
 
 def test_a_lock_that_is_held_too_long_is_an_error_and_not_a_hang(home: Path) -> None:
     code = (
-        "from core import db\nimport time\n"
-        "with db.transaction(write=True):\n    print('held', flush=True)\n    time.sleep(60)"
+        "from core.store import database\nimport time\n"
+        "with database.transaction(write=True):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(StoreBusyError, match="held by another process"), db.transaction(deadline_s=0.2):
+        with pytest.raises(StoreBusyError, match="held by another process"), database.transaction(deadline_s=0.2):
             pass
     finally:
         other.kill()
@@ -119,7 +122,7 @@ def test_a_file_that_is_no_database_is_an_error_that_names_it(tmp_path: Path, mo
     path = tmp_path / "notes.txt"
     path.write_text("this is no database, but long enough to look at " * 20)
     monkeypatch.setenv("METASCOUT_STORE", str(path))
-    with pytest.raises(MetascoutError, match=r"notes\.txt cannot be opened"), db.transaction():
+    with pytest.raises(MetascoutError, match=r"notes\.txt cannot be opened"), database.transaction():
         pass
 
 
@@ -128,16 +131,16 @@ def test_a_hidden_data_directory_is_refused_since_h2o_cannot_read_it(
 ) -> None:
     monkeypatch.setenv("METASCOUT_HOME", str(tmp_path / ".hidden" / "home"))
     with pytest.raises(MetascoutError, match="hidden folder"):
-        db.home()
+        database.home()
 
 
 def test_migrations_are_applied_once_and_an_old_store_is_backed_up_first(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write_message("old")
-    monkeypatch.setattr(db, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (a INTEGER)"))
-    db._migrated.clear()  # as in a new process
-    with db.transaction() as connection:
+    monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (a INTEGER)"))
+    database._migrated.clear()  # as in a new process
+    with database.transaction() as connection:
         versions = connection.execute("SELECT version FROM migrations ORDER BY version").fetchall()
         assert connection.execute("SELECT count(*) FROM later").fetchall() == [(0,)]
     assert versions == [(number + 1,) for number in range(len(MIGRATIONS) + 1)]
@@ -147,30 +150,30 @@ def test_migrations_are_applied_once_and_an_old_store_is_backed_up_first(
 
 
 def test_a_store_of_a_newer_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO migrations VALUES (99, ?)", [time.time()])
-    db._migrated.clear()
-    with pytest.raises(MetascoutError, match="newer version"), db.transaction():
+    database._migrated.clear()
+    with pytest.raises(MetascoutError, match="newer version"), database.transaction():
         pass
 
 
 def test_a_backup_opens_and_holds_what_was_written(home: Path, tmp_path: Path) -> None:
     _write_message("precious")
-    copy = db.backup(tmp_path / "copy.duckdb")
+    copy = database.backup(tmp_path / "copy.duckdb")
     assert duckdb.connect(str(copy), read_only=True).execute("SELECT text FROM messages").fetchall() == [("precious",)]
 
 
 def test_a_backup_holds_what_a_killed_process_left_in_the_write_ahead_log(home: Path, tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom core import db\n"
-        "with db.transaction(write=True) as c:\n"
+        "import os, signal\nfrom core.store import database\n"
+        "with database.transaction(write=True) as c:\n"
         "    c.execute(\"INSERT INTO messages VALUES (1, 1, 0, 'info', 'safe')\")\n"
         "    c.execute('COMMIT')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"  # before the checkpoint
     )
     _write_message("first")
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    copy = db.backup(tmp_path / "copy.duckdb")
+    copy = database.backup(tmp_path / "copy.duckdb")
     rows = duckdb.connect(str(copy)).execute("SELECT text FROM messages ORDER BY text").fetchall()
     assert rows == [("first",), ("safe",)]
 
@@ -178,26 +181,26 @@ def test_a_backup_holds_what_a_killed_process_left_in_the_write_ahead_log(home: 
 def test_a_folder_that_may_not_be_written_is_an_error_with_the_remedy(home: Path) -> None:
     (home / "metascout.lock").unlink()
     (home / "metascout.lock").mkdir()  # root may write everywhere, but not into a folder as if it were a file
-    with pytest.raises(MetascoutError, match=r"metascout\.lock cannot be written"), db.transaction():
+    with pytest.raises(MetascoutError, match=r"metascout\.lock cannot be written"), database.transaction():
         pass
 
 
 _FILL = """
-from core import db
+from core.store import database
 from core.errors import MetascoutError
 statement = "INSERT INTO messages SELECT 1, 1, i, 'info', md5(random()::VARCHAR) FROM range(1000) r(i)"
 acknowledged = 0
 try:
     while acknowledged < 2000:
-        with db.transaction(write=True) as connection:
+        with database.transaction(write=True) as connection:
             connection.execute(statement)
         acknowledged += 1
 except MetascoutError as error:
     print(acknowledged, error)
 """
 _COUNT = """
-from core import db
-with db.transaction() as connection:
+from core.store import database
+with database.transaction() as connection:
     print(connection.execute("SELECT count(*) FROM messages").fetchall()[0][0])
 """
 

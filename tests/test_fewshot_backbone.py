@@ -15,12 +15,16 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core import artifacts, backbones, datasets, examples, fewshot, jobs, results
+from core import datasets, results
 from core.__main__ import main
 from core.datasets import Dataset
+from core.datasets.images import examples
 from core.errors import InputError
 from core.events import Adapted, Event, Message, Progress
+from core.queue import jobs
+from core.results import initialisations
 from core.specs import FewShotSpec, FineTuneSpec, parse
+from core.store import artifacts, backbones
 from runner import worker
 from runner.executors import EXECUTORS
 from runner.fewshot.adapt import Inner
@@ -271,15 +275,15 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     job_id = jobs.submit(_spec(photos, weights, algorithm=algorithm, budget_s=60))
     assert worker.run_once(EXECUTORS, "w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
-    board = fewshot.leaderboard(photos.id)
+    board = initialisations.leaderboard(photos.id)
     assert list(board.protocol) == ["inductive"]
     assert board.lower[0] > 0.5  # chance is a third
-    stored = fewshot.initialisation(job_id)
+    stored = initialisations.initialisation(job_id)
     assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter-16", weights)
     tuned = jobs.submit(FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], shots=3, cpus=1))
     assert worker.run_once(EXECUTORS, "w") == tuned
     assert jobs.overview(job_id=tuned).error[0] is None
-    body = fewshot.adaptation(tuned)
+    body = initialisations.adaptation(tuned)
     assert body is not None
     assert body["initialisation"] == job_id
     assert body["steps"][-1]["accuracy"] > 0.6

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core import datasets, examples, fewshot, jobs, specs
+from core import datasets, specs
+from core.datasets.images import examples
+from core.queue import jobs
+from core.results import initialisations
 from tests import browser, fewshot_filled
 from tests.test_browser import page, site
 
@@ -107,7 +110,7 @@ def test_from_a_meta_training_to_an_answer_in_the_playground(page: Page, site: s
     page.wait_for_url("**job=2*")
     expect(page.get_by_text("Adapted in")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("heading", name="Predictions")).to_be_visible()
-    body = fewshot.adaptation(2)
+    body = initialisations.adaptation(2)
     assert body is not None
     assert body["initialisation"] == 1
     assert page.locator("figure img[alt*=predicted]").count() == min(60, len(body["predictions"]))

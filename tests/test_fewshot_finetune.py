@@ -16,10 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from core import bundles, datasets, examples, fewshot, jobs, results, specs
+from core import datasets, results, specs
 from core.datasets import Dataset
+from core.datasets.images import examples
 from core.errors import InputError
 from core.events import Adapted, Artifact, Event, Message
+from core.queue import jobs
+from core.results import downloads, initialisations
 from core.specs import FewShotSpec, FineTuneSpec
 from runner import worker
 from runner.executors import EXECUTORS
@@ -45,7 +48,7 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _tuned(spec: FineTuneSpec) -> tuple[dict[str, Any], list[Event]]:
     job_id, events = run_here(spec)
-    body = fewshot.adaptation(job_id)
+    body = initialisations.adaptation(job_id)
     assert body is not None
     return body, events
 
@@ -65,7 +68,7 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     job_id = jobs.submit(_spec(patterns, initialisation=MAML, shots=5, queries=10))
     assert worker.run_once(EXECUTORS, "w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
-    body = fewshot.adaptation(job_id)
+    body = initialisations.adaptation(job_id)
     assert body is not None
     assert (body["initialisation"], body["asked"], body["labels"]) == (MAML, True, list(LABELS[:3]))
     assert [step["step"] for step in body["steps"]] == [0, 1, 2, 3, 4, 5]
@@ -76,7 +79,7 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     assert counts.trace() / 30 == pytest.approx(body["steps"][-1]["accuracy"])
     right = sum(row["actual"] == row["predicted"] for row in body["predictions"])
     assert right / 30 == pytest.approx(body["steps"][-1]["accuracy"])
-    _check_bundle(bundles.of_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
+    _check_bundle(downloads.of_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
 
 
 def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
@@ -193,7 +196,7 @@ def test_without_any_initialisation_one_is_asked_for(home: Path, tmp_path: Path)
 
 
 def test_classes_of_the_training_are_told(patterns: Dataset, no_files: None) -> None:
-    about = fewshot.initialisation(PROTONET).about
+    about = initialisations.initialisation(PROTONET).about
     old, new = (_texts(_tuned(_spec(patterns, classes=tuple(about[key][:2])))[1]) for key in ("classes", "held_out"))
     assert f"was trained on {about['classes'][0]!r}" in old
     assert "was trained on" not in new
@@ -275,7 +278,7 @@ def test_the_nearest_training_is_chosen_and_the_others_are_told(
     assert (body["initialisation"], body["asked"]) == (job_id, False)
     assert body["proposed"][0]["job_id"] == job_id
     assert {one["job_id"] for one in body["proposed"]} == {job_id, PROTONET, MAML}
-    assert set(body["proposed"][0]["like"].values()) <= set(fewshot.initialisation(job_id).about["classes"])
+    assert set(body["proposed"][0]["like"].values()) <= set(initialisations.initialisation(job_id).about["classes"])
     assert f"job {job_id} (ProtoNet), the nearest in memory. Its training classes lie nearest" in _texts(events)
     assert _tuned(_spec(patterns))[0]["initialisation"] in (PROTONET, MAML)
 
@@ -284,7 +287,7 @@ def test_a_wave_is_learned_and_drawn_after_each_step(home: Path, no_files: None)
     dataset = datasets.add_sample("sine_waves")
     group = next(column.name for column in dataset.features if column.name not in ("x", "y"))
     job_id = meta_train(dataset, "MAML", group=group, iterations=200, width=16)
-    name = fewshot.initialisation(job_id).about["held_out"][0]
+    name = initialisations.initialisation(job_id).about["held_out"][0]
     body, _ = _tuned(FineTuneSpec(dataset_id=dataset.id, classes=(name,), shots=10, queries=10, cpus=1))
     curves = body["curves"]
     assert (len(curves["x"]), [len(step["y"]) for step in curves["steps"]]) == (100, [100] * len(body["steps"]))
@@ -338,7 +341,7 @@ def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None
     pd.DataFrame(rows, columns=["question", "topic"]).to_csv(tmp_path / "texts.csv", index=False)
     dataset = datasets.register(tmp_path / "texts.csv", name="texts", target="topic", types={"question": "text"})
     job_id = meta_train(dataset, "ProtoNet", iterations=60)
-    classes = tuple(fewshot.initialisation(job_id).about["classes"][:3])
+    classes = tuple(initialisations.initialisation(job_id).about["classes"][:3])
     body, _ = _tuned(_spec(dataset, classes=classes))
     assert (body["kind"], body["initialisation"]) == ("text", job_id)
     assert body["steps"][-1]["accuracy"] > 0.6

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from core import datasets, fewshot, jobs, results
+from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
+from core.queue import jobs
+from core.results import initialisations
 from core.specs import FewShotSpec
 from runner import worker
 from runner.executors import EXECUTORS
@@ -89,7 +91,7 @@ def test_a_meta_training_on_images_leaves_an_initialisation_and_its_worth(signs:
         test_episodes=100, outer_rate=0.01, multi_step_loss=algorithm == "MAML",
     )  # fmt: skip
     job_id = _run(spec)
-    board = fewshot.leaderboard(signs.id)
+    board = initialisations.leaderboard(signs.id)
     assert set(board.protocol) == {"inductive", "transductive"}
     assert set(board.metric) == {"accuracy"}
     assert (board.lower > 0.5).all()  # chance is a third
@@ -101,7 +103,7 @@ def test_a_meta_training_on_images_leaves_an_initialisation_and_its_worth(signs:
     assert curve.step.iloc[-1] == 60
     assert (lower.value <= curve.value).all()
     assert len(results.curve(job_id, "train_loss")) >= 1
-    kept = fewshot.initialisation(job_id)
+    kept = initialisations.initialisation(job_id)
     one = initialisation.load(kept.path)
     assert (kept.algorithm, kept.network, kept.ways, kept.shots) == (algorithm, "Conv4-8", 3, 1)
     assert kept.n_parameters == one.n_parameters
@@ -123,10 +125,10 @@ def test_a_meta_training_on_a_table_has_no_transductive_side(table: Dataset) -> 
         test_episodes=100, width=16,
     )  # fmt: skip
     job_id = _run(spec)
-    found = fewshot.evaluations_of(job_id).iloc[0]
-    assert (len(fewshot.evaluations_of(job_id)), found.protocol, found.network) == (1, "inductive", "MLP-16")
+    found = initialisations.evaluations_of(job_id).iloc[0]
+    assert (len(initialisations.evaluations_of(job_id)), found.protocol, found.network) == (1, "inductive", "MLP-16")
     assert found.lower > 0.7  # chance is a half
-    columns = initialisation.load(fewshot.initialisation(job_id).path).inputs["columns"]
+    columns = initialisation.load(initialisations.initialisation(job_id).path).inputs["columns"]
     assert [column["name"] for column in columns] == ["size", "weight", "colour"]
 
 
@@ -137,10 +139,10 @@ def test_a_meta_training_on_texts(texts: Dataset) -> None:
         width=16, outer_rate=0.01,
     )  # fmt: skip
     job_id = _run(spec)
-    found = fewshot.leaderboard(texts.id).iloc[0]
+    found = initialisations.leaderboard(texts.id).iloc[0]
     assert found.network == "TextMean-16"
     assert found.lower > 0.5  # chance is a third
-    assert initialisation.load(fewshot.initialisation(job_id).path).inputs["kind"] == "text"
+    assert initialisation.load(initialisations.initialisation(job_id).path).inputs["kind"] == "text"
 
 
 @pytest.mark.slow
@@ -151,13 +153,13 @@ def test_sine_waves_are_learned_from_a_few_points(home: Path) -> None:
         iterations=1500, test_episodes=200, width=40,
     )  # fmt: skip
     job_id = _run(spec)
-    found = fewshot.evaluations_of(job_id).iloc[0]
+    found = initialisations.evaluations_of(job_id).iloc[0]
     assert (found.metric, found.protocol) == ("mse", "inductive")
     deviation = datasets.load(dataset)[dataset.target_column.key].std()
     assert found.upper < 0.5 * deviation**2  # in the unit of y; the mean of all waves has all of it
     errors = results.curve(job_id, "valid_error")
     assert errors.value.iloc[-1] < 0.5 * deviation**2
-    about = fewshot.initialisation(job_id).about
+    about = initialisations.initialisation(job_id).about
     assert about["kind"] == "waves"
     assert len(about["classes"]) + len(about["held_out"]) == 500
     assert about["inputs"]["group"] == "wave"
@@ -195,7 +197,7 @@ def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, 
     first, second = checkpoint.load(path), checkpoint.load(home / "jobs" / f"{job_id}-2" / CHECKPOINT)
     assert second.iteration > first.iteration > 0
     assert second.spent_s > first.spent_s
-    assert len(fewshot.leaderboard(signs.id)) == 2  # protocols, of one job
+    assert len(initialisations.leaderboard(signs.id)) == 2  # protocols, of one job
 
 
 @pytest.mark.slow
@@ -207,13 +209,13 @@ def test_a_meta_training_can_pause_and_go_on(home: Path, signs: Dataset) -> None
     jobs.request_pause(job_id)
     thread.join()
     assert jobs.get(job_id).status == "paused"
-    assert len(fewshot.evaluations_of(job_id)) == 0
+    assert len(initialisations.evaluations_of(job_id)) == 0
     jobs.resume(job_id)
     _served().join()
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
     later = checkpoint.load(home / "jobs" / f"{job_id}-2" / CHECKPOINT)
     assert later.iteration > checkpoint.load(path).iteration
-    assert len(fewshot.evaluations_of(job_id)) == 2
+    assert len(initialisations.evaluations_of(job_id)) == 2
 
 
 @pytest.mark.slow
@@ -226,7 +228,7 @@ def test_a_meta_training_that_is_cancelled_leaves_nothing_to_adapt(home: Path, s
     jobs.request_cancel(job_id)
     thread.join()
     assert jobs.get(job_id).status == "cancelled"
-    assert fewshot.initialisations() == []
+    assert initialisations.initialisations() == []
 
 
 def _context(dataset: Dataset, directory: Path, attempt: int = 1) -> Context:

@@ -16,8 +16,12 @@ import pytest
 from safetensors.numpy import save
 from streamlit.testing.v1 import AppTest
 
-from core import artifacts, backbones, bundles, datasets, examples, fewshot, jobs, results, runners, specs
+from core import datasets, results, specs
+from core.datasets.images import examples
 from core.errors import InputError
+from core.queue import jobs, runners
+from core.results import downloads, initialisations
+from core.store import artifacts, backbones
 from pages import adaptation, canvas, episodes, fewshot_form, gallery, shared
 from pages import jobs as jobs_page
 from tests.fewshot_filled import Filled, fill, glyph, name
@@ -244,7 +248,7 @@ def test_every_algorithm_and_network_has_its_words() -> None:
 def test_the_classes_are_divided_and_each_part_has_enough_for_a_task(
     n: int, ways: int, parts: tuple[int, int, int]
 ) -> None:
-    assert fewshot.shares(n, ways) == parts
+    assert initialisations.shares(n, ways) == parts
 
 
 # The job
@@ -265,7 +269,7 @@ def test_a_meta_training_s_page_tells_what_it_is_worth_and_where_to_go(filled: F
 
 
 def test_the_file_of_an_initialisation_is_the_one_that_was_kept(filled: Filled) -> None:
-    assert fewshot.initialisation(filled.maml).path.read_bytes().startswith(b"weights 0.88")
+    assert initialisations.initialisation(filled.maml).path.read_bytes().startswith(b"weights 0.88")
 
 
 def test_progress_draws_the_accuracy_within_the_band_of_its_interval(filled: Filled) -> None:
@@ -350,7 +354,7 @@ def test_the_playground_without_an_initialisation_leads_to_the_form(home: Path) 
 
 def test_at_first_the_playground_takes_classes_that_meta_training_has_not_seen(filled: Filled) -> None:
     at = fine(opened("playground", initialisation=str(filled.maml)))
-    held_out = fewshot.initialisation(filled.maml).about["held_out"]
+    held_out = initialisations.initialisation(filled.maml).about["held_out"]
     assert at.multiselect(key=f"play_classes_{filled.images}").value == held_out[:5]
     at.number_input(key="play_shots").set_value(3)
     at.number_input(key="play_queries").set_value(8)
@@ -581,7 +585,7 @@ def test_a_drawing_larger_than_the_canvas_can_be_is_refused(home: Path) -> None:
 def test_the_files_of_a_job_are_those_of_its_shown_attempt(filled: Filled) -> None:
     files = results.artifacts_of(filled.adapted)
     assert list(files["kind"]) == ["onnx"]
-    with zipfile.ZipFile(bundles.of_files(files)) as archive:
+    with zipfile.ZipFile(downloads.of_files(files)) as archive:
         assert archive.namelist() == ["model.onnx"]
     assert results.artifacts_of(filled.waiting).empty
 
@@ -592,8 +596,8 @@ def test_rows_of_a_dataset_are_read_by_their_numbers(filled: Filled) -> None:
 
 
 def test_seconds_to_the_answer_count_from_the_submission(filled: Filled) -> None:
-    assert 0 < (fewshot.answered_s(filled.adapted) or 0) < 60
-    assert fewshot.answered_s(filled.waiting) is None
+    assert 0 < (initialisations.answered_s(filled.adapted) or 0) < 60
+    assert initialisations.answered_s(filled.waiting) is None
 
 
 def test_what_is_to_be_predicted_comes_first_and_then_what_is_wrong() -> None:

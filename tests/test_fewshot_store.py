@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import datasets, fewshot, jobs, results, specs
+from core import datasets, results, specs
 from core.__main__ import main
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Adapted, Evaluation, Event, Initialised
-from core.jobs import Job
+from core.queue import jobs
+from core.queue.jobs import Job
+from core.results import initialisations
 from core.specs import FewShotSpec, FineTuneSpec
 
 WORTH = Evaluation("MAML", "Conv4-64", 5, 1, "inductive", "accuracy", 0.8, 0.78, 0.77, 0.79, 500, 0.02)
@@ -94,28 +96,28 @@ def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp
 
 def test_an_initialisation_and_its_worth_are_read_back(signs: Dataset, tmp_path: Path) -> None:
     job = _done(signs, tmp_path, WORTH, replace(WORTH, protocol="transductive", valid=0.9))
-    one = fewshot.initialisation(job.id)
+    one = initialisations.initialisation(job.id)
     assert one.path.read_bytes() == f"weights of {job.id}".encode()
     assert (one.dataset, one.algorithm, one.ways, one.n_parameters) == ("signs", "MAML", 5, 113_000)
     assert one.about["profile"] == {"sign 00": [0.5, None]}
-    assert fewshot.initialisations() == [one]
-    assert list(fewshot.evaluations_of(job.id).protocol) == ["inductive", "transductive"]
+    assert initialisations.initialisations() == [one]
+    assert list(initialisations.evaluations_of(job.id).protocol) == ["inductive", "transductive"]
     with pytest.raises(InputError, match="initialisation: job 99 has left none"):
-        fewshot.initialisation(99)
+        initialisations.initialisation(99)
 
 
 def test_the_leaderboard_ranks_by_the_valid_classes_within_ways_and_shots(signs: Dataset, tmp_path: Path) -> None:
     first = _done(signs, tmp_path, WORTH, replace(WORTH, shots=5, valid=0.95))
     second = _done(signs, tmp_path, replace(WORTH, valid=0.85, test=0.5))
-    board = fewshot.leaderboard(signs.id)
+    board = initialisations.leaderboard(signs.id)
     assert list(zip(board.shots, board.job_id, strict=True)) == [(1, second.id), (1, first.id), (5, first.id)]
     assert set(board.owner) == {"ada"}
-    assert len(fewshot.leaderboard(signs.id, ways=5, shots=5, protocol="inductive")) == 1
-    assert len(fewshot.leaderboard(signs.id, protocol="transductive")) == 0
+    assert len(initialisations.leaderboard(signs.id, ways=5, shots=5, protocol="inductive")) == 1
+    assert len(initialisations.leaderboard(signs.id, protocol="transductive")) == 0
     waves = datasets.add_sample("sine_waves")
     error = replace(WORTH, metric="mse", ways=1)
     low, high = (_done(waves, tmp_path, replace(error, valid=v), group="wave", algorithm="MAML") for v in (0.3, 2.0))
-    assert list(fewshot.leaderboard(waves.id).job_id) == [low.id, high.id]
+    assert list(initialisations.leaderboard(waves.id).job_id) == [low.id, high.id]
 
 
 def test_what_a_second_attempt_leaves_counts_and_the_first_one_is_hidden(signs: Dataset, tmp_path: Path) -> None:
@@ -129,17 +131,20 @@ def test_what_a_second_attempt_leaves_counts_and_the_first_one_is_hidden(signs: 
         results.record(job, [left, replace(WORTH, valid=attempt / 10)])
         if attempt == 1:
             jobs.requeue(job, "the machine went down")
-    assert fewshot.initialisation(job.id).n_parameters == 2
-    assert list(fewshot.leaderboard(signs.id).valid) == [0.2]
+    assert initialisations.initialisation(job.id).n_parameters == 2
+    assert list(initialisations.leaderboard(signs.id).valid) == [0.2]
 
 
 def test_an_adaptation_is_kept_as_it_was_told(signs: Dataset) -> None:
     jobs.submit(FineTuneSpec(dataset_id=signs.id, classes=("sign 00", "sign 01")))
     job = jobs.claim("w")
     assert job is not None
-    assert fewshot.adaptation(job.id) is None
+    assert initialisations.adaptation(job.id) is None
     results.record(job, [Adapted({"labels": ["sign 00", "sign 01"], "steps": [{"step": 0, "loss": float("nan")}]})])
-    assert fewshot.adaptation(job.id) == {"labels": ["sign 00", "sign 01"], "steps": [{"step": 0, "loss": None}]}
+    assert initialisations.adaptation(job.id) == {
+        "labels": ["sign 00", "sign 01"],
+        "steps": [{"step": 0, "loss": None}],
+    }
 
 
 def test_a_script_reads_the_few_shot_leaderboard(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.tree import ExtraTreeRegressor
 
-from core import forest
+from core.advice import forest
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 
 from core import datasets
 from core.datasets import Dataset
+from core.datasets.tables import MISSING
 from core.scoring import score
-from core.tables import MISSING
 from runner.automl import engine, score_template
 from runner.automl.frames import read
 from tests.test_automl import context_of, models_of, score_outside, spec_of, unpack

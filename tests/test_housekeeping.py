@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from core import housekeeping
+from core.store import housekeeping
 
 
 def test_what_lay_untouched_for_a_day_goes_and_all_else_stays(home: Path) -> None:

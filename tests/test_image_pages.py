@@ -75,7 +75,7 @@ def test_classes_that_cannot_be_learnt_block_the_button_until_they_are_left_out(
 
 
 def test_a_side_that_does_not_fit_is_asked_for_again(home, zipped, monkeypatch) -> None:
-    monkeypatch.setattr("core.images.MAX_BYTES", 24 * 10 * 10 * 3)
+    monkeypatch.setattr("core.datasets.images.conversion.MAX_BYTES", 24 * 10 * 10 * 3)
     at = upload(opened("add_dataset"), NAME, zipped(folders(height=12, width=12)).read_bytes())
     assert "Choose a side of at most 10 pixels" in shown(at.error[0].value)
     at.number_input(key=f"side_{uploaded(home)}").set_value(10).run()

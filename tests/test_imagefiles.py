@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from core import archives, datasets, imagefiles, images
+from core import datasets
+from core.datasets import archives
+from core.datasets.images import conversion
+from core.datasets.images import folders as image_folders
 from core.errors import InputError
 from tests.pictures import encoded, folders, only, pixels, told, zipped
 
@@ -81,8 +84,8 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(zipped, monkeypatch):
     assert len(bomb) < 100_000
     dataset = datasets.register_images(zipped(folders() | {"cat/bomb.png": bomb}), name="n")
     assert "cat/bomb.png" in told(dataset, "broken")
-    monkeypatch.setattr(imagefiles, "MAX_PIXELS", 63)
-    assert imagefiles.open_image(encoded(pixels(1))) is None
+    monkeypatch.setattr(image_folders, "MAX_PIXELS", 63)
+    assert image_folders.open_image(encoded(pixels(1))) is None
 
 
 def test_a_zip_bomb_is_refused_before_it_unpacks(zipped, monkeypatch):
@@ -220,11 +223,11 @@ def test_a_parquet_of_encoded_images_is_read_as_hugging_face_writes_it(home, tmp
 def test_a_parquet_without_images_or_labels_is_refused(home, tmp_path):
     contents = pa.array([encoded(pixels(i)) for i in range(24)])
     table = saved_parquet(tmp_path / "t.parquet", pa.array([b"hash"] * 24), label=list(range(24)))
-    assert not images.holds_images(table)
+    assert not conversion.holds_images(table)
     with pytest.raises(InputError, match=r"t\.parquet has no column of PNG, JPEG"):
         datasets.register_images(table, name="n")
     unnamed = saved_parquet(tmp_path / "u.parquet", contents, a=["x"] * 24, b=["y"] * 24)
-    assert images.holds_images(unnamed)
+    assert conversion.holds_images(unnamed)
     with pytest.raises(InputError, match=r"no column of labels beside 'image'. Name it 'label'.*image, a, b"):
         datasets.register_images(unnamed, name="n")
     content = unnamed.read_bytes()
@@ -234,5 +237,5 @@ def test_a_parquet_without_images_or_labels_is_refused(home, tmp_path):
 
 
 def test_a_workbook_is_no_file_of_images(zipped):
-    assert not images.holds_images(zipped({"[Content_Types].xml": b"", "xl/media/1.png": encoded(pixels(1))}))
-    assert images.holds_images(zipped(folders(), "other.zip"))
+    assert not conversion.holds_images(zipped({"[Content_Types].xml": b"", "xl/media/1.png": encoded(pixels(1))}))
+    assert conversion.holds_images(zipped(folders(), "other.zip"))

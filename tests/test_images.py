@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core import datasets, imagefiles, images, jobs, specs
+from core import datasets, specs
+from core.datasets.images import conversion
+from core.datasets.images import folders as image_folders
 from core.errors import InputError, MetascoutError
+from core.queue import jobs
 from runner.automl.frames import usable
 from tests.pictures import encoded, everything, folders, kinds, only, pixels, told, zipped
 
@@ -89,8 +92,8 @@ def test_odd_names_of_classes_are_kept(zipped, label):
 
 
 def test_a_name_of_a_class_loses_control_characters_and_spellings_of_one_letter_become_one():
-    assert imagefiles.plain_label(" a\x00\n\u200bb ") == "a b"
-    assert imagefiles.plain_label("e\u0301") == imagefiles.plain_label("\u00e9")
+    assert image_folders.plain_label(" a\x00\n\u200bb ") == "a b"
+    assert image_folders.plain_label("e\u0301") == image_folders.plain_label("\u00e9")
 
 
 def test_images_of_many_sizes_become_squares_of_their_median_side_and_keep_their_shape(zipped):
@@ -301,7 +304,7 @@ def test_classes_called_train_and_test_are_classes(zipped):
 
 def test_a_set_that_decodes_into_more_than_two_gigabytes_is_refused_with_a_side_that_fits(zipped, monkeypatch):
     path = zipped(folders(12, height=40, width=40))
-    monkeypatch.setattr(images, "MAX_BYTES", 24 * 30 * 30 * 3)
+    monkeypatch.setattr(conversion, "MAX_BYTES", 24 * 30 * 30 * 3)
     with pytest.raises(InputError, match=r"24 images of 40 x 40 pixels take .* Choose a side of at most 30 pixels"):
         datasets.register_images(path, name="n")
     assert datasets.register_images(path, name="n", side=30).features[0].shape == (30, 30, 3)

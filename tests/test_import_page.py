@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import imports, knowledge, metafeatures
-from core.imports import Reading
+from core import knowledge, metafeatures
+from core.knowledge import imports
+from core.knowledge.imports import Reading
 from tests.filled import ODD
 from tests.test_knowledge import DESCRIPTION, FEATURES, RUNS, TIDY, pair, write
 from tests.test_pages import fine, fresh, opened, shown

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from core import datasets, db, jobs, results, runners, specs
+from core import datasets, results, specs
 from core.errors import InputError
 from core.events import Metric
+from core.queue import jobs, runners
 from core.specs import AutoMLSpec, NASSpec
+from core.store import database
 
 
 def test_jobs_are_claimed_by_priority_and_then_in_their_order(spec: AutoMLSpec) -> None:
@@ -97,7 +99,7 @@ def test_a_zombie_cannot_raise_its_successors_number_of_attempts(spec: AutoMLSpe
     jobs.claim("w")
     for _ in range(3):
         jobs.requeue(zombie, "again", blame=False)
-    with db.transaction() as connection:
+    with database.transaction() as connection:
         assert connection.execute("SELECT max_attempts FROM jobs").fetchall() == [(jobs.MAX_ATTEMPTS,)]
 
 
@@ -105,7 +107,7 @@ def test_a_stored_spec_that_this_version_does_not_know_neither_blocks_the_queue_
     spec: AutoMLSpec,
 ) -> None:
     old, older, new = (jobs.submit(spec) for _ in range(3))
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute('UPDATE jobs SET spec=\'{"kind": "automl", "retired": 1}\' WHERE id < ?', [new])
     assert jobs.request_cancel(older) == "cancelled"
     claimed = [jobs.claim("w"), jobs.claim("w")]

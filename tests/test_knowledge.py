@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import datasets, db, imports, jobs, knowledge, metafeatures, results
+from core import datasets, knowledge, metafeatures, results
 from core.__main__ import main
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import TrialDone
-from core.imports import Reading
-from core.knowledge import Knowledge
+from core.knowledge import Knowledge, imports
+from core.knowledge.imports import Reading
+from core.queue import jobs
 from core.specs import AutoMLSpec
+from core.store import database
 from tests.engines import trial
 
 TIDY = """dataset,candidate,error,fit_s,feature:n_rows
@@ -325,7 +327,7 @@ def test_a_name_is_taken_once_and_free_again_after_removal(home: Path, tmp_path:
     knowledge.remove("past")
     with pytest.raises(InputError, match="no scenario 'past'"):
         knowledge.remove("past")
-    with db.transaction() as connection:
+    with database.transaction() as connection:
         tables = ("knowledge_errors", "knowledge_features", "knowledge_scenarios")
         assert [connection.execute(f"SELECT count(*) FROM {table}").fetchall() for table in tables] == [[(0,)]] * 3
     imports.import_(path, name="past")
@@ -379,7 +381,7 @@ def ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     columns = ["task", "origin", "kind", "candidate", "error", "metric", "fit_s", "feature:n", "feature:skew"]
     path = tmp_path / "shipped.parquet"
     pd.DataFrame(rows, columns=columns).to_parquet(path)
-    monkeypatch.setattr(knowledge, "SHIPPED", path)
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", path)
     return path
 
 
@@ -393,7 +395,7 @@ def finish(dataset: Dataset, *trials: TrialDone) -> None:
 
 
 def describe(dataset: Dataset, **features: float) -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         for name, value in features.items():
             connection.execute("INSERT INTO meta_features VALUES (?, ?, ?)", [dataset.id, name, value])
 
@@ -485,7 +487,7 @@ def test_a_scenario_counts_if_it_has_half_of_our_meta_features(home: Path, ships
 def test_before_anything_is_known_our_meta_features_are_all_that_we_can_compute(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "SHIPPED", tmp_path / "none.parquet")
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "none.parquet")
     ours = knowledge.our_features("classification")
     assert ours == list(metafeatures.NAMES)
     half = ours[: (len(ours) + 1) // 2]
@@ -498,7 +500,7 @@ def test_before_anything_is_known_our_meta_features_are_all_that_we_can_compute(
 def test_nothing_known_is_an_empty_table_and_no_error(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "SHIPPED", tmp_path / "none.parquet")
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "none.parquet")
     imports.import_(write(tmp_path, TIDY))  # nothing of ours to compare it with
     found = knowledge.gather("classification")
     assert same(found)

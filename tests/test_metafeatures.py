@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import datasets, jobs, landmarkers, metafeatures, metasamples, results, tables
-from core.columns import Column
-from core.datasets import Dataset
+from core import datasets, metafeatures, results
+from core.datasets import Dataset, tables
+from core.datasets.columns import Column
 from core.errors import InputError
 from core.events import Metric
-from core.metafeatures import LANDMARKERS, NAMES
+from core.metafeatures import LANDMARKERS, NAMES, landmarkers, sampling
+from core.queue import jobs
 from core.specs import AutoMLSpec
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +150,7 @@ def test_features_are_kept_and_the_same_in_another_process(plain: Dataset) -> No
 
 def test_another_process_finds_the_same_values_and_loads_scikit_learn_for_landmarkers_only(plain: Dataset) -> None:
     code = (
-        "import sys\nfrom core import datasets, metafeatures, landmarkers\nd = datasets.get('table')\n"
+        "import sys\nfrom core import datasets, metafeatures\nfrom core.metafeatures import landmarkers\nd = datasets.get('table')\n"
         "found = metafeatures.compute(d)\nassert 'sklearn' not in sys.modules\n"
         "print(repr((found | landmarkers.compute(d))))"
     )
@@ -185,8 +186,8 @@ def test_a_sorted_file_is_seen_from_all_sides(home: Path, tmp_path: Path) -> Non
             " FROM range(400000)) TO ? (FORMAT parquet)",
             [str(tmp_path / "sorted.parquet")],
         )
-    sample = metasamples.draw(_hand_made(tmp_path / "sorted.parquet", 1, 400_000))
-    assert len(sample.target) == metasamples.ROWS
+    sample = sampling.draw(_hand_made(tmp_path / "sorted.parquet", 1, 400_000))
+    assert len(sample.target) == sampling.ROWS
     assert np.bincount(sample.target).min() > 300
     assert sample.numbers.max() - sample.numbers.min() > 0.7
 

@@ -15,11 +15,13 @@ import psutil
 import pytest
 import torch
 
-from core import artifacts, datasets, jobs, results, specs
+from core import datasets, results, specs
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Event, Metric, TrialDone
+from core.queue import jobs
 from core.specs import NASSpec
+from core.store import artifacts
 from runner import worker
 from runner.executors import EXECUTORS
 from runner.launch import Context

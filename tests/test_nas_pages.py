@@ -21,8 +21,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from core import bundles, datasets, db, jobs, results, runners, specs
+from core import datasets, results, specs
 from core.events import Message, Metric
+from core.queue import jobs, runners
+from core.results import downloads
+from core.store import database
 from pages import candidates, forms, networks, policy, shared
 from tests import browser
 from tests.filled import ARCHITECTURE, ODD, OPTIONS, Filled
@@ -245,7 +248,7 @@ def test_an_attempt_is_shown_until_the_next_one_reports(running: jobs.Job) -> No
 
 def test_candidates_are_found_among_a_million_metrics(running: jobs.Job) -> None:
     results.record(running, [Metric("valid_error", 0.25, 4, "mine")])
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute(
             "INSERT INTO metrics SELECT ? + i % 2, 1, 'candidate ' || (i // 200), 'valid_error', i % 100,"
             " i % 100 / 100, 0 FROM range(1000000) r(i)",
@@ -485,7 +488,7 @@ def test_a_finalist_shows_its_network_and_offers_its_files(filled: Filled) -> No
 
 def test_the_bundle_of_a_finalist_holds_its_own_model_and_the_script(filled: Filled) -> None:
     trial = results.trial(filled.finalist)
-    path = bundles.of_trial(trial)
+    path = downloads.of_trial(trial)
     assert path is not None
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         assert set(archive.namelist()) == {"model.onnx", "model.py", "weights.pt", "predict.py", "README.txt"}
@@ -495,7 +498,7 @@ def test_the_bundle_of_a_finalist_holds_its_own_model_and_the_script(filled: Fil
 def test_a_trial_without_a_model_has_no_bundle(filled: Filled) -> None:
     trial = results.trial(filled.yardstick)
     assert len(trial.artifacts)
-    assert bundles.of_trial(trial) is None
+    assert downloads.of_trial(trial) is None
 
 
 def test_a_deep_network_is_drawn_as_far_as_it_fits(filled: Filled) -> None:

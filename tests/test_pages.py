@@ -17,8 +17,9 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
-from core import datasets, jobs, results, runners, specs
+from core import datasets, results, specs
 from core.events import Progress
+from core.queue import jobs, runners
 from pages import shared
 from tests.filled import ODD, Filled, fill, trial
 

@@ -18,11 +18,13 @@ import pytest
 from PIL import Image
 from sklearn.dummy import DummyClassifier
 
-from core import bundles, datasets, jobs, metafeatures, results, specs
+from core import datasets, metafeatures, results, specs
 from core.datasets import Dataset
 from core.errors import InputError, MetascoutError
 from core.events import Event, Message, Metric, TrialDone
 from core.metafeatures import LANDMARKERS
+from core.queue import jobs
+from core.results import downloads
 from core.scoring import Array, score
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
 from runner import worker
@@ -410,6 +412,6 @@ def test_the_zip_of_a_trial_holds_the_model_the_script_and_the_read_me(classes: 
     job_id = worker.run_once(EXECUTORS, "w")
     assert job_id is not None
     trial = results.trial(results.trials_of(job_id).trial_id[0])
-    found = bundles.of_trial(trial)
+    found = downloads.of_trial(trial)
     assert found is not None
     assert set(zipfile.ZipFile(found).namelist()) == {"model.skops", "predict.py", "README.txt"}

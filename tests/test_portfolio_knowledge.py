@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import datasets, jobs, metafeatures, results
+from core import datasets, metafeatures, results
 from core.datasets import Dataset
 from core.events import Artifact, Message, Score, TrialDone
 from core.metafeatures import NAMES
+from core.queue import jobs
 from core.specs import AutoMLSpec, PortfolioSpec
 from runner.launch import Context
 from runner.portfolio import engine, knowledge, tasks
@@ -85,7 +86,7 @@ def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
 def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "FEWEST_ROWS", 10)
+    monkeypatch.setattr("core.knowledge.table.FEWEST_ROWS", 10)
     dataset = knowledge._registered(TASK)
     for spec in knowledge._missing(dataset, 10):
         jobs.submit(spec)
@@ -99,7 +100,7 @@ def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
 
 def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio"]
-    monkeypatch.setattr(knowledge, "FEWEST_ROWS", 10)
+    monkeypatch.setattr("core.knowledge.table.FEWEST_ROWS", 10)
     images = datasets.add_sample("digits_images")
     assert [spec.kind for spec in knowledge._missing(images, 10)] == ["portfolio"]
     assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio", "automl"]

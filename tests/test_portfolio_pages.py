@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import datasets, jobs, results, specs
+from core import datasets, results, specs
 from core.events import Artifact, Progress
+from core.queue import jobs
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
 from pages import shared
 from tests.engines import trial

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import regret
+from core.advice import regret
 from core.errors import InputError
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import artifacts, jobs, results
+from core import results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Architecture, Artifact, Environment, Message, Metric, Progress
-from core.jobs import Job
+from core.queue import jobs
+from core.queue.jobs import Job
 from core.specs import AutoMLSpec
+from core.store import artifacts
 from tests.engines import trial
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import regret, selection, trust
+from core.advice import regret, trust
+from core.advice.learning_curve import judged, regret_by_size
+from core.advice.quantiles import checked, learnt
+from core.advice.selector import Selector, _bold, _cautious
 from core.errors import InputError
-from core.inputs import checked, learnt
-from core.learningcurve import judged, learning_curve
-from core.selection import Selector
 
 FEW = {"trees": 100, "plan_trees": 50}
 
@@ -148,11 +148,11 @@ def test_the_advice_is_cautious_unless_it_is_beyond_doubt(fitted):
 def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs_even_where_a_disaster_was_elsewhere():
     table = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.9, 0.2, 0.1]])  # the third dataset is unlike the new one
     alike, everyone, safe = np.array([[0.5, 0.5, 0.0]]), np.full(3, 1 / 3), np.array([1])
-    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
-    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
+    assert _bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert _cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
     table[2, 0] = 9.0
-    assert selection._bold(alike, table)[0].tolist() == [0, 1, 2]
-    assert selection._cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
+    assert _bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert _cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
 
 
 def test_save_load_predict_is_equal(fitted, tmp_path):
@@ -182,7 +182,7 @@ def test_a_fitted_selector_predicts_without_scikit_learn(fitted, tmp_path):
     fitted.save(tmp_path / "selector.npz")
     planted(3)[0].to_parquet(tmp_path / "features.parquet")
     code = (
-        "import sys\nfrom pathlib import Path\nimport pandas as pd\nfrom core.selection import Selector\n"
+        "import sys\nfrom pathlib import Path\nimport pandas as pd\nfrom core.advice.selector import Selector\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "selector = Selector.load(folder / 'selector.npz')\nfeatures = pd.read_parquet(folder / 'features.parquet')\n"
         "assert len(selector.predict(features)) == 9 and selector.drivers(features) and selector.near(features)\n"
@@ -321,12 +321,12 @@ def test_the_map_puts_alike_datasets_together():
 
 def test_the_learning_curve_falls_where_there_is_something_to_learn():
     features, errors = planted(60)
-    curve = learning_curve(features, errors, [0, 40], shipped=["d0", "d1", "d2"], repeats=1)
+    curve = regret_by_size(features, errors, [0, 40], shipped=["d0", "d1", "d2"], repeats=1)
     assert list(curve.index) == [0, 40]
     assert curve.loc[40, "advice"] < curve.loc[0, "advice"] / 2
     assert curve.loc[40, "advice"] < curve.loc[40, "sbs"] / 2
     with pytest.raises(InputError, match="90 datasets are asked for, 40 are there"):
-        learning_curve(features, errors, [90], shipped=["d0", "d1", "d2"], repeats=1)
+        regret_by_size(features, errors, [90], shipped=["d0", "d1", "d2"], repeats=1)
 
 
 def test_two_fits_with_one_seed_are_equal():

@@ -14,8 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import fewshot, jobs, results
+from core import results
 from core.datasets import Dataset
+from core.queue import jobs
+from core.results import initialisations
 from core.specs import FineTuneSpec
 from runner import launch, spare, worker
 from runner.executors import EXECUTORS
@@ -81,11 +83,11 @@ def _run(spec: FineTuneSpec, one: Spare | None, executor: Executor = EXECUTORS["
 
 def test_a_job_through_the_spare_ends_as_a_cold_one_and_in_the_process_that_waited(patterns: Dataset) -> None:
     with _ready() as ready:
-        dataset_id = fewshot.initialisation(1).dataset_id
+        dataset_id = initialisations.initialisation(1).dataset_id
         spec = FineTuneSpec(dataset_id=dataset_id, classes=("pattern00", "pattern01", "pattern02"), initialisation=2)
         waiting = _job_process(ready)
         warm, cold = _run(spec, ready), _run(spec, None)
-        bodies = [fewshot.adaptation(job_id) for job_id in (warm, cold)]
+        bodies = [initialisations.adaptation(job_id) for job_id in (warm, cold)]
         assert ready.process is None
         assert waiting is not None
         assert not waiting.is_running()

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core import datasets, tables
+from core import datasets
+from core.datasets import tables
 from core.errors import InputError, MetascoutError
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import artifacts, housekeeping, jobs, results, runners
+from core import results
 from core.events import to_json
+from core.queue import jobs, runners
 from core.specs import AutoMLSpec, NASSpec
+from core.store import artifacts, housekeeping
 from runner import launch, worker
 from runner.launch import Executor
 from tests import engines

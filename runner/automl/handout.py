@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from pprint import pformat
 
-from core import datasets, tables
-from core.datasets import Column, Dataset
+from core import datasets
+from core.datasets import Column, Dataset, tables
 from core.events import Artifact
 from runner.automl.frames import usable
 from runner.automl.rest import Rest

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.examples import UNKNOWN
-from core.fewshot import Initialisation
+from core.datasets.images.examples import UNKNOWN
+from core.results.initialisations import Initialisation
 from core.scoring import confusion
 from runner.fewshotjob.inputs import Recipe
 from runner.fewshotjob.learning import Step

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from core import backbones
-from core.backbones import Layout
 from core.errors import InputError
+from core.store import backbones
+from core.store.backbones import Layout
 
 _LEAST_SIDE = 128  # of what a stem of stride 4 gets: smaller images are enlarged
 _BATCH_PIXELS = 2**19  # 32 images of 128 x 128

@@ -12,10 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from core import backbones, datasets
+from core import datasets
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.specs import FewShotSpec
+from core.store import backbones
 from runner.fewshot.algorithms import ALGORITHMS
 from runner.fewshot.episodes import ClassTasks, GroupTasks, Split, TooFew, split_classes
 from runner.fewshot.networks import MLP, Adapter, Network

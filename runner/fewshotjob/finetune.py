@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core import backbones, fewshot, pixels
+from core.datasets.images import pixels
+from core.datasets.images.examples import UNKNOWN
 from core.errors import InputError
 from core.events import Adapted, Event, Message, Progress
-from core.examples import UNKNOWN
+from core.results.initialisations import Initialisation as Stored
 from core.specs import FineTuneSpec
+from core.store import backbones
 from runner.fewshotjob import answer, backbone, handout, initialisation, inputs, memory, tasks
 from runner.fewshotjob.initialisation import Initialisation
 from runner.fewshotjob.learning import Step, fitted, learned
@@ -37,7 +39,7 @@ class _Tuning:
     spec: FineTuneSpec
     context: Context
     task: Task
-    stored: fewshot.Initialisation
+    stored: Stored
     start: Initialisation
     near: tuple[Near, ...]
 
@@ -68,7 +70,7 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
         yield from handout.handout(context, stored, _own_size(start, task), found[-1].weights, x, task.labels)
 
 
-def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[fewshot.Initialisation, Task, list[Near]]:
+def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[Stored, Task, list[Near]]:
     """The asked-for initialisation, or the nearest; the task as it takes it; and all by their distance."""
     known = {one.job_id: one for one in context.initialisations}
     if spec.initialisation is not None and spec.initialisation not in known:
@@ -100,7 +102,7 @@ def _words(kind: object) -> str:
     )
 
 
-def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, fewshot.Initialisation]) -> dict[int, Task]:
+def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, Stored]) -> dict[int, Task]:
     """The task as each initialisation takes it that can. Raises InputError where the asked-for one, or none, can."""
     fitting: dict[int, Task] = {}
     trouble: InputError | None = None
@@ -118,7 +120,7 @@ def _fitting(spec: FineTuneSpec, task: Task, known: dict[int, fewshot.Initialisa
     return fitting
 
 
-def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Task:
+def _taken(spec: FineTuneSpec, task: Task, stored: Stored) -> Task:
     """The task as an initialisation of its kind takes it. Raises InputError where it cannot."""
     if task.kind == "image" and (sha256 := (stored.about.get("inputs") or {}).get("backbone")):
         backbones.kept(sha256)
@@ -133,7 +135,7 @@ def _taken(spec: FineTuneSpec, task: Task, stored: fewshot.Initialisation) -> Ta
     return tasks.of_group(task, spec, recipe["group"])
 
 
-def _support_profiles(known: dict[int, fewshot.Initialisation], fitting: dict[int, Task]) -> Any:
+def _support_profiles(known: dict[int, Stored], fitting: dict[int, Task]) -> Any:
     """What the support looks like: of images and texts always the same, of numbers by an initialisation's scales."""
     first = next(iter(fitting.values()), None)
     if first is None or first.kind in ("image", "text"):

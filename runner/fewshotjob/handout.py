@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
-from core.fewshot import Initialisation as Stored
+from core.results.initialisations import Initialisation as Stored
 from runner.fewshot.adapt import RATE
 from runner.fewshot.networks import STATISTICS, Adapter, Conv4, ResNet, Weights
 from runner.fewshotjob import backbone, initialisation

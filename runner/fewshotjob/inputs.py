@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from core.columns import Column
+from core.datasets.columns import Column
 from core.errors import InputError
 
 Recipe = dict[str, Any]  # see initialisation.Initialisation
@@ -34,7 +34,7 @@ def image_recipe(shape: Sequence[int]) -> Recipe:
 def from_images(recipe: Recipe, pixels: np.ndarray) -> Tensor:
     """Images uint8 [n, height, width, channels] as uint8 [n, channels, height, width].
 
-    Raises InputError for another shape; `core.pixels.decode` brings an image to one.
+    Raises InputError for another shape; `core.datasets.images.pixels.decode` brings an image to one.
     """
     if list(pixels.shape[1:]) != recipe["shape"] or pixels.dtype != np.uint8:
         told = " x ".join(map(str, pixels.shape[1:]))

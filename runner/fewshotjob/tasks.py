@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from core import datasets, examples, images
+from core import datasets
 from core.datasets import Dataset
+from core.datasets.images import conversion, examples
+from core.datasets.images.examples import UNKNOWN
 from core.errors import InputError
-from core.examples import UNKNOWN
 from core.specs import FineTuneSpec
 
 
@@ -89,7 +90,7 @@ def _of_images(spec: FineTuneSpec, dataset: Dataset) -> Task:
     support, query, codes = drawn(spec, keys["c1"])
     places = support + query
     rows = tuple(int(row) for row in keys["row"].to_numpy()[places])
-    raw = images.take(dataset.table, shape, places)
+    raw = conversion.take(dataset.table, shape, places)
     return Task("image", spec.classes, raw, np.array(codes), len(support), rows, ("",) * len(rows))
 
 

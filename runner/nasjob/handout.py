@@ -8,8 +8,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from core import tables
-from core.datasets import Dataset
+from core.datasets import Dataset, tables
 from core.events import Artifact
 from runner.automl import score_template
 from runner.automl.handout import reads

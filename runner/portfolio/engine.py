@@ -14,10 +14,10 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from core import landmarkers
 from core.datasets import SPLITS, Dataset, Split
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
+from core.metafeatures import landmarkers
 from core.scoring import METRICS, checked
 from core.specs import PortfolioSpec
 from runner.launch import Context

@@ -12,8 +12,7 @@ from typing import Any
 
 import sklearn
 
-from core import tables
-from core.datasets import Dataset
+from core.datasets import Dataset, tables
 from core.events import Artifact
 from runner.automl import score_template
 from runner.automl.handout import reads

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import candidates, datasets, jobs, metafeatures, results
+from core import candidates, datasets, metafeatures, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
 from core.knowledge import FEWEST_ROWS, METRIC
+from core.queue import jobs
 from core.results import Scope
 from core.specs import AutoMLSpec, PortfolioSpec, Spec
 from runner import worker

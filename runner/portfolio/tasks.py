@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets as makers
 
-from core import samples
+from core.datasets import samples
 from core.errors import InputError
 from core.scoring import Array, Task
 

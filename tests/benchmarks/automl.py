@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from core import datasets, jobs, results
+from core import datasets, results
+from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import worker
 from runner.executors import EXECUTORS

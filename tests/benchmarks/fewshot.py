@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from core import datasets, fewshot, jobs
+from core import datasets
 from core.datasets import Dataset
+from core.queue import jobs
+from core.results import initialisations
 from core.specs import FewShotSpec
 from runner import worker
 from runner.executors import EXECUTORS
@@ -42,7 +44,7 @@ def figures() -> Iterator[tuple[str, str]]:
             job = jobs.overview(job_id=job_id).iloc[0]
             if job.status != "succeeded":
                 yield f"{name}: the job {job.status}", str(job.error)
-            for row in fewshot.evaluations_of(job_id).itertuples():
+            for row in initialisations.evaluations_of(job_id).itertuples():
                 yield (
                     f"{name} ({job.elapsed_s:.0f} s were taken), {row.protocol}",
                     f"test {row.test:.2%} [{row.lower:.2%}, {row.upper:.2%}] of {row.n_episodes:,} episodes, valid "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from core import datasets, db, specs
+from core import datasets, specs
 from core.specs import AutoMLSpec
+from core.store import database
 
 _DETAILS = {
     "confusion": {"labels": ["a", "b"], "counts": [[50, 7], [5, 52]]},
@@ -22,7 +23,7 @@ def fill(*, n_jobs: int = 1_000, n_trials: int = 100_000, n_metrics: int = 1_000
     tasks = {dataset.id: dataset.task for dataset in datasets.all_datasets()}
     now = time.time()
     statuses = "['succeeded', 'succeeded', 'succeeded', 'failed', 'cancelled']"
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute(
             "INSERT INTO jobs (kind, spec, dataset_id, note, owner, status, priority, cpus, gpus, attempt,"
             " max_attempts, created_at, started_at, heartbeat_at, finished_at, fraction, environment)"

@@ -16,10 +16,11 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 from threadpoolctl import threadpool_limits
 
-from core import knowledge, refits, regret
+from core import knowledge
+from core.advice import fits, regret
+from core.advice.learning_curve import judged, learning_curve
+from core.advice.selector import Selector
 from core.knowledge import TaskKind
-from core.learningcurve import judged, learning_curve
-from core.selection import Selector
 from tests.benchmarks import own_home
 from tests.browser import chromium
 
@@ -37,9 +38,9 @@ _LINES = {
 def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home(), threadpool_limits(1):
-        for kind in refits.KINDS:
+        for kind in fits.KINDS:
             yield from _unseen(kind)
-        for kind in refits.KINDS:
+        for kind in fits.KINDS:
             for size, row in curve(kind).iterrows():
                 told = ", ".join(f"{name.lower()} {row[key]:.4f}" for key, (name, *_) in _LINES.items())
                 yield f"{kind}: mean regret with {size} own datasets known beside the shipped", told
@@ -48,8 +49,8 @@ def figures() -> Iterator[tuple[str, str]]:
 def _unseen(kind: TaskKind) -> Iterator[tuple[str, str]]:
     """Ten folds of whole families, three seeds."""
     known = knowledge.shipped(kind)
-    families = refits.families(known)
-    features, numbers, gaps, saved, near = refits.described(known), pd.factorize(families)[0], [], [], []
+    families = fits.families(known)
+    features, numbers, gaps, saved, near = fits.described(known), pd.factorize(families)[0], [], [], []
     for seed in range(_SEEDS):
         folds = (np.random.default_rng(seed).permutation(numbers.max() + 1) % _FOLDS)[numbers]
         pasts = []
@@ -76,7 +77,7 @@ def curve(kind: TaskKind) -> pd.DataFrame:
     shipped = known.about.index[known.about["mark"].isin(_NOT_OWN)]
     n_own = len(known.errors) - len(shipped)
     sizes = [size for size in _SIZES if size <= 0.69 * n_own]
-    return learning_curve(refits.described(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
+    return learning_curve(fits.described(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
 
 
 def draw(path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core import datasets, jobs, results
+from core import datasets, results
 from core.datasets import Dataset
+from core.queue import jobs
 from core.specs import NASSpec
 from runner import worker
 from runner.executors import EXECUTORS

@@ -10,7 +10,8 @@ import streamlit as st
 from playwright.sync_api import sync_playwright
 from streamlit.testing.v1 import AppTest
 
-from core import db, refits
+from core.advice import fits
+from core.store import database
 from tests.benchmarks import own_home, times_ms, told
 from tests.benchmarks.fill import fill
 from tests.browser import ROOT, chromium, dashboard
@@ -35,9 +36,9 @@ def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home():
         fill()
-        for kind in refits.KINDS:
-            refits.refit(kind)
-        yield "size of the store", f"{db.store_path().stat().st_size / 1e6:.0f} MB"
+        for kind in fits.KINDS:
+            fits.refit(kind)
+        yield "size of the store", f"{database.store_path().stat().st_size / 1e6:.0f} MB"
         for page, params in _PAGES.items():
             yield f"script run of {page}, nothing cached", told(_run_times_ms(page, params, cached=False))
         for page, params in _PAGES.items():

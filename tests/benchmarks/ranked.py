@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from core import advice, candidates, datasets, jobs, refits, results
+from core import advice, candidates, datasets, results
+from core.advice import fits
+from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import worker
 from runner.executors import EXECUTORS
@@ -23,7 +25,7 @@ _ROWS, _BUDGET_S, _RANKED = 4_000, 30, 2
 def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home() as folder:
-        refits.refit("classification")
+        fits.refit("classification")
         gains = []
         for name, target in TABLES.items():
             table = pd.read_csv(DATA / "tabular" / f"{name}.csv")

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from core import regret
-from core.learningcurve import judged, learning_curve
-from core.selection import Selector
+from core.advice import regret
+from core.advice.learning_curve import judged, learning_curve
+from core.advice.selector import Selector
 from tests.benchmarks import DATA, times_ms, told
 
 _FOLDS = 10

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import duckdb
 
-from core import db
+from core.store import database
 from tests.benchmarks import own_home, sample, times_ms, told
 from tests.drills import contention
 
@@ -15,18 +15,18 @@ _COUNT = "SELECT count(*) FROM jobs"
 
 
 def _read() -> None:
-    with db.transaction() as connection:
+    with database.transaction() as connection:
         connection.execute(_COUNT).fetchall()
 
 
 def _fresh_instance() -> None:
-    connection = duckdb.connect(str(db.store_path()), read_only=True)
+    connection = duckdb.connect(str(database.store_path()), read_only=True)
     connection.execute(_COUNT).fetchall()
     connection.close()
 
 
 def _write() -> None:
-    with db.transaction(write=True) as connection:
+    with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO messages VALUES (1, 1, 0.0, 'info', 'a line of the log')")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import datasets, jobs, results
+from core import datasets, results
+from core.queue import jobs
 from core.specs import NASSpec
 from runner import worker
 from runner.executors import EXECUTORS

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import db
+from core.store import database
 
 _SUBMIT = """
 import os, sys
@@ -81,7 +81,7 @@ def _ids(path: Path) -> list[int]:
 def _count(folder: Path, kills: int, seconds: float) -> Outcome:
     acknowledged = [job_id for path in folder.glob("submitted-*") for job_id in _ids(path)]
     claimed = Counter(job_id for path in folder.glob("claimed-*") for job_id in _ids(path))
-    with db.transaction() as connection:
+    with database.transaction() as connection:
         stored = {row[0] for row in connection.execute("SELECT id FROM jobs").fetchall()}
         moves = connection.execute(
             "SELECT job_id FROM job_history WHERE status='running' GROUP BY job_id, attempt HAVING count(*) > 1"

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import datasets, jobs, results
+from core import datasets, results
+from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import launch, worker
 from runner.executors import EXECUTORS

@@ -1,0 +1,61 @@
+"""The runners: which are alive, and what their machine is doing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from core.store import database
+
+ALIVE_S = 10.0  # a runner says that it lives every 2 s; after this long without a word it counts as gone
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner process; `machine` is what `machine.usage` measured last, its cpu_slots and gpu_slots, and `running`."""
+
+    worker_id: str
+    pid: int
+    host: str
+    started_at: float
+    heartbeat_at: float
+    machine: dict[str, Any]
+
+
+def beat(worker_id: str, machine: dict[str, Any]) -> None:
+    """Say that this runner is alive, and what its machine is doing."""
+    now = time.time()
+    with database.transaction(write=True) as connection:
+        connection.execute(
+            "INSERT INTO runners VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (worker_id) DO UPDATE"
+            " SET heartbeat_at=excluded.heartbeat_at, machine=excluded.machine",
+            [worker_id, os.getpid(), socket.gethostname(), now, now, json.dumps(machine)],
+        )
+
+
+def leave(worker_id: str) -> None:
+    """Say that this runner has ended."""
+    with database.transaction(write=True) as connection:
+        connection.execute("DELETE FROM runners WHERE worker_id=?", [worker_id])
+
+
+def slots() -> tuple[int, int] | None:
+    """How many threads and GPUs the runner that is alive gives to jobs; None where none is alive, or has said so."""
+    told = [(runner.machine.get("cpu_slots"), runner.machine.get("gpu_slots")) for runner in alive()]
+    return next(((int(cpus), int(gpus)) for cpus, gpus in told if cpus is not None and gpus is not None), None)
+
+
+def alive(*, now: float | None = None) -> list[Runner]:
+    """The runners that gave a sign of life in the last ten seconds, the newest sign first."""
+    now = time.time() if now is None else now
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT worker_id, pid, host, started_at, heartbeat_at, machine FROM runners WHERE heartbeat_at > ?"
+            " ORDER BY heartbeat_at DESC",
+            [now - ALIVE_S],
+        ).fetchall()
+    return [Runner(*(*row[:-1], json.loads(row[-1]))) for row in rows]

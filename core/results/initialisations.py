@@ -1,0 +1,181 @@
+"""What few-shot jobs leave: initialisations, what they are worth on held-out classes, and what was adapted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InputError
+from core.events import Adapted, Evaluation, Initialised, finite
+from core.queue.jobs import Job
+from core.store import artifacts, database
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+PROTOCOLS = ("inductive", "transductive")
+_STORED = "i.job_id, i.dataset_id, d.name AS dataset, i.algorithm, i.network, i.ways, i.shots, i.n_parameters, i.sha256"
+_STORED += ", i.size_bytes, i.about, i.happened_at"
+_FIELDS = [name.rpartition(".")[2].rpartition(" ")[2] for name in _STORED.split(", ")]
+_SHOWN = "JOIN jobs j ON j.id = {0}.job_id AND j.shown_attempt = {0}.attempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Initialisation:
+    """A stored result of meta-training: its file (see `path`), and `about` as `events.Initialised` has it."""
+
+    job_id: int
+    dataset_id: int
+    dataset: str
+    algorithm: str
+    network: str
+    ways: int
+    shots: int
+    n_parameters: int
+    sha256: str
+    size_bytes: int
+    about: dict[str, Any]
+    happened_at: float
+
+    @property
+    def path(self) -> Path:
+        """The safetensors file in the store of artifacts."""
+        return artifacts.locate(self.sha256)
+
+
+def record_initialisation(
+    connection: duckdb.DuckDBPyConnection, job: Job, event: Initialised, file: tuple[str, int], happened_at: float
+) -> None:
+    """Save an initialisation, whose kept file has this sha256 and size; the last one of an attempt counts."""
+    connection.execute("DELETE FROM initialisations WHERE job_id=? AND attempt=?", [job.id, job.attempt])
+    row = {name: value for name, value in asdict(event).items() if name not in ("path", "about")}
+    row |= {"about": json.dumps(finite(event.about)), "sha256": file[0], "size_bytes": file[1]}
+    _insert(connection, "initialisations", job, row, happened_at, dataset_id=job.dataset_id)
+
+
+def record(connection: duckdb.DuckDBPyConnection, job: Job, event: Evaluation | Adapted, happened_at: float) -> None:
+    """Save what an initialisation is worth, or what a task has become."""
+    if isinstance(event, Adapted):
+        _insert(connection, "adaptations", job, {"body": json.dumps(finite(event.body))}, happened_at)
+    else:
+        _insert(connection, "evaluations", job, asdict(event), happened_at, dataset_id=job.dataset_id)
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, job: Job, row: dict[str, Any], at: float, **more: Any
+) -> None:
+    row = {"job_id": job.id, "attempt": job.attempt, **more, **row, "happened_at": at}
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+
+
+def initialisations() -> list[Initialisation]:
+    """Every initialisation, the newest first."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            f"SELECT {_STORED} FROM initialisations i {_SHOWN.format('i')} JOIN datasets d ON d.id = i.dataset_id"
+            " ORDER BY i.happened_at DESC"
+        ).fetchall()
+    return [_initialisation(row) for row in rows]
+
+
+def exist() -> bool:
+    """Whether there is any initialisation; cheaper than to read them all."""
+    with database.transaction() as connection:
+        found = connection.execute(f"SELECT 1 FROM initialisations i {_SHOWN.format('i')} LIMIT 1").fetchall()
+    return bool(found)
+
+
+def initialisation(job_id: int) -> Initialisation:
+    """The initialisation that a job has meta-trained. Raises InputError where it has left none."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            f"SELECT {_STORED} FROM initialisations i {_SHOWN.format('i')} JOIN datasets d ON d.id = i.dataset_id"
+            " WHERE i.job_id = ?",
+            [int(job_id)],
+        ).fetchall()
+    if not rows:
+        raise InputError(
+            f"initialisation: job {job_id} has left none. Choose a meta-training that has, or leave it empty for the "
+            "nearest one."
+        )
+    return _initialisation(rows[0])
+
+
+def _initialisation(row: tuple[Any, ...]) -> Initialisation:
+    body = dict(zip(_FIELDS, row, strict=True))
+    return Initialisation(**body | {"about": json.loads(body["about"])})
+
+
+def leaderboard(
+    dataset_id: int, *, ways: int | None = None, shots: int | None = None, protocol: str | None = None
+) -> pd.DataFrame:
+    """What the meta-trainings of a dataset are worth, best first by the valid classes within each way and shot.
+
+    Columns: job_id, algorithm, network, ways, shots, protocol, metric, valid, test, lower, upper (95% interval of
+    test over episodes), n_episodes, adapt_s, n_parameters, happened_at, owner.
+    """
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT e.job_id, e.algorithm, e.network, e.ways, e.shots, e.protocol, e.metric, e.valid, e.test, e.lower,"
+            " e.upper, e.n_episodes, e.adapt_s, i.n_parameters, e.happened_at, j.owner"
+            f" FROM evaluations e {_SHOWN.format('e')}"
+            " LEFT JOIN initialisations i ON i.job_id = e.job_id AND i.attempt = e.attempt"
+            " WHERE e.dataset_id = $dataset AND ($ways IS NULL OR e.ways = $ways)"
+            " AND ($shots IS NULL OR e.shots = $shots) AND ($protocol IS NULL OR e.protocol = $protocol)"
+            " ORDER BY e.ways, e.shots, CASE WHEN e.metric = 'mse' THEN e.valid ELSE -e.valid END, e.job_id,"
+            " e.protocol",
+            {"dataset": int(dataset_id), "ways": ways, "shots": shots, "protocol": protocol},
+        ).df()
+
+
+def evaluations_of(job_id: int) -> pd.DataFrame:
+    """What the initialisation of one job is worth; columns as the table's, a row a protocol."""
+    with database.transaction() as connection:
+        return connection.execute(
+            f"SELECT e.* EXCLUDE (attempt) FROM evaluations e {_SHOWN.format('e')} WHERE e.job_id = ?"
+            " ORDER BY e.protocol",
+            [int(job_id)],
+        ).df()
+
+
+def worths() -> dict[int, float]:
+    """What each job's initialisation is worth on valid classes, inductive; higher is better, minus a squared error."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT e.job_id, CASE WHEN e.metric = 'mse' THEN -e.valid ELSE e.valid END FROM evaluations e"
+            f" {_SHOWN.format('e')} WHERE e.protocol = 'inductive'"
+        ).fetchall()
+    return dict(rows)
+
+
+def adaptation(job_id: int) -> dict[str, Any] | None:
+    """The body of what a fine-tuning has found, as `events.Adapted` has it; None before it has."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            f"SELECT a.body FROM adaptations a {_SHOWN.format('a')} WHERE a.job_id = ? ORDER BY a.happened_at DESC"
+            " LIMIT 1",
+            [int(job_id)],
+        ).fetchall()
+    return json.loads(rows[0][0]) if rows else None
+
+
+def answered_s(job_id: int) -> float | None:
+    """Seconds from the submission of a fine-tuning to its answer; None before it has one."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            f"SELECT max(a.happened_at) - any_value(j.created_at) FROM adaptations a {_SHOWN.format('a')}"
+            " WHERE a.job_id = ?",
+            [int(job_id)],
+        ).fetchall()
+    return rows[0][0]
+
+
+def shares(n_classes: int, ways: int) -> tuple[int, int, int]:
+    """About how many classes go to train, valid and test: each has enough for a task where that can be."""
+    least = max(1, min(ways, n_classes // 3))
+    test, valid = max(least, round(0.25 * n_classes)), max(least, round(0.1 * n_classes))
+    return max(0, n_classes - valid - test), valid, test

@@ -1,0 +1,462 @@
+"""What jobs found: their events recorded, and read back as trials, curves and leaderboards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import datasets, metafeatures
+from core.candidates import NAMED
+from core.errors import InputError
+from core.events import (
+    Adapted,
+    Architecture,
+    Artifact,
+    Environment,
+    Evaluation,
+    Event,
+    Initialised,
+    Message,
+    Metric,
+    Progress,
+    TrialDone,
+    finite,
+)
+from core.queue.jobs import Job
+from core.results import initialisations
+from core.scoring import DEFAULT_METRIC, Task, checked
+from core.store import artifacts, database
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_TRIAL_COLUMNS = (
+    "t.id AS trial_id, t.job_id, t.engine, t.algorithm, t.candidate, t.yardstick, s.metric, s.valid, s.test, s.lower,"
+    " s.upper, s.valid_error, s.test_error, t.fit_s, t.predict_row_s, t.size_bytes, t.n_parameters, t.happened_at"
+)
+
+
+_RESULTS = Metric | TrialDone | Architecture | Initialised | Evaluation | Adapted  # from the first on they are shown
+
+
+def record(
+    job: Job, events: Iterable[Event], *, times: Sequence[float] | None = None, offset: int | None = None
+) -> bool:
+    """Save what an attempt reported, all of it or nothing; False when it is no longer the running attempt.
+
+    `times` are the events' times (seconds since the epoch; now where not given). `offset` is how many bytes of the
+    attempt's event file these events complete: it is saved with them, so that no event is recorded twice.
+    """
+    events = list(events)
+    now = time.time()
+    stamped: list[tuple[Event, float]] = list(zip(events, times or [now] * len(events), strict=True))
+    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact | Initialised)}
+    stamped += [(lost, now) for lost in kept.values() if isinstance(lost, Message)]
+    with database.transaction(write=True) as connection:
+        rows = connection.execute(
+            "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
+            " WHERE id=? AND attempt=? AND status='running' RETURNING id",
+            [now, offset, job.id, job.attempt],
+        ).fetchall()
+        if not rows:
+            return False
+        _record_job(connection, job, events)
+        _record_lines(connection, job, stamped)
+        landmarks = [e for e in events if isinstance(e, Metric) and e.name in metafeatures.LANDMARKERS]
+        if landmarks:
+            metafeatures.remember(connection, job.dataset_id, {event.name: event.value for event in landmarks})
+        for event, happened_at in stamped:
+            if isinstance(event, TrialDone):
+                _record_trial(connection, job, event, happened_at)
+            elif isinstance(event, Artifact) and isinstance(file := kept[event.path], tuple):
+                connection.execute(
+                    "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [job.id, job.attempt, event.candidate, event.name, event.kind, *file, happened_at],
+                )
+            elif isinstance(event, Initialised) and isinstance(file := kept[event.path], tuple):
+                initialisations.record_initialisation(connection, job, event, file, happened_at)
+            elif isinstance(event, Evaluation | Adapted):
+                initialisations.record(connection, job, event, happened_at)
+    return True
+
+
+def _kept(artifact: Artifact | Initialised) -> tuple[str, int] | Message:
+    """The hash and size of a kept file, or the line of the log that says why there is none."""
+    try:
+        return artifacts.keep(Path(artifact.path))
+    except InputError as error:
+        return Message(str(error), "warning")
+
+
+def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
+    """The job's own row: only the last word on its progress matters, and from its first result on it is shown."""
+    if any(isinstance(event, _RESULTS) for event in events):
+        connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
+    progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
+    if progress is not None:
+        connection.execute(
+            "UPDATE jobs SET fraction=?, stage=?, remaining_s=? WHERE id=?",
+            [min(1.0, max(0.0, progress.fraction)), progress.stage, progress.remaining_s, job.id],
+        )
+    for event in events:
+        if isinstance(event, Environment):
+            connection.execute("UPDATE jobs SET environment=? WHERE id=?", [json.dumps(finite(event.facts)), job.id])
+
+
+def _record_lines(connection: duckdb.DuckDBPyConnection, job: Job, stamped: list[tuple[Event, float]]) -> None:
+    """Messages, metrics and architectures come by the hundred: one statement for each kind."""
+    messages = [(at, event.level, event.text) for event, at in stamped if isinstance(event, Message)]
+    if messages:
+        connection.execute(
+            "INSERT INTO messages SELECT ?, ?, unnest(?::DOUBLE[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+            [job.id, job.attempt, *map(list, zip(*messages, strict=True))],
+        )
+    metrics = [(e.candidate, e.name, e.step, e.value, at) for e, at in stamped if isinstance(e, Metric)]
+    if metrics:
+        connection.execute(
+            "INSERT INTO metrics SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::BIGINT[]),"
+            " unnest(?::DOUBLE[]), unnest(?::DOUBLE[])",
+            [job.id, job.attempt, *map(list, zip(*metrics, strict=True))],
+        )
+    drawn = [(e.candidate, json.dumps(finite(e.layers)), at) for e, at in stamped if isinstance(e, Architecture)]
+    if drawn:
+        connection.execute(
+            "INSERT INTO architectures SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::DOUBLE[])",
+            [job.id, job.attempt, *map(list, zip(*drawn, strict=True))],
+        )
+
+
+def _record_trial(connection: duckdb.DuckDBPyConnection, job: Job, trial: TrialDone, happened_at: float) -> None:
+    plain = ("candidate", "algorithm", "yardstick", "metric", "fit_s", "predict_row_s", "size_bytes", "n_parameters")
+    row = {
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "dataset_id": job.dataset_id,
+        "engine": job.kind,
+        "happened_at": happened_at,
+        "params": json.dumps(finite(trial.params)),
+        "details": json.dumps(finite(trial.details)),
+        **{name: getattr(trial, name) for name in plain},
+    }
+    trial_id = database.insert(connection, "trials", row)
+    for s in trial.scores:
+        connection.execute(
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [trial_id, job.dataset_id, s.metric, s.valid, s.test, s.lower, s.upper, s.valid_error, s.test_error],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which of a dataset's trials are asked for: all of them unless a field says otherwise."""
+
+    algorithms: tuple[str, ...] = ()
+    job_id: int | None = None
+    yardsticks: bool = True
+
+
+def leaderboard(
+    dataset_id: int, *, metric: str | None = None, limit: int | None = None, scope: Scope | None = None
+) -> pd.DataFrame:
+    """The trials of every job on a dataset, best first by their error on the valid rows.
+
+    `metric` is one that the dataset's task has (None: its default). Columns: rank, trial_id, job_id, engine, algorithm,
+    candidate, yardstick, metric, valid, test, lower, upper (95% interval of test), valid_error, test_error, fit_s,
+    predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (see `pareto`, by the valid error: the test rows
+    choose nothing). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
+    all, and attrs["n_trials"] says how many the scope has.
+    """
+    metric, scope = checked(datasets.get(dataset_id).task, metric), scope or Scope()
+    source = (
+        " FROM scores s JOIN trials t ON t.id = s.trial_id"
+        " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
+        " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
+    )
+    wanted = {"dataset": int(dataset_id), "metric": metric}
+    inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "yardsticks": scope.yardsticks}
+    with database.transaction() as connection:  # two narrow columns of every trial, all columns of the best ones
+        every = connection.execute(
+            "SELECT t.id, s.valid_error, t.predict_row_s,"
+            " (len($algorithms) = 0 OR list_contains($algorithms, t.algorithm))"
+            " AND ($job IS NULL OR t.job_id = $job) AND ($yardsticks OR NOT t.yardstick) AS inside"
+            f"{source} ORDER BY s.valid_error, t.id",
+            wanted | inside,
+        ).fetchnumpy()
+        places = np.flatnonzero(np.asarray(every["inside"]))
+        kept = places[:limit]
+        frame = connection.execute(
+            f"SELECT {_TRIAL_COLUMNS}, j.owner{source} AND t.id IN (SELECT unnest($ids)) ORDER BY s.valid_error, t.id",
+            wanted | {"ids": every["id"][kept].tolist()},
+        ).df()
+    frame.insert(0, "rank", kept + 1)
+    frame["pareto"] = pareto(np.asarray(every["valid_error"]), np.asarray(every["predict_row_s"]))[kept]
+    frame.attrs["n_trials"] = len(places)
+    return frame
+
+
+def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The algorithms and the ids of the jobs that the trials of a dataset have, sorted."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT list_sort(list(DISTINCT t.algorithm)), list_sort(list(DISTINCT t.job_id)) FROM trials t"
+            " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt WHERE t.dataset_id = ?",
+            [int(dataset_id)],
+        ).fetchall()
+    return tuple(rows[0][0] or ()), tuple(rows[0][1] or ())
+
+
+def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Mask of the points that no other point beats in one value without losing in the other; NaN never counts."""
+    mask = np.zeros(len(errors), dtype=bool)
+    best = np.inf
+    for index in np.lexsort((errors, costs)):
+        if errors[index] < best and np.isfinite(costs[index]):
+            best, mask[index] = errors[index], True
+    return mask
+
+
+def trials_of(job_id: int) -> pd.DataFrame:
+    """The trials that a job shows by the job's own metric, best first; columns as in `leaderboard`."""
+    with database.transaction() as connection:
+        return connection.execute(
+            f"SELECT {_TRIAL_COLUMNS} FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
+            " LEFT JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric WHERE t.job_id = ?"
+            " ORDER BY s.valid_error, t.id",
+            [int(job_id)],
+        ).df()
+
+
+def recent_results(limit: int = 8) -> pd.DataFrame:
+    """What the last jobs that succeeded found: the best trial of each by its valid rows, the newest job first.
+
+    Columns: job_id, dataset, trial_id, algorithm, metric, test, lower, upper, finished_at.
+    """
+    with database.transaction() as connection:
+        return connection.execute(
+            "WITH last AS (SELECT id, shown_attempt, dataset_id, finished_at FROM jobs WHERE status='succeeded'"
+            " ORDER BY finished_at DESC LIMIT ?)"
+            " SELECT j.id AS job_id, d.name AS dataset, arg_min(t.id, s.valid_error) AS trial_id,"
+            " arg_min(t.algorithm, s.valid_error) AS algorithm, any_value(s.metric) AS metric,"
+            " arg_min(s.test, s.valid_error) AS test, arg_min(s.lower, s.valid_error) AS lower,"
+            " arg_min(s.upper, s.valid_error) AS upper, j.finished_at"
+            " FROM last j JOIN trials t ON t.job_id = j.id AND t.attempt = j.shown_attempt"
+            " JOIN scores s ON s.trial_id = t.id AND s.metric = t.metric JOIN datasets d ON d.id = j.dataset_id"
+            " GROUP BY j.id, d.name, j.finished_at ORDER BY j.finished_at DESC",
+            [limit],
+        ).df()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One evaluated candidate with everything that was kept of it. `scores` has one row a metric."""
+
+    id: int
+    job_id: int
+    dataset_id: int
+    engine: str
+    candidate: str
+    algorithm: str
+    yardstick: bool
+    metric: str
+    fit_s: float
+    predict_row_s: float
+    size_bytes: int | None
+    n_parameters: int | None
+    happened_at: float
+    params: dict[str, Any]
+    details: dict[str, Any]
+    scores: pd.DataFrame
+    artifacts: pd.DataFrame
+
+
+def trial(trial_id: int) -> Trial:
+    """A trial by its id, with its scores, and its own and its job's artifacts (name, kind, candidate, sha256, size).
+
+    Raises InputError where there is none of this id.
+    """
+    fields = "id, job_id, dataset_id, engine, candidate, algorithm, yardstick, metric, fit_s, predict_row_s"
+    fields += ", size_bytes, n_parameters, happened_at, params, details"
+    with database.transaction() as connection:
+        rows = connection.execute(f"SELECT {fields}, attempt FROM trials WHERE id=?", [int(trial_id)]).fetchall()
+        if not rows:
+            raise InputError(f"There is no trial {trial_id}; see the Leaderboard page for those there are.")
+        *values, attempt = rows[0]
+        row = dict(zip(fields.split(", "), values, strict=True))
+        scores = connection.execute(
+            "SELECT * EXCLUDE (trial_id, dataset_id) FROM scores WHERE trial_id=?", [row["id"]]
+        ).df()
+        files = connection.execute(
+            "SELECT name, kind, candidate, sha256, size_bytes FROM artifacts"
+            " WHERE job_id=? AND attempt=? AND (candidate IS NULL OR candidate=?)",
+            [row["job_id"], attempt, row["candidate"]],
+        ).df()
+    row |= {"params": json.loads(row["params"]), "details": json.loads(row["details"])}
+    return Trial(**row, scores=scores, artifacts=files)
+
+
+def artifacts_of(job_id: int) -> pd.DataFrame:
+    """The files that the shown attempt of a job has left: name, kind, candidate, sha256, size_bytes, happened_at."""
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT a.name, a.kind, a.candidate, a.sha256, a.size_bytes, a.happened_at FROM artifacts a"
+            " JOIN jobs j ON j.id = a.job_id AND j.shown_attempt = a.attempt WHERE a.job_id = ? ORDER BY a.happened_at",
+            [int(job_id)],
+        ).df()
+
+
+def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
+    """One curve of the attempt that a job shows (the last that has reported): step, value, happened_at."""
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT m.step, m.value, m.happened_at FROM metrics m"
+            " JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
+            " WHERE m.job_id=? AND m.name=? AND m.candidate IS NOT DISTINCT FROM ? ORDER BY m.step",
+            [int(job_id), name, candidate],
+        ).df()
+
+
+def candidates(job_id: int) -> pd.DataFrame:
+    """The networks that a search has proposed; those trained longest first, then by their error.
+
+    Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
+    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist; that of a
+    job which this one continues counts, too).
+    """
+    with database.transaction() as connection:
+        frame = connection.execute(
+            "SELECT m.candidate, coalesce(max(m.step) FILTER (m.name = 'valid_error'), 0) AS epochs,"
+            " coalesce(arg_max(m.value, m.step) FILTER (m.name = 'valid_error'), 'nan') AS valid_error,"
+            " coalesce(max(m.value) FILTER (m.name = 'n_parameters'), 'nan') AS n_parameters,"
+            " coalesce(max(m.value) FILTER (m.name = 'flops'), 'nan') AS flops,"
+            " coalesce(max(m.value) FILTER (m.name = 'latency_s'), 'nan') AS latency_s"
+            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
+            " WHERE m.job_id = ? AND m.candidate IS NOT NULL"
+            " AND m.name IN ('valid_error', 'n_parameters', 'flops', 'latency_s')"
+            " GROUP BY m.candidate ORDER BY epochs DESC, valid_error, n_parameters, m.candidate",
+            [int(job_id)],
+        ).df()
+        finalists = connection.execute(
+            "WITH RECURSIVE line AS (SELECT id, continues, shown_attempt FROM jobs WHERE id = ?"
+            " UNION ALL SELECT j.id, j.continues, j.shown_attempt FROM jobs j JOIN line ON line.continues = j.id)"
+            " SELECT t.candidate, t.id FROM trials t JOIN line ON line.id = t.job_id AND line.shown_attempt = t.attempt"
+            " ORDER BY t.job_id DESC, t.id",
+            [int(job_id)],
+        ).fetchall()
+    frame["trial_id"] = _trial_ids(frame["candidate"].tolist(), finalists)
+    return frame
+
+
+def _trial_ids(names: list[str], finalists: list[tuple[str, int]]) -> list[float]:
+    """The trial of each candidate, NaN for none; a name that was too long for a trial is there by its beginning."""
+    ids: dict[str, float] = {}
+    for trial_name, trial_id in finalists:
+        found = trial_name if trial_name in names else next((n for n in names if n.startswith(trial_name)), trial_name)
+        ids.setdefault(found, trial_id)
+    return [ids.get(name, np.nan) for name in names]
+
+
+def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
+    """The layers of a candidate of any attempt, as `events.Architecture` has them; none where it was not reported."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT layers FROM architectures WHERE job_id=? AND candidate=? ORDER BY attempt DESC LIMIT 1",
+            [int(job_id), candidate],
+        ).fetchall()
+    return json.loads(rows[0][0]) if rows else []
+
+
+def policy(job_id: int, name: str = "policy") -> pd.DataFrame:
+    """How a search's proposals sharpen: decision, option, step (candidates so far), probability; in their order.
+
+    A strategy reports it as the metric "policy" of "decision = option", and as "supernet_policy" by the steps of a
+    supernet's training, where it trains one; empty where it has none.
+    """
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT split_part(m.candidate, ' = ', 1) AS decision,"
+            " substr(m.candidate, strpos(m.candidate, ' = ') + 3) AS option, m.step, m.value AS probability"
+            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
+            " WHERE m.job_id = ? AND m.name = ? AND contains(m.candidate, ' = ') ORDER BY m.step, m.rowid",
+            [int(job_id), name],
+        ).df()
+
+
+def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
+    """The last lines of a job's log, the newest first: attempt, happened_at, level, text."""
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT attempt, happened_at, level, text FROM messages WHERE job_id=? ORDER BY happened_at DESC LIMIT ?",
+            [int(job_id), limit],
+        ).df()
+
+
+def warnings(job_id: int) -> list[str]:
+    """The warnings in a job's log, each text once, the newest first."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT text FROM messages WHERE job_id=? AND level='warning' GROUP BY text ORDER BY max(happened_at) DESC,"
+            " max(rowid) DESC",
+            [int(job_id)],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def best_trials() -> pd.DataFrame:
+    """The best trial of each dataset by its valid rows and its task's default metric.
+
+    Index dataset_id; columns trial_id, algorithm, metric, test.
+    """
+    with database.transaction() as connection:
+        return (
+            connection.execute(
+                "SELECT s.dataset_id, arg_min(t.id, s.valid_error) AS trial_id,"
+                " arg_min(t.algorithm, s.valid_error) AS algorithm, any_value(s.metric) AS metric,"
+                f" arg_min(s.test, s.valid_error) AS test FROM {_DEFAULT_SCORES} GROUP BY s.dataset_id",
+                [_defaults()],
+            )
+            .df()
+            .set_index("dataset_id")
+        )
+
+
+def performance_table() -> pd.DataFrame:
+    """What is known: index dataset, columns candidate ("H2O GBM"), values test error; NaN where nothing ran.
+
+    Of several trials of one candidate on a dataset the one with the lowest *valid* error counts, so that the value is
+    not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
+    """
+    return chosen_trials().pivot(index="dataset", columns="candidate", values="error")
+
+
+def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
+    """Of each dataset and candidate the trial with the lowest valid error by the task's default metric.
+
+    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see `core.candidates`), fit_s, metric (the one
+    that `judged_by` names for the task), error (on the test rows, by that metric) and valid_error.
+    """
+    with database.transaction() as connection:
+        return connection.execute(
+            "WITH chosen AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
+            f" {NAMED} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
+            f" QUALIFY row_number() OVER (PARTITION BY d.id, {NAMED} ORDER BY s.valid_error, t.id) = 1)"
+            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM chosen JOIN scores m"
+            " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
+            [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],
+        ).df()
+
+
+_DEFAULT_SCORES = (
+    "scores s JOIN trials t ON t.id = s.trial_id JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
+    " JOIN datasets d ON d.id = s.dataset_id WHERE list_contains(?, d.task || ':' || s.metric)"
+)
+
+
+def _defaults() -> list[str]:
+    return [f"{task}:{metric}" for task, metric in DEFAULT_METRIC.items()]

@@ -1,0 +1,51 @@
+"""Files that jobs leave for people: kept once each under the name of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from core.errors import InputError
+from core.store import database
+
+_CHUNK_BYTES = 2**20
+
+
+def keep(path: Path) -> tuple[str, int]:
+    """Put a copy of the file into the store of artifacts; returns its sha256 and its size in bytes.
+
+    The file itself stays, so that keeping it again after a crash is harmless; it is copied and not linked, so that a
+    job may go on writing to it. Raises InputError where it is missing, and MetascoutError on a full disk.
+    """
+    folder = database.home() / "artifacts"
+    folder.mkdir(exist_ok=True)
+    part = folder / f"{uuid.uuid4().hex}.part"
+    try:
+        with database.disk_full_told():
+            sha256, size = _copy(path, part)
+        target = locate(sha256)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(part, target)
+        return sha256, size
+    except FileNotFoundError:
+        raise InputError(f"The file {path.name} that the job reported is not there.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as read, target.open("wb") as write:
+        while chunk := read.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += write.write(chunk)
+        write.flush()
+        os.fsync(write.fileno())
+    return digest.hexdigest(), size
+
+
+def locate(sha256: str) -> Path:
+    """Where the artifact of this content is, or would be."""
+    return database.home() / "artifacts" / sha256[:2] / sha256
