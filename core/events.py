@@ -76,10 +76,31 @@ class TrialDone:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a candidate network is made of, for drawing it: `layers` as `runner.nas.drawing.layers` gives them."""
+    """What a candidate network is made of, for drawing it: `layers` as `runner.nas.space.drawing.layers` gives them."""
 
     candidate: str
     layers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPoint:
+    """How likely a search's strategy is to choose an option of a decision, after so many steps.
+
+    Steps are candidates for the policy of a strategy, and training steps for the one that a supernet learns.
+    """
+
+    decision: str
+    option: str
+    probability: float
+    step: int
+    source: Literal["strategy", "supernet"] = "strategy"
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarkers:
+    """Scores of very simple models on a sample of the dataset, by name: meta-features that only a job can measure."""
+
+    values: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +177,25 @@ class Adapted:
     body: dict[str, Any]
 
 
+_KINDS = (
+    Progress, Message, Metric, TrialDone, Architecture, PolicyPoint, Landmarkers, Artifact, Environment, Initialised,
+    Evaluation, Adapted,
+)  # fmt: skip
 Event = (
-    Progress | Message | Metric | TrialDone | Architecture | Artifact | Environment | Initialised | Evaluation | Adapted
+    Progress
+    | Message
+    | Metric
+    | TrialDone
+    | Architecture
+    | PolicyPoint
+    | Landmarkers
+    | Artifact
+    | Environment
+    | Initialised
+    | Evaluation
+    | Adapted
 )
-_TYPES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        Progress, Message, Metric, TrialDone, Architecture, Artifact, Environment, Initialised, Evaluation, Adapted,
-    )
-}  # fmt: skip
+_TYPES: dict[str, type] = {kind.__name__: kind for kind in _KINDS}
 
 
 def finite(value: Any) -> Any:

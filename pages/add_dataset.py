@@ -15,7 +15,8 @@ from core.datasets.images.conversion import SIDES, Staged
 from core.datasets.images.image_sets import Verdict
 from core.errors import InputError, MetascoutError
 from core.scoring import Task
-from pages import columns, images, shared
+from pages import shared
+from pages.parts import column_table, image_grid
 
 
 def add_sample() -> None:
@@ -92,11 +93,11 @@ def add_images(uploaded: Any, path: Path) -> None:
         help="Classes with fewer than 3 different images cannot be in train, valid and test at once.",
     )  # fmt: skip
     staged, verdict = judge(path, side, drop, inner)
-    st.caption(f"{staged.n_images:,} images of {images.told(staged.shape)}")
+    st.caption(f"{staged.n_images:,} images of {image_grid.told(staged.shape)}")
     if isinstance(verdict, str):
         st.error(shared.plain(verdict), icon=":material/block:")
     else:
-        columns.findings(verdict.findings)
+        column_table.findings(verdict.findings)
     if st.button(
         "Register", type="primary", icon=":material/check:", disabled=isinstance(verdict, str), key="register"
     ):
@@ -107,7 +108,7 @@ def add_images(uploaded: Any, path: Path) -> None:
             )  # fmt: skip
         done(dataset)
     st.subheader("Classes")
-    images.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
+    image_grid.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
 
 
 def inner_folders(path: Path) -> bool:
@@ -156,10 +157,10 @@ def column_types(inspection: Inspection) -> dict[str, ColumnType]:
     """The table of columns; returns the types that the user corrected."""
     st.subheader("Columns")
     st.caption("Correct a type where the guess is wrong. Ignored columns are not used.")
-    frame = columns.frame(inspection.columns)
+    frame = column_table.frame(inspection.columns)
     edited = st.data_editor(
         frame,
-        column_config=columns.config(editable=True),
+        column_config=column_table.config(editable=True),
         disabled=[name for name in frame.columns if name != "type"],
         hide_index=True,
         height="content" if len(frame) <= 12 else 460,
@@ -229,7 +230,7 @@ def guard_rails(
     except MetascoutError as error:
         st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/block:")
         return False
-    columns.findings(findings)
+    column_table.findings(findings)
     return True
 
 

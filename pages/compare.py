@@ -12,7 +12,8 @@ from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial
-from pages import networks, shared
+from pages import shared
+from pages.parts import network_drawing
 
 
 def choice(side: str, names: dict[str, str], first: str) -> str:
@@ -72,7 +73,7 @@ def architectures(trials: Sequence[Trial]) -> None:
         with place:
             shared.link(shared.TRIAL, f"Trial {trial.id}", icon=":material/science:", trial=trial.id)
             if layers := trial.details.get("architecture"):
-                networks.draw(layers, key=f"architecture_{side}")
+                network_drawing.draw(layers, key=f"architecture_{side}")
             else:
                 st.info(f"{shared.plain(trial.algorithm)} is no network.", icon=":material/account_tree:")
 

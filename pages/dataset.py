@@ -14,7 +14,8 @@ from core.advice import fits
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.scoring import METRICS
-from pages import columns, images, shared
+from pages import shared
+from pages.parts import column_table, image_grid
 
 
 def asked() -> Dataset:
@@ -37,15 +38,15 @@ def show(dataset: Dataset) -> None:
         shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
     advised(dataset)
     split(dataset)
-    columns.findings(dataset.findings)
+    column_table.findings(dataset.findings)
     if shape := dataset.features[0].shape:
         st.subheader("Images")
         counts = class_counts(dataset.table, dataset.target_column.key).sum(axis=1).to_dict()
-        images.grid(dataset.table, shape, counts)
+        image_grid.grid(dataset.table, shape, counts)
     else:
         st.subheader("Columns")
         st.dataframe(
-            columns.frame(dataset.columns), column_config=columns.config(editable=False), hide_index=True,
+            column_table.frame(dataset.columns), column_config=column_table.config(editable=False), hide_index=True,
             height="content" if len(dataset.columns) <= 15 else 560, key="columns", alt="Columns of the dataset",
         )  # fmt: skip
     if dataset.labels:

@@ -13,9 +13,10 @@ import streamlit as st
 
 from core import results
 from core.errors import InputError
-from core.queue import jobs, runners
+from core.queue import jobs, log, runners
 from core.scoring import METRICS
-from pages import candidates, controls, fewshot_job, policy, shared, trials
+from pages import shared
+from pages.parts import fewshot_results, job_buttons, policy_charts, search_candidates, trial_table
 
 WAITING = {
     "automl": "The first trials appear here within a minute of the start.",
@@ -64,7 +65,7 @@ def live(job_id: int, was_moving: bool) -> None:
             st.rerun()  # the page stands still from now on, or moves again
         shared.told()
         header(job)
-        controls.buttons(job)
+        job_buttons.buttons(job)
         drawings = sections(job)
         opened = st.tabs(list(drawings), key="tab", bind="query-params", on_change="rerun")
         for tab, draw in zip(opened, drawings.values(), strict=True):
@@ -75,14 +76,18 @@ def live(job_id: int, was_moving: bool) -> None:
 
 def sections(job: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], None]]:
     """The tabs of a job, and what draws each."""
-    last = {"Log": log, "Spec": spec, "Environment": environment, "History": history}
+    last = {"Log": log_tab, "Spec": spec, "Environment": environment, "History": history}
     if job["kind"] == "finetune":
-        return {"Results": fewshot_job.adapted, **last}
+        return {"Results": fewshot_results.adapted, **last}
     if job["kind"] == "fewshot":
-        return {"Results": fewshot_job.worth, "Progress": fewshot_job.progress, **last}
-    searched = {"Candidates": candidates.show, "Networks": candidates.networks_of} if job["kind"] == "nas" else {}
-    if json.loads(job["spec"]).get("strategy") in policy.STRATEGIES:
-        searched["Policy"] = policy.show
+        return {"Results": fewshot_results.worth, "Progress": fewshot_results.progress, **last}
+    searched = (
+        {"Candidates": search_candidates.show, "Networks": search_candidates.networks_of}
+        if job["kind"] == "nas"
+        else {}
+    )
+    if json.loads(job["spec"]).get("strategy") in policy_charts.STRATEGIES:
+        searched["Policy"] = policy_charts.show
     return {"Trials": found, **searched, "Progress": progress, **last}
 
 
@@ -125,7 +130,7 @@ def header(job: dict[str, Any]) -> None:
 
 def warnings(job: dict[str, Any]) -> None:
     """What the log of an ended job warns of, the newest first."""
-    texts = shared.read(results.warnings, job["id"]) if job["status"] in jobs.ENDED else []
+    texts = shared.read(log.warnings, job["id"]) if job["status"] in jobs.ENDED else []
     lines = [shared.plain(textwrap.shorten(text, 400, placeholder=" …")) for text in texts[:WARNINGS]]
     if len(texts) > WARNINGS:
         lines.append(f"{len(texts) - WARNINGS:,} more in the log")
@@ -176,7 +181,7 @@ def found(job: dict[str, Any]) -> None:
         return
     st.caption(f"Ranked by {shared.metric_label(frame['metric'].iloc[0])} on the valid rows; test beside it.")
     frame.insert(0, "rank", range(1, len(frame) + 1))
-    trials.table(frame.head(shared.BEST_N), key="trials")
+    trial_table.table(frame.head(shared.BEST_N), key="trials")
 
 
 def progress(job: dict[str, Any]) -> None:
@@ -207,9 +212,9 @@ def progress(job: dict[str, Any]) -> None:
     shared.chart(figure, f"Best {name} on the valid rows after each {unit}", key="curve")
 
 
-def log(job: dict[str, Any]) -> None:
+def log_tab(job: dict[str, Any]) -> None:
     """The last lines, the newest first."""
-    lines = shared.read(results.messages, job["id"], limit=500)
+    lines = shared.read(log.messages, job["id"], limit=500)
     if lines.empty:
         st.info("Nothing has been logged yet.", icon=":material/notes:")
         return

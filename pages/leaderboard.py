@@ -11,7 +11,8 @@ import streamlit as st
 from core import datasets, results
 from core.datasets import Dataset
 from core.scoring import METRICS, metrics_for
-from pages import shared, trials
+from pages import shared
+from pages.parts import trial_table
 
 BARS = 15
 POINTS = 200
@@ -48,7 +49,7 @@ def show(dataset: Dataset) -> None:
         st.info("No trial fits these filters.", icon=":material/filter_alt_off:")
         return
     headline(dataset, len(frame), frame.attrs["n_trials"], metric)
-    trials.table(frame, key="board")
+    trial_table.table(frame, key="board")
     with st.container(horizontal=True, vertical_alignment="center"):
         export(dataset, metric, scope)
         shared.link(shared.COMPARE, "Compare two trials", icon=":material/compare_arrows:", dataset=dataset.name)

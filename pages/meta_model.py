@@ -13,9 +13,10 @@ from core.advice import fits
 from core.advice.fits import Refit
 from core.advice.trust import FEWEST
 from core.queue import runners
-from pages import known, shared, unseen
-from pages.known import Known
-from pages.unseen import LINES
+from pages import shared
+from pages.parts import advice_quality, knowledge_maps
+from pages.parts.advice_quality import LINES
+from pages.parts.knowledge_maps import Known
 
 OUTCOMES = 30  # of advice, drawn
 
@@ -64,7 +65,7 @@ def ask(kind: str) -> None:
 def headline(refit: Refit, told: Known) -> None:
     """What is known, since when, and how far to trust it."""
     origins = told.about["origin"].value_counts()
-    imported = int(origins.drop(list(known.ORIGINS.values()), errors="ignore").sum())
+    imported = int(origins.drop(list(knowledge_maps.ORIGINS.values()), errors="ignore").sum())
     parts = [f"{origins.get('Yours', 0):,} yours", f"{origins.get('Shipped', 0):,} shipped", f"{imported:,} imported"]
     filled = float(told.errors.notna().to_numpy().mean())
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -84,7 +85,7 @@ def headline(refit: Refit, told: Known) -> None:
         st.warning(shared.plain(told.reason), title="The safe default is recommended", icon=":material/shield:")
     else:
         st.info(shared.plain(told.reason), title="The advice is followed", icon=":material/verified:")
-    unseen.numbers(told)
+    advice_quality.numbers(told)
 
 
 def show(kind: Any) -> None:
@@ -95,12 +96,12 @@ def show(kind: Any) -> None:
     if refit is None:
         nothing(kind)
         return
-    told = known.of(refit)
+    told = knowledge_maps.of(refit)
     headline(refit, told)
     drawings = {
-        "Unseen datasets": lambda: unseen.show(told),
-        "Errors": lambda: known.errors(told, kind),
-        "Map": lambda: known.map_and_importance(told, refit),
+        "Unseen datasets": lambda: advice_quality.show(told),
+        "Errors": lambda: knowledge_maps.errors(told, kind),
+        "Map": lambda: knowledge_maps.map_and_importance(told, refit),
         "Learning": lambda: learning(kind),
         "Track record": track_record,
     }
@@ -247,7 +248,7 @@ def record_table(frame: pd.DataFrame) -> None:
         given_at=shared.times(frame["given_at"]),
         interval=[shared.between(*row) for row in frame[["lower", "upper"]].itertuples(index=False)],
         hit=frame["inside"].map({True: "inside", False: "outside"}).where(frame["actual"].notna(), shared.NONE),
-        metric=frame["metric"].map(known.error_name),
+        metric=frame["metric"].map(knowledge_maps.error_name),
     )  # fmt: skip
     column = st.column_config
     st.dataframe(

@@ -14,7 +14,8 @@ from core.datasets import Dataset
 from core.errors import MetascoutError
 from core.queue import jobs, runners
 from core.specs import AutoMLSpec, FewShotSpec, FineTuneSpec, NASSpec, PortfolioSpec, Spec
-from pages import fewshot_form, forms, shared
+from pages import shared
+from pages.parts.forms import common, fewshot_form
 
 HOLDS = {"image": "images", "text": "only texts"}
 OFFERED = {kind: label for kind, label in shared.ENGINES.items() if kind != "finetune"}  # that is the playground's
@@ -118,13 +119,13 @@ def show() -> None:
 def form(kind: str | None, dataset: Dataset, spec: Spec | None, priority: int, mark: str) -> dict[str, Any] | None:
     """The fields of the kind of job, from the cloned spec where it is of this kind; what was given, once submitted."""
     if kind == "nas":
-        return forms.nas(dataset, spec if isinstance(spec, NASSpec) else None, priority, mark)
+        return common.nas(dataset, spec if isinstance(spec, NASSpec) else None, priority, mark)
     if kind == "portfolio":
-        return forms.portfolio(dataset, spec if isinstance(spec, PortfolioSpec) else None, priority, mark)
+        return common.portfolio(dataset, spec if isinstance(spec, PortfolioSpec) else None, priority, mark)
     if kind == "fewshot":
         return fewshot_form.fewshot_job(dataset, spec if isinstance(spec, FewShotSpec) else None, priority, mark)
     if kind == "automl":
-        return forms.automl(dataset, spec if isinstance(spec, AutoMLSpec) else None, priority, mark)
+        return common.automl(dataset, spec if isinstance(spec, AutoMLSpec) else None, priority, mark)
     return None
 
 

@@ -7,15 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, results, specs
+from core import datasets, specs
 from core.datasets import Dataset
 from core.errors import InputError, MetascoutError
-from core.queue import jobs, runners
+from core.queue import jobs, log, runners
 from core.results import initialisations
 from core.results.initialisations import Initialisation
 from core.specs import FineTuneSpec
-from pages import adaptation, given, shared
-from pages.given import Given
+from pages import shared
+from pages.parts import adaptation, example_input
+from pages.parts.example_input import Given
 
 POLL_S = 0.3
 NEAREST = 0  # in place of an initialisation's job
@@ -117,7 +118,7 @@ def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: 
     trained = [chosen, *(one for one in known if one is not chosen)] if chosen else list(known)
     everything = {dataset.id: dataset for dataset in shared.read(datasets.all_datasets)}
     suiting = [one for one in trained if one.dataset_id in everything]
-    kinds = {given.kind_of(everything[one.dataset_id]) for one in suiting[: 1 if chosen else None]}
+    kinds = {example_input.kind_of(everything[one.dataset_id]) for one in suiting[: 1 if chosen else None]}
     home = next((everything[one.dataset_id] for one in suiting if kind(everything, one) == "image"), None)
     sources = [DATASET] + ([UPLOAD, DRAW] if "image" in kinds else [])
     if again is not None and again.examples:
@@ -131,27 +132,28 @@ def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: 
         names = ("dataset_id", "examples", "shots", "queries")
         return Given({name: getattr(again, name) for name in names})
     if source == UPLOAD and home is not None:
-        return given.uploaded(home)
+        return example_input.uploaded(home)
     if source == DRAW and home is not None:
-        return given.drawn(home)
+        return example_input.drawn(home)
     offered = [dataset for dataset in everything.values() if fits(dataset, kinds, suiting)]
     if not offered:
         st.info("The dataset of this initialisation is not there any more.", icon=":material/info:")
         return None
     if st.session_state.get("play_dataset") not in (None, *(dataset.name for dataset in offered)):
         del st.session_state["play_dataset"]
-    return given.from_dataset(offered, suiting)
+    return example_input.from_dataset(offered, suiting)
 
 
 def kind(everything: dict[int, Dataset], one: Initialisation) -> str:
     """What an initialisation learns from."""
-    return given.kind_of(everything[one.dataset_id])
+    return example_input.kind_of(everything[one.dataset_id])
 
 
 def fits(dataset: Dataset, kinds: set[str], trained: Sequence[Initialisation]) -> bool:
     """Whether some initialisation can learn from this dataset; tables must be the very one that it was trained on."""
     own = {one.dataset_id for one in trained}
-    return given.kind_of(dataset) in kinds and (given.kind_of(dataset) in ("image", "text") or dataset.id in own)
+    kind = example_input.kind_of(dataset)
+    return kind in kinds and (kind in ("image", "text") or dataset.id in own)
 
 
 def submit(fields: dict[str, Any]) -> int:
@@ -181,7 +183,7 @@ def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
             st.subheader("The answer", width="content")
             shared.badge(job.status)
             shared.link(shared.JOB, f"Job {job_id}", icon=":material/deployed_code:", job=job_id)
-        for text in shared.read(results.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
+        for text in shared.read(log.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
             st.warning(shared.plain(text), icon=":material/warning:")
         if body is not None:
             adaptation.draw(job_id, job.spec.model_dump(mode="json"), body)
@@ -207,7 +209,7 @@ def waiting(job: jobs.Job) -> None:
 
 def show() -> None:
     """The page below its title."""
-    known = shared.read(initialisations.initialisations)
+    known = shared.read(initialisations.everything)
     if not known:
         shared.empty(
             "The playground starts from what a few-shot meta-training has learned, and there is none yet.",

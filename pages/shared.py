@@ -25,10 +25,10 @@ from core.store import database
 P = ParamSpec("P")
 R = TypeVar("R")
 
-HOME, ADVICE = "pages/home.py", "pages/advice.py"
+HOME, ADVICE = "pages/home.py", "pages/dataset_advice.py"
 DATASETS, ADD_DATASET = "pages/datasets.py", "pages/add_dataset.py"
 DATASET = "pages/dataset.py"
-NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/jobs.py", "pages/job.py"
+NEW_JOB, JOBS, JOB = "pages/new_job.py", "pages/job_list.py", "pages/job.py"
 LEADERBOARD, TRIAL, COMPARE = "pages/leaderboard.py", "pages/trial.py", "pages/compare.py"
 FEWSHOT_BOARD, PLAYGROUND = "pages/fewshot_board.py", "pages/playground.py"
 IMPORT_RUNS, META_MODEL = "pages/import_runs.py", "pages/meta_model.py"

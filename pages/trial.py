@@ -16,7 +16,8 @@ from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial, downloads
 from core.store import artifacts
-from pages import confusion, networks, shared
+from pages import shared
+from pages.parts import confusion, network_drawing
 
 FEATURES = 20
 
@@ -198,7 +199,7 @@ def residuals(body: dict[str, Any]) -> None:
 def architecture(layers: list[dict[str, Any]]) -> None:
     """The network that it is."""
     st.subheader("Architecture")
-    networks.draw(layers, key="architecture")
+    network_drawing.draw(layers, key="architecture")
 
 
 def parameters(trial: Trial) -> None:

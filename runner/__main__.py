@@ -15,7 +15,7 @@ import portalocker
 from core import machine
 from core.errors import MetascoutError
 from core.store import database
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
 
 
@@ -50,7 +50,7 @@ def main() -> int:
         machine.check_settings()
         with sole_runner():
             logging.info("The runner serves %s; stop it with Ctrl-C", database.home())
-            worker.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
+            loop.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:
         print(error, file=sys.stderr)
         return 1

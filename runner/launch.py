@@ -121,7 +121,7 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
 
 def _order(job: Job, executor: Executor) -> dict[str, Any]:
     # A job does not open the store.
-    known = stored.initialisations() if job.kind == "finetune" else []
+    known = stored.everything() if job.kind == "finetune" else []
     worths = stored.worths() if known else {}
     return {
         "job_id": job.id,

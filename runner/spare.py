@@ -19,7 +19,7 @@ from pathlib import Path
 from core.results import initialisations
 
 KIND = "finetune"  # of the jobs that it is for
-ENGINE = "runner.fewshotjob.finetune"
+ENGINE = "runner.fewshot.fine_tune"
 LOOK_S = 5.0  # between two looks into the store
 PAUSE_S = 3.0  # after a hand-over: the job that the spare has become wants the cores first
 BROKEN_PAUSE_S = 60.0

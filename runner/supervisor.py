@@ -77,7 +77,7 @@ def take_over(directory: str, log_fd: int) -> None:
 
 
 def _job(fd: int, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "runner.job", *arguments, *([str(fd)] if "--spare" in arguments else [])]
+    command = [sys.executable, "-m", "runner.child", *arguments, *([str(fd)] if "--spare" in arguments else [])]
     return subprocess.Popen(command, preexec_fn=partial(die_with_parent, os.getpid()), pass_fds=[fd])
 
 

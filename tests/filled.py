@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from core import datasets, results, specs
-from core.events import Architecture, Artifact, Environment, Event, Message, Metric, Progress, Score, TrialDone
+from core.events import (
+    Architecture,
+    Artifact,
+    Environment,
+    Event,
+    Message,
+    Metric,
+    PolicyPoint,
+    Progress,
+    Score,
+    TrialDone,
+)
 from core.queue import jobs
 from core.scoring import METRICS, Task, metrics_for
 
@@ -127,7 +138,7 @@ def sharpening(n_candidates: int = 48, generation: int = 8) -> list[Event]:
         for number, (decision, options) in enumerate(OPTIONS.items()):
             weights = [math.exp(step / 12 * (place == number % len(options))) for place in range(len(options))]
             for option, weight in zip(options, weights, strict=True):
-                found.append(Metric("policy", weight / sum(weights), step, f"{decision} = {option}"))
+                found.append(PolicyPoint(decision, option, weight / sum(weights), step))
     return found
 
 

@@ -21,7 +21,7 @@ from core.events import Score, TrialDone
 from core.knowledge import table as knowledge_table
 from core.queue import jobs
 from core.specs import AUTOML_ALGORITHMS, AutoMLSpec, NASSpec, PortfolioSpec
-from runner import fitting
+from runner import selector_fit
 from tests.known import CANDIDATES, N_TASKS, ship
 
 
@@ -284,28 +284,28 @@ def test_the_ranking_and_the_plan_can_be_of_some_candidates_only(ships: Path) ->
 
 def test_a_runner_has_the_selectors_fitted_and_stops_it_when_it_ends(ships: Path, numbers: Dataset) -> None:
     """The process reads the real file, wherever the tests' own lies: only that it starts, ends and is ended counts."""
-    state = fitting.Fitting()
-    fitting.tend(state)
+    state = selector_fit.Fitting()
+    selector_fit.tend(state)
     assert state.process is not None
     assert state.process.poll() is None
-    fitting.tend(state)  # one at a time
-    fitting.stop(state)
+    selector_fit.tend(state)  # one at a time
+    selector_fit.stop(state)
     assert state.process is None
-    fitting.tend(state)  # a pause lies between two
+    selector_fit.tend(state)  # a pause lies between two
     assert state.process is None
     state.next_at = 0.0
-    fitting.tend(state, busy=True)  # a longer one while jobs run
+    selector_fit.tend(state, busy=True)  # a longer one while jobs run
     assert state.process is None
-    fitting.tend(state)
+    selector_fit.tend(state)
     assert state.process is not None
-    fitting.stop(state)
+    selector_fit.stop(state)
 
 
 @pytest.mark.slow
 def test_a_fit_in_a_process_of_its_own_learns_from_own_results(numbers: Dataset) -> None:
     ran(numbers, Linear=0.1, SVM=0.2)
-    state = fitting.Fitting()
-    fitting.tend(state)
+    state = selector_fit.Fitting()
+    selector_fit.tend(state)
     assert state.process is not None
     assert state.process.wait(120) == 0
     done = fits.latest("classification")

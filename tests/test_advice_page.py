@@ -28,16 +28,16 @@ def words(at: AppTest) -> str:
 
 
 def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
-    at = fine(opened("advice", dataset="numbers"))
+    at = fine(opened("dataset_advice", dataset="numbers"))
     assert "fitted by a runner, and none is alive" in words(at)
     runners.beat("w", {})
-    at = fine(opened("advice", dataset="numbers"))
+    at = fine(opened("dataset_advice", dataset="numbers"))
     assert "The first selector is being fitted" in words(at)
 
 
 def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Path, numbers: Dataset) -> None:
     fits.refit("classification")
-    at = fine(opened("advice", dataset="numbers"))
+    at = fine(opened("dataset_advice", dataset="numbers"))
     assert "On 40 past datasets this advice was within 0.01 of the best" in words(at)
     assert "none of them yours yet" in words(at)
     given = advice.latest(numbers.id)
@@ -59,7 +59,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
 
 def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships: Path, numbers: Dataset) -> None:
     fits.refit("classification")
-    at = opened("advice", dataset="numbers")
+    at = opened("dataset_advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
     at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
     assert "Time budget, seconds: input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
@@ -74,7 +74,7 @@ def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: 
     fits.refit("classification")
     given = advice.advise(numbers.id)
     ran(numbers, Linear=0.12, SVM=0.05)
-    at = fine(opened("advice", dataset="numbers"))
+    at = fine(opened("dataset_advice", dataset="numbers"))
     assert "Predicted before anything ran" in [item.value for item in at.subheader]
     told = {metric.label: (metric.value, metric.delta) for metric in at.metric}
     assert told["Best by valid"] == ("AUC 0.950", "SVM, on test")
@@ -92,7 +92,7 @@ def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numb
     fits.refit("classification")
     advice.advise(numbers.id)
     ran(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
-    at = fine(opened("advice", dataset="numbers"))
+    at = fine(opened("dataset_advice", dataset="numbers"))
     assert "Not known to the advice when it was given: NAS MLP." in words(at)
     assert {metric.label for metric in at.metric} >= {"Best by valid"}
 
@@ -100,7 +100,7 @@ def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numb
 def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Dataset) -> None:
     ran(numbers, Linear=0.12, SVM=0.05)
     fits.refit("classification")
-    assert "without looking at this dataset's" in words(fine(opened("advice", dataset="numbers")))
+    assert "without looking at this dataset's" in words(fine(opened("dataset_advice", dataset="numbers")))
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     frame.to_parquet(ships)
     monkeypatch.setattr("core.knowledge.table.SHIPPED", ships)
     fits.refit("classification")
-    at = fine(opened("advice", dataset="odd"))
+    at = fine(opened("dataset_advice", dataset="odd"))
     assert "so the default is recommended" in words(at)
     given = advice.latest(datasets.get("odd").id)
     assert given is not None
@@ -129,5 +129,5 @@ def test_the_page_of_a_dataset_says_what_is_worth_running_first(ships: Path, num
 
 
 def test_a_store_without_data_sends_to_add_some(home: Path) -> None:
-    at = fine(opened("advice"))
+    at = fine(opened("dataset_advice"))
     assert "Advice needs a dataset" in words(at)

@@ -24,12 +24,12 @@ from core.queue import jobs
 from core.results import downloads
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
-from runner import executors, worker
-from runner.automl import engine
+from runner import executors, loop
+from runner.automl import job
 from runner.automl.frames import read
 from runner.automl.jvm import find_java
-from runner.automl.yardstick import yardstick
 from runner.launch import Context
+from runner.shared.baselines import yardstick
 from tests.test_jvm import java_of
 
 GIB = 2**30
@@ -118,7 +118,7 @@ def finished(telco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The events of a real run on telco_churn, and its directory."""
     directory = tmp_path_factory.mktemp("run")
     context = context_of(telco, directory)
-    return list(engine.run(spec_of(telco, budget_s=120, max_models=3, folds=3), context)), directory
+    return list(job.run(spec_of(telco, budget_s=120, max_models=3, folds=3), context)), directory
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_all_scores_follow_from_the_models_that_are_handed_out(
 def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(telco: Dataset, tmp_path: Path) -> None:
     spec = spec_of(telco, budget_s=10, algorithms=("GLM",), folds=0)
     job_id = jobs.submit(spec)
-    assert worker.run_once(executors.EXECUTORS, "test") == job_id
+    assert loop.run_once(executors.EXECUTORS, "test") == job_id
     assert jobs.overview(job_id=job_id).status[0] == "succeeded"
     board = results.leaderboard(telco.id)
     assert set(board["algorithm"]) >= {"HistGradientBoosting", "Linear", "GLM"}
@@ -213,7 +213,7 @@ def test_a_run_leaves_no_java_process_and_no_temporary_file(finished: tuple[list
 @pytest.mark.slow
 def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_path: Path) -> None:
     spec = spec_of(odd, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
-    events = list(engine.run(spec, context_of(odd, tmp_path)))
+    events = list(job.run(spec, context_of(odd, tmp_path)))
     assert Message("Text columns are not used: name.", "warning") in events
     assert odd.labels == ("007", 'yes, "saved" 🙂')
     models = models_of(events)
@@ -239,7 +239,7 @@ def test_a_cancelled_run_keeps_its_models_and_ends_at_once(telco: Dataset, tmp_p
     wish = tmp_path / "cancel"
     context = context_of(telco, tmp_path / "run", wish.exists)
     events = []
-    for event in engine.run(spec_of(telco, budget_s=600), context):
+    for event in job.run(spec_of(telco, budget_s=600), context):
         events.append(event)
         if isinstance(event, Metric) and not wish.exists():
             wish.touch()
@@ -255,7 +255,7 @@ def test_a_java_process_killed_while_it_trains_is_an_error_that_says_so(telco: D
     events = []
 
     def go() -> None:
-        for event in engine.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path)):
+        for event in job.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path)):
             events.append(event)
             if isinstance(event, Metric):
                 os.kill(java_of(tmp_path)[0].pid, signal.SIGKILL)
@@ -276,19 +276,19 @@ def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path
     changed = Dataset(**{name: getattr(telco, name) for name in telco.__slots__} | {"table": constant})
     spec = spec_of(telco, budget_s=10, algorithms=("GBM", "DRF"), folds=20)
     with pytest.raises(MetascoutError, match=r"AutoML found no model in 10 s with GBM, DRF: give it more") as caught:
-        list(engine.run(spec, context_of(changed, tmp_path / "run")))
+        list(job.run(spec, context_of(changed, tmp_path / "run")))
     assert "Dropping bad and constant columns" in str(caught.value)
     assert "total_charges" in str(caught.value)
 
 
 def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="metric: 'rmse' is not defined for a binary target; use one of auc"):
-        list(engine.run(spec_of(telco, metric="rmse"), context_of(telco, tmp_path)))
+        list(job.run(spec_of(telco, metric="rmse"), context_of(telco, tmp_path)))
 
 
 def test_a_hidden_folder_which_h2o_refuses_is_named(telco: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"hidden folder '\.config': move METASCOUT_HOME"):
-        list(engine.run(spec_of(telco), context_of(telco, tmp_path / ".config" / "run")))
+        list(job.run(spec_of(telco), context_of(telco, tmp_path / ".config" / "run")))
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_yardsticks_of_a_regression_beat_the_mean(home: Path, data: Path) -> Non
 def test_a_long_table_is_sampled_for_the_yardsticks_with_a_message(
     telco: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.automl.yardstick._ROWS", 400)
+    monkeypatch.setattr("runner.shared.baselines._ROWS", 400)
     rows = [read(telco, split) for split in datasets.SPLITS]
     events = list(yardstick(telco, *rows, metric="auc", seed=1))
     assert isinstance(events[0], Message)
@@ -351,7 +351,7 @@ def test_a_number_near_the_end_of_all_numbers_does_not_stop_a_yardstick(huge: Da
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_yardstick_that_fails_is_left_out_with_its_reason(huge: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.portfolio.pipelines._LARGE", np.inf)
+    monkeypatch.setattr("runner.shared.pipelines._LARGE", np.inf)
     rows = [read(huge, split) for split in datasets.SPLITS]
     first, second = yardstick(huge, *rows, metric="auc", seed=1)
     assert isinstance(first, TrialDone)
@@ -367,7 +367,7 @@ def test_a_run_that_is_cancelled_before_it_has_a_model_ends_at_once(
 ) -> None:
     wish = tmp_path / "cancel"
     events = []
-    for event in engine.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path / "run", wish.exists)):
+    for event in job.run(spec_of(telco, budget_s=600), context_of(telco, tmp_path / "run", wish.exists)):
         events.append(event)
         if isinstance(event, Progress) and event.stage == stage:
             wish.touch()
@@ -380,7 +380,7 @@ def test_a_run_that_is_cancelled_before_it_has_a_model_ends_at_once(
 @pytest.mark.slow
 def test_without_folds_ensembles_learn_on_rows_that_their_members_have_not_seen(telco: Dataset, tmp_path: Path) -> None:
     spec = spec_of(telco, budget_s=20, algorithms=("GLM", "GBM", "StackedEnsemble"), max_models=3, folds=0)
-    events = list(engine.run(spec, context_of(telco, tmp_path)))
+    events = list(job.run(spec, context_of(telco, tmp_path)))
     found = {event.algorithm: event.params for event in events if isinstance(event, TrialDone) and not event.yardstick}
     assert set(found) == {"GLM", "GBM", "StackedEnsemble"}
     assert "without cross-validation" in " ".join(event.text for event in events if isinstance(event, Message))
@@ -391,4 +391,4 @@ def test_folds_are_as_asked_and_else_as_the_budget_allows(
     telco: Dataset, tmp_path: Path, budget_s: int, asked: int | None, used: int
 ) -> None:
     spec = spec_of(telco, budget_s=budget_s, folds=asked)
-    assert engine._folds(spec, context_of(telco, tmp_path)) == used
+    assert job._folds(spec, context_of(telco, tmp_path)) == used

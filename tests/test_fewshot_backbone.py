@@ -25,18 +25,18 @@ from core.queue import jobs
 from core.results import initialisations
 from core.specs import FewShotSpec, FineTuneSpec, parse
 from core.store import artifacts, backbones
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
-from runner.fewshot.adapt import Inner
-from runner.fewshot.networks import Adapter, initial
-from runner.fewshotjob import backbone, features, initialisation, inputs
-from runner.fewshotjob.data import prepare
-from runner.fewshotjob.handout import _BACKBONE_CALLS, adapted, front
-from runner.fewshotjob.initialisation import Initialisation
-from runner.fewshotjob.job import run
-from runner.fewshotjob.learning import learned
+from runner.fewshot import backbone, features, initialisation, recipes
+from runner.fewshot.adapting import learned
+from runner.fewshot.deploy import _BACKBONE_CALLS, adapted, front
+from runner.fewshot.initialisation import Initialisation
+from runner.fewshot.job import run
+from runner.fewshot.learning.adapt import Inner
+from runner.fewshot.learning.task_networks import Adapter, initial
+from runner.fewshot.preparation import prepare
 from runner.launch import Context
-from runner.nas import export
+from runner.nas.space import export
 from tests.patterns import run_here
 from tests.pictures import pixels
 
@@ -260,7 +260,7 @@ def _texts(events: list[Event]) -> str:
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves the handing out away, which takes seconds and comes after the answer."""
-    monkeypatch.setattr("runner.fewshotjob.handout.handout", lambda *given: iter(()))
+    monkeypatch.setattr("runner.fewshot.deploy.handout", lambda *given: iter(()))
 
 
 def _trained(dataset: Dataset, sha256: str, **more: object) -> int:
@@ -273,7 +273,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     photos: Dataset, weights: str, algorithm: str
 ) -> None:
     job_id = jobs.submit(_spec(photos, weights, algorithm=algorithm, budget_s=60))
-    assert worker.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once(EXECUTORS, "w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
     board = initialisations.leaderboard(photos.id)
     assert list(board.protocol) == ["inductive"]
@@ -281,7 +281,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     stored = initialisations.initialisation(job_id)
     assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter-16", weights)
     tuned = jobs.submit(FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], shots=3, cpus=1))
-    assert worker.run_once(EXECUTORS, "w") == tuned
+    assert loop.run_once(EXECUTORS, "w") == tuned
     assert jobs.overview(job_id=tuned).error[0] is None
     body = initialisations.adaptation(tuned)
     assert body is not None
@@ -422,12 +422,12 @@ def test_the_network_to_take_away_says_what_the_engine_says(home: Path, tmp_path
     sha256 = kept(tmp_path, resnet(SMALL, SMALL_BLOCKS, bottleneck=bottleneck))
     every = torch.cat([_images(16, 20, 24, 1), _images(32, 20, 24, 1)[16:]])
     found = backbone.features(backbone.load(sha256), every.permute(0, 2, 3, 1).numpy())
-    recipe = inputs.feature_recipe(inputs.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy(), 8.0)
+    recipe = recipes.feature_recipe(recipes.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy(), 8.0)
     network = Adapter(found.shape[1], 4)
     noise = torch.Generator().manual_seed(3)
     changed = {n: v + 0.05 * torch.randn(v.shape, generator=noise) for n, v in initial(network, 1).items()}
     start = Initialisation("MAML", network, Inner(steps=3, rate=0.05), changed, recipe)
-    x = inputs.from_features(recipe, found)
+    x = recipes.from_features(recipe, found)
     *_, step = learned(start, x[:16], torch.arange(16) % 4, x[16:])
     module = adapted(start, step.weights)
     text = export.source(module, front(1), "Test", "abcd", _BACKBONE_CALLS)

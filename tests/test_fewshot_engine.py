@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runner.fewshot import maml, protonet, reference, reptile
-from runner.fewshot.adapt import Inner, adapt, each, losses, query_outputs, steps
-from runner.fewshot.episodes import Batch, SinusoidTasks
-from runner.fewshot.memory import chunks
-from runner.fewshot.networks import (
+from runner.fewshot.learning import maml, protonet, reptile
+from runner.fewshot.learning.adapt import Inner, adapt, each, losses, query_outputs, steps
+from runner.fewshot.learning.chunks import chunks
+from runner.fewshot.learning.episodes import Batch, SinusoidTasks
+from runner.fewshot.learning.norms import normalised
+from runner.fewshot.learning.task_networks import (
     MLP,
     STORED,
     Adapter,
@@ -24,7 +25,7 @@ from runner.fewshot.networks import (
     outputs,
     statistics,
 )
-from runner.fewshot.norms import normalised
+from tests import fewshot_reference
 
 
 def _meta(network: Network, noise: float = 0.1) -> Weights:
@@ -53,7 +54,7 @@ def test_tasks_at_once_equal_one_after_another(channels: int, side: int, first_o
     network, batch = Conv4(channels, 3, width=8), _images(channels=channels, side=side)
     inner = Inner(steps=3, rate=0.1, first_order=first_order, transductive=True)
     mine, my_losses = maml.gradient(network, _meta(network), batch, inner)
-    theirs, their_losses = reference.gradient(_meta(network), batch, inner)
+    theirs, their_losses = fewshot_reference.gradient(_meta(network), batch, inner)
     assert float((my_losses - their_losses).abs().max()) < 1e-12
     assert _apart(mine, theirs) < 1e-12
 
@@ -62,7 +63,7 @@ def test_tasks_at_once_equal_one_after_another_in_a_residual_network() -> None:
     network, batch = ResNet(3, 3, width=4), _images(channels=3, side=13)
     inner = Inner(steps=2, rate=0.1, transductive=True)
     mine, _ = maml.gradient(network, _meta(network), batch, inner)
-    theirs, _ = reference.gradient(_meta(network), batch, inner, reference.resnet)
+    theirs, _ = fewshot_reference.gradient(_meta(network), batch, inner, fewshot_reference.resnet)
     assert _apart(mine, theirs) < 1e-12
 
 
@@ -74,7 +75,7 @@ def test_tasks_at_once_equal_one_after_another_in_a_network_of_texts() -> None:
     texts = Batch(words, batch.support_y, words.flip(0), batch.support_y)
     inner = Inner(steps=2, rate=0.5)
     mine, _ = maml.gradient(network, _meta(network), texts, inner)
-    theirs, _ = reference.gradient(_meta(network), texts, inner, reference.text)
+    theirs, _ = fewshot_reference.gradient(_meta(network), texts, inner, fewshot_reference.text)
     assert _apart(mine, theirs) < 1e-12
 
 
@@ -88,7 +89,7 @@ def _rows(ways: int = 3, tasks: int = 3, inputs: int = 5) -> Batch:
 def test_tasks_at_once_equal_one_after_another_in_an_adapter() -> None:
     network, batch, inner = Adapter(5, 3), _rows(), Inner(steps=3, rate=0.2)
     mine, _ = maml.gradient(network, _meta(network), batch, inner)
-    theirs, _ = reference.gradient(_meta(network), batch, inner, reference.adapter)
+    theirs, _ = fewshot_reference.gradient(_meta(network), batch, inner, fewshot_reference.adapter)
     assert _apart(mine, theirs) < 1e-12
 
 

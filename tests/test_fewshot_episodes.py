@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks, SinusoidTasks, TooFew, split_classes
+from runner.fewshot.learning.episodes import SPLITS, ClassTasks, GroupTasks, SinusoidTasks, TooFew, split_classes
 
 
 def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ClassTasks:

@@ -21,18 +21,18 @@ from core.datasets import Dataset
 from core.datasets.images import examples
 from core.errors import InputError
 from core.events import Adapted, Artifact, Event, Message
-from core.queue import jobs
+from core.queue import jobs, log
 from core.results import downloads, initialisations
 from core.specs import FewShotSpec, FineTuneSpec
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
-from runner.fewshot.adapt import Inner
-from runner.fewshot.networks import Conv4, ResNet, initial, statistics
-from runner.fewshotjob import initialisation
-from runner.fewshotjob.handout import _CALLS, front, plain
-from runner.fewshotjob.initialisation import Initialisation
-from runner.fewshotjob.learning import fitted, learned
-from runner.nas import export
+from runner.fewshot import initialisation
+from runner.fewshot.adapting import fitted, learned
+from runner.fewshot.deploy import _CALLS, front, plain
+from runner.fewshot.initialisation import Initialisation
+from runner.fewshot.learning.adapt import Inner
+from runner.fewshot.learning.task_networks import Conv4, ResNet, initial, statistics
+from runner.nas.space import export
 from tests.patterns import LABELS, meta_train, pattern, patterns, run_here
 from tests.pictures import pixels
 
@@ -43,7 +43,7 @@ PROTONET, MAML = 1, 2  # the jobs of `patterns`
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves the handing out away, which takes seconds and comes after the answer."""
-    monkeypatch.setattr("runner.fewshotjob.handout.handout", lambda *given: iter(()))
+    monkeypatch.setattr("runner.fewshot.deploy.handout", lambda *given: iter(()))
 
 
 def _tuned(spec: FineTuneSpec) -> tuple[dict[str, Any], list[Event]]:
@@ -66,7 +66,7 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     patterns: Dataset, tmp_path: Path
 ) -> None:
     job_id = jobs.submit(_spec(patterns, initialisation=MAML, shots=5, queries=10))
-    assert worker.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once(EXECUTORS, "w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
     body = initialisations.adaptation(job_id)
     assert body is not None
@@ -372,7 +372,7 @@ def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorith
 
 def test_more_examples_than_the_memory_takes_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     free = type("Memory", (), {"available": 100_000})
-    monkeypatch.setattr("runner.fewshotjob.finetune.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("runner.fewshot.fine_tune.psutil.virtual_memory", lambda: free)
     with pytest.raises(InputError, match=r"shots: 15 examples at once take about .* Choose fewer shots or classes"):
         run_here(_spec(patterns, initialisation=MAML))
 
@@ -384,4 +384,4 @@ def test_no_gpu_is_asked_for(patterns: Dataset) -> None:
 
 def test_the_log_says_what_was_chosen(patterns: Dataset, no_files: None) -> None:
     job_id, _ = run_here(_spec(patterns, initialisation=MAML))
-    assert "From the initialisation of job 2 (MAML), asked for." in " ".join(results.messages(job_id).text)
+    assert "From the initialisation of job 2 (MAML), asked for." in " ".join(log.messages(job_id).text)

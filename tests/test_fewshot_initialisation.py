@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from core.errors import InputError
-from runner.fewshot.adapt import Inner
-from runner.fewshot.networks import MLP, Conv4, initial
-from runner.fewshotjob import initialisation
-from runner.fewshotjob.initialisation import Initialisation
+from runner.fewshot import initialisation
+from runner.fewshot.initialisation import Initialisation
+from runner.fewshot.learning.adapt import Inner
+from runner.fewshot.learning.task_networks import MLP, Conv4, initial
 
 
 def _waves() -> Initialisation:

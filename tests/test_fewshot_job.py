@@ -14,25 +14,25 @@ import torch
 from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
-from core.queue import jobs
+from core.queue import jobs, log
 from core.results import initialisations
 from core.specs import FewShotSpec
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
-from runner.fewshot import checkpoint
-from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.episodes import SPLITS, ClassTasks, GroupTasks
-from runner.fewshot.evaluation import evaluate
-from runner.fewshot.networks import MLP, Conv4, ResNet
-from runner.fewshotjob import initialisation, inputs
-from runner.fewshotjob.data import judged, prepare
-from runner.fewshotjob.job import CHECKPOINT, run
+from runner.fewshot import initialisation, recipes
+from runner.fewshot.job import CHECKPOINT, run
+from runner.fewshot.learning import checkpoint
+from runner.fewshot.learning.algorithms import ALGORITHMS
+from runner.fewshot.learning.episodes import SPLITS, ClassTasks, GroupTasks
+from runner.fewshot.learning.evaluation import evaluate
+from runner.fewshot.learning.task_networks import MLP, Conv4, ResNet
+from runner.fewshot.preparation import judged, prepare
 from runner.launch import Context
 
 
 def _run(spec: FewShotSpec) -> int:
     job_id = jobs.submit(spec)
-    assert worker.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once(EXECUTORS, "w") == job_id
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.error) == ("succeeded", 1.0, None)
     return job_id
@@ -175,7 +175,7 @@ def _saved(home: Path, job_id: int, thread: threading.Thread, attempt: int = 1) 
 
 
 def _served() -> threading.Thread:
-    thread = threading.Thread(target=worker.serve, args=(EXECUTORS,), kwargs={"drain": True})
+    thread = threading.Thread(target=loop.serve, args=(EXECUTORS,), kwargs={"drain": True})
     thread.start()
     return thread
 
@@ -189,11 +189,11 @@ def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, 
     thread = _served()
     path = _saved(home, job_id, thread)
     supervisor = psutil.Process(int(path.with_name("alive.lock").read_text()))
-    [process] = [p for p in supervisor.children() if "runner.job" in p.cmdline()]
+    [process] = [p for p in supervisor.children() if "runner.child" in p.cmdline()]
     process.kill()
     thread.join()
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
-    assert "The meta-training goes on after" in " ".join(results.messages(job_id).text)
+    assert "The meta-training goes on after" in " ".join(log.messages(job_id).text)
     first, second = checkpoint.load(path), checkpoint.load(home / "jobs" / f"{job_id}-2" / CHECKPOINT)
     assert second.iteration > first.iteration > 0
     assert second.spent_s > first.spent_s
@@ -228,7 +228,7 @@ def test_a_meta_training_that_is_cancelled_leaves_nothing_to_adapt(home: Path, s
     jobs.request_cancel(job_id)
     thread.join()
     assert jobs.get(job_id).status == "cancelled"
-    assert initialisations.initialisations() == []
+    assert initialisations.everything() == []
 
 
 def _context(dataset: Dataset, directory: Path, attempt: int = 1) -> Context:
@@ -326,16 +326,16 @@ def test_the_vocabulary_is_that_of_the_train_classes(texts: Dataset) -> None:
 
 def test_words_of_most_classes_are_left_out_and_unknown_ones_have_numbers_of_their_own() -> None:
     texts = ["the cat sat", "the cat ran", "the dog barks", "the dog sat", "the owl"]
-    recipe = inputs.text_recipe(texts, [0, 0, 1, 1, 2])
+    recipe = recipes.text_recipe(texts, [0, 0, 1, 1, 2])
     assert (recipe["stop"], recipe["words"], recipe["length"]) == (["sat", "the"], ["cat", "dog"], 2)
-    [cat, new, none] = inputs.from_texts(recipe, ["The cat sat on", "zebra sat zebra", "the"]).tolist()
+    [cat, new, none] = recipes.from_texts(recipe, ["The cat sat on", "zebra sat zebra", "the"]).tolist()
     assert cat[0] == 2  # the first word of the vocabulary
     assert cat[1] >= 4
     assert new[0] == new[1] >= 4
     assert new[0] != cat[1]
     assert none == [0, 0]
     with pytest.raises(InputError, match="have no words"):
-        inputs.text_recipe(["", "!"], [0, 1])
+        recipes.text_recipe(["", "!"], [0, 1])
 
 
 def test_the_groups_of_a_regression_are_its_tasks(home: Path) -> None:

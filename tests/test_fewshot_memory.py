@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from runner.fewshotjob.memory import Known, describe, nearest
+from runner.fewshot.similarity import Known, describe, nearest
 
 
 def _distance(one: list[float], other: list[float]) -> float:

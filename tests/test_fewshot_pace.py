@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from runner.fewshot.pace import Pace
+from runner.fewshot.learning.pace import Pace
 
 
 def test_by_iterations_all_is_due_at_once() -> None:

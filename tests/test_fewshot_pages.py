@@ -22,8 +22,10 @@ from core.errors import InputError
 from core.queue import jobs, runners
 from core.results import downloads, initialisations
 from core.store import artifacts, backbones
-from pages import adaptation, canvas, episodes, fewshot_form, gallery, shared
-from pages import jobs as jobs_page
+from pages import job_list as jobs_page
+from pages import shared
+from pages.parts import adaptation, canvas, gallery, sample_episodes
+from pages.parts.forms import fewshot_form
 from tests.fewshot_filled import Filled, fill, glyph, name
 from tests.filled import ODD
 from tests.pictures import encoded
@@ -134,13 +136,13 @@ def test_the_classes_are_told_and_two_sample_tasks_are_drawn(filled: Filled) -> 
     at = fine(opened("new_job", dataset="glyphs", engine="fewshot"))
     told = "18 classes with 20 examples each on average. About 8 of them train, 5 choose the best state, and 5 are"
     assert any(told in caption.value for caption in at.caption)
-    assert len(at.get("image")) == 2 * episodes.EPISODES
+    assert len(at.get("image")) == 2 * sample_episodes.EPISODES
 
 
 def test_a_sample_task_has_a_column_a_class_and_other_queries_than_support(filled: Filled) -> None:
     dataset = datasets.get(filled.images)
     labels = (name(1), name(2), name(3))
-    support, query = episodes.episode(dataset.table, SHAPE, labels, (3, 2, 1))
+    support, query = sample_episodes.episode(dataset.table, SHAPE, labels, (3, 2, 1))
     assert support.shape == (2 * 32, 3 * 32, 4)
     assert query.shape == (32, 3 * 32, 4)
     for number, label in enumerate(labels):

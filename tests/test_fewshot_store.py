@@ -100,7 +100,7 @@ def test_an_initialisation_and_its_worth_are_read_back(signs: Dataset, tmp_path:
     assert one.path.read_bytes() == f"weights of {job.id}".encode()
     assert (one.dataset, one.algorithm, one.ways, one.n_parameters) == ("signs", "MAML", 5, 113_000)
     assert one.about["profile"] == {"sign 00": [0.5, None]}
-    assert initialisations.initialisations() == [one]
+    assert initialisations.everything() == [one]
     assert list(initialisations.evaluations_of(job.id).protocol) == ["inductive", "transductive"]
     with pytest.raises(InputError, match="initialisation: job 99 has left none"):
         initialisations.initialisation(99)

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from core.events import Metric, Progress
-from runner.fewshot import checkpoint
-from runner.fewshot.adapt import Inner, adapt, losses
-from runner.fewshot.algorithms import ALGORITHMS
-from runner.fewshot.episodes import ClassTasks, SinusoidTasks, split_classes
-from runner.fewshot.evaluation import evaluate
-from runner.fewshot.networks import MLP, Conv4, initial, outputs
-from runner.fewshot.train import Diverged, OtherTraining, Settings, train, with_statistics
+from runner.fewshot.learning import checkpoint
+from runner.fewshot.learning.adapt import Inner, adapt, losses
+from runner.fewshot.learning.algorithms import ALGORITHMS
+from runner.fewshot.learning.episodes import ClassTasks, SinusoidTasks, split_classes
+from runner.fewshot.learning.evaluation import evaluate
+from runner.fewshot.learning.meta_training import Diverged, OtherTraining, Settings, train, with_statistics
+from runner.fewshot.learning.task_networks import MLP, Conv4, initial, outputs
 
 ROOT = Path(__file__).parents[1]
 WAVES = SinusoidTasks(shots=5, queries=5)
@@ -89,9 +89,9 @@ def test_a_large_meta_batch_of_many_ways_takes_less_than_a_gibibyte(tmp_path: Pa
     code = f"""
 import resource, torch
 from pathlib import Path
-from runner.fewshot.episodes import ClassTasks
-from runner.fewshot.networks import Conv4
-from runner.fewshot.train import Settings, train
+from runner.fewshot.learning.episodes import ClassTasks
+from runner.fewshot.learning.task_networks import Conv4
+from runner.fewshot.learning.meta_training import Settings, train
 torch.set_num_threads(1)
 labels = torch.arange(100).repeat_interleave(4)
 splits = {{"train": range(60), "valid": range(60, 80), "test": range(80, 100)}}

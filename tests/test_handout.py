@@ -12,7 +12,7 @@ from core import datasets
 from core.datasets import Dataset
 from core.datasets.tables import MISSING
 from core.scoring import score
-from runner.automl import engine, score_template
+from runner.automl import job, predict_template
 from runner.automl.frames import read
 from tests.test_automl import context_of, models_of, score_outside, spec_of, unpack
 
@@ -26,7 +26,7 @@ COLUMNS = [
 @pytest.fixture
 def schema(monkeypatch: pytest.MonkeyPatch) -> None:
     filled = {"target": "y", "levels": [], "columns": COLUMNS, "missing": list(MISSING)}
-    monkeypatch.setattr(score_template, "SCHEMA", filled)
+    monkeypatch.setattr(predict_template, "SCHEMA", filled)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_users_own_file_is_scored_as_its_rows_were_by_the_engine(
     types = {column.name: column.type for column in dataset.columns}
     assert (types["zip code"], types["seen"], types["Job (2)"]) == ("categorical", "datetime", "categorical")
     spec = spec_of(dataset, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
-    events = list(engine.run(spec, context_of(dataset, tmp_path)))
+    events = list(job.run(spec, context_of(dataset, tmp_path)))
     actual = read(dataset, "test").actual
     rows = datasets.load(dataset, "test")
     assert {"00013", "1"} < {*rows["c0"], *rows["c4"]}
@@ -101,7 +101,7 @@ def test_the_users_own_file_is_scored_as_its_rows_were_by_the_engine(
     ],
 )
 def test_the_scoring_script_reads_a_value_as_the_dataset_did(schema: None, text: str, kind: str, expected: str) -> None:
-    assert score_template.convert(score_template.clean(text), kind) == expected
+    assert predict_template.convert(predict_template.clean(text), kind) == expected
 
 
 def test_times_and_blanks_are_read_as_registration_reads_them(schema: None, home: Path, tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_times_and_blanks_are_read_as_registration_reads_them(schema: None, home
     dataset = datasets.register(path, name="times", target="y", types={"word": "categorical"})
     stored = datasets.load(dataset)
     seconds = (stored["c0"] - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
-    assert [float(score_template.convert(times[i % 5], "datetime")) for i in range(40)] == list(seconds)
-    assert [score_template.clean(words[i % 10]) or None for i in range(40)] == [
+    assert [float(predict_template.convert(times[i % 5], "datetime")) for i in range(40)] == list(seconds)
+    assert [predict_template.clean(words[i % 10]) or None for i in range(40)] == [
         None if pd.isna(word) else word for word in stored["c1"]
     ]
 
@@ -127,7 +127,7 @@ def test_the_scoring_script_finds_the_delimiter_and_the_names_of_the_training_ta
     with (tmp_path / "in.csv").open("w", encoding="utf-8-sig", newline="") as file:
         file.write("\r\n")
         csv.writer(file, delimiter=delimiter).writerows([lines[0], lines[1], [], lines[2]])
-    score_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+    predict_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["c0", "c1", "c3"], ["3.0", "a;b,c|d\te", "007"], ["4.0", "", ""]]
 
@@ -135,4 +135,4 @@ def test_the_scoring_script_finds_the_delimiter_and_the_names_of_the_training_ta
 def test_the_scoring_script_names_a_column_that_the_input_lacks(schema: None, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("Age\n3\n")
     with pytest.raises(SystemExit, match=r"in.csv lacks the columns \['age', 'column 2', 'zip \(2\)'\]"):
-        score_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+        predict_template.rename(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import datasets
-from pages import images
+from pages.parts import image_grid
 from tests.filled import ODD
 from tests.pictures import encoded, folders, pixels, zipped
 from tests.test_pages import fine, fresh, opened, shown, upload
@@ -99,7 +99,7 @@ def test_of_many_classes_the_commonest_are_drawn_and_all_are_listed(home, zipped
     files = folders(3, labels) | {f"class 29/more{i}.png": encoded(pixels(9000 + i)) for i in range(5)}
     datasets.register_images(zipped(files), name="many")
     at = fine(opened("dataset", dataset="many"))
-    assert len(at.get("image")) == images.CLASSES
+    assert len(at.get("image")) == image_grid.CLASSES
     assert cards(at)[0] == "**class 29** :gray[8 images]"
     assert len(at.dataframe[0].value) == 30
 
@@ -117,7 +117,7 @@ def test_the_sample_of_images_is_added_at_one_click_and_a_job_form_opens_on_it(h
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (8, 3), (64, 3), (400, 1)])
 def test_a_strip_shows_its_images_in_whole_pixels_with_clear_gaps(side: int, channels: int) -> None:
     values = np.stack([pixels(i, side, side, channels) for i in range(3)])
-    strip = images.strip(values)
+    strip = image_grid.strip(values)
     own = (strip.shape[1] - 3 * 4) // 3
     assert strip.dtype == np.uint8
     assert strip.shape == (own, 3 * (own + 4), 4)

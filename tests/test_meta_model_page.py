@@ -20,7 +20,8 @@ from core.advice import fits, learning_curve
 from core.advice.selector import Selector
 from core.queue import jobs, runners
 from core.specs import PortfolioSpec
-from pages import known, shared
+from pages import shared
+from pages.parts import knowledge_maps
 from tests.engines import trial
 from tests.filled import ODD
 from tests.test_pages import fine, fresh, opened, shown
@@ -217,13 +218,13 @@ def test_the_heat_map_keeps_its_filters_in_the_link_and_draws_only_so_many_rows(
     assert "No dataset fits" in told(page(tab="Errors", name="nothing like it"))
     at = page(tab="Errors", origin="Shipped")
     assert at.selectbox(key="origin").value == "Shipped"
-    monkeypatch.setattr(known, "ROWS", 10)
+    monkeypatch.setattr(knowledge_maps, "ROWS", 10)
     at = page(tab="Errors", rows="21 to 24")
     assert len(figure(at, "errors")["data"][0]["customdata"]) == 4
 
 
 def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Refit) -> None:
-    frame = pd.read_csv(io.StringIO(known.as_csv(known.of(fitted)))).set_index("dataset")
+    frame = pd.read_csv(io.StringIO(knowledge_maps.as_csv(knowledge_maps.of(fitted)))).set_index("dataset")
     errors = fits.selector(fitted).model.errors
     assert len(frame) == 24
     assert set(frame["origin"]) == {"Shipped"}

@@ -150,7 +150,8 @@ def test_features_are_kept_and_the_same_in_another_process(plain: Dataset) -> No
 
 def test_another_process_finds_the_same_values_and_loads_scikit_learn_for_landmarkers_only(plain: Dataset) -> None:
     code = (
-        "import sys\nfrom core import datasets, metafeatures\nfrom core.metafeatures import landmarkers\nd = datasets.get('table')\n"
+        "import sys\nfrom core import datasets, metafeatures\nfrom core.metafeatures import landmarkers\n"
+        "d = datasets.get('table')\n"
         "found = metafeatures.compute(d)\nassert 'sklearn' not in sys.modules\n"
         "print(repr((found | landmarkers.compute(d))))"
     )

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from core.events import Architecture, Event, Message, Metric
-from runner.nas import finals, trace
-from runner.nas.drawing import layers
-from runner.nas.engine import Data, Judge, NothingTrained, OtherSearch, Settings, search
-from runner.nas.finals import Finalist
-from runner.nas.limits import LimitError
-from runner.nas.networks import build
-from runner.nas.spaces import TableSpace
-from runner.nas.strategies import STRATEGIES
+from runner.nas.search import finals, trace
+from runner.nas.search.finals import Finalist
+from runner.nas.search.search import Data, Judge, NothingTrained, OtherSearch, Settings, search
+from runner.nas.search.strategies import STRATEGIES
+from runner.nas.space.drawing import layers
+from runner.nas.space.limits import LimitError
+from runner.nas.space.networks import build
+from runner.nas.space.spaces import TableSpace
 
 SETTINGS = Settings("random", 3, 1e4, 8, 2, 2)
 IDENTITY = {"dataset": "abc", "metric": "accuracy"}
@@ -33,8 +33,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, and no longer training for data of few rows."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("runner.nas.ladder._FEWEST_STEPS", 1)
-    monkeypatch.setattr("runner.nas.ladder._SHORT_STEPS", 1)
+    monkeypatch.setattr("runner.nas.search.ladder._FEWEST_STEPS", 1)
+    monkeypatch.setattr("runner.nas.search.ladder._SHORT_STEPS", 1)
     yield
     torch.set_num_threads(before)
 
@@ -261,7 +261,7 @@ def test_where_the_best_candidates_cannot_be_trained_in_full_the_next_best_are(
         tried.append(name)
         return finish(course, name, *args, **more) if len(tried) > 3 else None
 
-    monkeypatch.setattr("runner.nas.finals.finish", fails_at_first)
+    monkeypatch.setattr("runner.nas.search.finals.finish", fails_at_first)
     found = Search(tmp_path / "a.pt").run()
     ranked = sorted(trace.load(tmp_path / "a.pt").entries, key=lambda entry: (entry.told, entry.name))
     assert tried == [entry.name for entry in ranked[:4]]
@@ -335,7 +335,7 @@ def test_every_proposed_candidate_is_drawn(tmp_path: Path) -> None:
 def test_many_valid_rows_are_sampled_in_the_search_and_all_judge_a_finalist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.nas.study.VALID_ROWS", 50)
+    monkeypatch.setattr("runner.nas.search.study.VALID_ROWS", 50)
     found = Search(tmp_path / "a.pt", replace(SETTINGS, finalists=1, max_candidates=4)).run()
     assert set(found.judged) == {50, 80}
     assert found.finalists[0].valid.shape == (80, 2)

@@ -13,13 +13,13 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from core.events import Event, Message, Metric
-from runner.nas import supernet, trace
-from runner.nas.engine import Data, Judge, Settings, search
-from runner.nas.finals import Finalist
-from runner.nas.spaces import CONVOLUTIONS, OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
-from runner.nas.strategies import Candidate, make
-from runner.nas.strategies.gradient import Gradient
+from core.events import Event, Message, Metric, PolicyPoint
+from runner.nas.search import trace
+from runner.nas.search.finals import Finalist
+from runner.nas.search.search import Data, Judge, Settings, search
+from runner.nas.search.strategies import Candidate, make, supernet
+from runner.nas.search.strategies.gradient import Gradient
+from runner.nas.space.spaces import CONVOLUTIONS, OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
 
 IMAGES = ImageSpace((1, 6, 6), 3, positions=(2, 1), flips=True)
 TABLES = TableSpace(4, (3, 5), 1)
@@ -165,10 +165,11 @@ def test_a_prepared_strategy_reports_its_loss_and_probabilities(space: AnySpace)
     losses = [event for event in events if isinstance(event, Metric) and event.name == "supernet_loss"]
     assert [event.step for event in losses] == list(range(1, 21))
     assert all(math.isfinite(event.value) for event in losses)
-    said = {event.candidate: event.value for event in events if isinstance(event, Metric) and event.candidate}
+    points = [event for event in events if isinstance(event, PolicyPoint)]
+    last = {(point.decision, point.option): point.probability for point in points if point.source == "supernet"}
     for decision, options in strategy.policy().items():
         assert sum(options.values()) == pytest.approx(1)
-        assert options == {option: said[f"{decision} = {option}"] for option in options}
+        assert options == {option: last[decision, option] for option in options}
         assert tuple(options) == dict(space.decisions)[decision]
 
 
@@ -297,8 +298,8 @@ def _search(
 def _policies(events: list[Event]) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for event in events:
-        if isinstance(event, Metric) and event.name == "policy":
-            found.setdefault(event.step, {})[str(event.candidate)] = event.value
+        if isinstance(event, PolicyPoint) and event.source == "strategy":
+            found.setdefault(event.step, {})[f"{event.decision} = {event.option}"] = event.probability
     return found
 
 

@@ -19,21 +19,22 @@ from core import datasets, results, specs
 from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Event, Metric, TrialDone
-from core.queue import jobs
+from core.queue import jobs, log
 from core.specs import NASSpec
 from core.store import artifacts
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
 from runner.launch import Context
-from runner.nas import export, trace
-from runner.nas.engine import Data, Judge, Settings, search
-from runner.nas.finals import Finalist
-from runner.nas.fronts import Columns, Front, Pixels, Tokens
-from runner.nas.limits import restricted
-from runner.nas.networks import build
-from runner.nas.spaces import OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
-from runner.nasjob.data import prepare
-from runner.nasjob.job import run
+from runner.nas.job import run
+from runner.nas.search import trace
+from runner.nas.search.finals import Finalist
+from runner.nas.search.search import Data, Judge, Settings, search
+from runner.nas.space import export
+from runner.nas.space.fronts import Columns, Front, Pixels, Tokens
+from runner.nas.space.limits import restricted
+from runner.nas.space.networks import build
+from runner.nas.space.spaces import OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
+from runner.nas.tensors import prepare
 
 _BY_TORCH = (
     "import sys, torch; from model import load; x = torch.load('x.pt'); torch.save(load('weights.pt')(x), 'y.pt');"
@@ -43,7 +44,7 @@ _BY_TORCH = (
 
 def _run(spec: NASSpec) -> int:
     job_id = jobs.submit(spec)
-    assert worker.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once(EXECUTORS, "w") == job_id
     return job_id
 
 
@@ -184,18 +185,18 @@ def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(hom
         dataset_id=dataset.id, cpus=1, budget_s=3600, max_candidates=4, finalists=1, epochs=1, strategy="random"
     )
     job_id = jobs.submit(spec)
-    thread = threading.Thread(target=worker.serve, args=(EXECUTORS,), kwargs={"drain": True})
+    thread = threading.Thread(target=loop.serve, args=(EXECUTORS,), kwargs={"drain": True})
     thread.start()
     saved = home / "jobs" / f"{job_id}-1" / trace.CHECKPOINT
     while not (saved.exists() and (climb := trace.load(saved).climb) and climb.rungs):
         assert thread.is_alive()
         time.sleep(0.05)
     supervisor = psutil.Process(int(saved.with_name("alive.lock").read_text()))
-    [process] = [p for p in supervisor.children() if "runner.job" in p.cmdline()]
+    [process] = [p for p in supervisor.children() if "runner.child" in p.cmdline()]
     process.kill()
     thread.join()
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
-    assert "goes on from its checkpoint" in " ".join(results.messages(job_id).text)
+    assert "goes on from its checkpoint" in " ".join(log.messages(job_id).text)
     reported = _uninterrupted(spec, dataset, trace.load(saved), tmp_path)
     errors = {(e.candidate, e.step): e.value for e in reported if isinstance(e, Metric) and e.name == "valid_error"}
     curves = {name: results.curve(job_id, "valid_error", candidate=name) for name in {name for name, _ in errors}}
@@ -221,7 +222,7 @@ def test_an_extended_search_adds_new_trials_and_repeats_none(home: Path) -> None
         NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=4, finalists=2, epochs=3, strategy="random")
     )
     second = jobs.extend(first, more_candidates=4)
-    assert worker.run_once(EXECUTORS, "w") == second
+    assert loop.run_once(EXECUTORS, "w") == second
     board = results.leaderboard(dataset.id)
     assert board.groupby("job_id").size().to_dict() == {first: 2, second: 2}
     assert board.candidate.is_unique

@@ -22,11 +22,13 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from core import datasets, results, specs
-from core.events import Message, Metric
+from core.events import Message, Metric, PolicyPoint
 from core.queue import jobs, runners
 from core.results import downloads
 from core.store import database
-from pages import candidates, forms, networks, policy, shared
+from pages import shared
+from pages.parts import network_drawing, policy_charts, search_candidates
+from pages.parts.forms import common
 from tests import browser
 from tests.filled import ARCHITECTURE, ODD, OPTIONS, Filled
 from tests.test_browser import page, site
@@ -131,7 +133,7 @@ def test_a_number_out_of_range_is_told_with_its_name_and_not_queued(
 
 
 def test_every_strategy_has_a_name_in_the_form(filled: Filled) -> None:
-    assert set(forms.STRATEGIES) == set(specs.NAS_STRATEGIES)
+    assert set(common.STRATEGIES) == set(specs.NAS_STRATEGIES)
 
 
 def test_the_dataset_preselects_the_engine(filled: Filled) -> None:
@@ -261,7 +263,7 @@ def test_candidates_are_found_among_a_million_metrics(running: jobs.Job) -> None
 
 
 def test_survivors_are_those_trained_for_so_long_or_longer(filled: Filled) -> None:
-    reached = candidates.survivors(results.candidates(filled.searched))
+    reached = search_candidates.survivors(results.candidates(filled.searched))
     assert reached.to_dict() == {1: 48, 3: 16, 9: 5}
 
 
@@ -369,8 +371,8 @@ def test_the_policy_of_a_gradient_search_is_drawn_by_the_steps_of_its_supernet(d
     job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, strategy="gradient"))
     job = jobs.claim("a runner")
     assert job is not None
-    told = [Metric("supernet_policy", (n + 1) / 4, 50 * n, f"residual = {o}") for n in (0, 1, 2) for o in ("no", "yes")]
-    results.record(job, [*told, Metric("policy", 0.9, 8, "residual = no")])
+    told = [PolicyPoint("residual", o, (n + 1) / 4, 50 * n, "supernet") for n in (0, 1, 2) for o in ("no", "yes")]
+    results.record(job, [*told, PolicyPoint("residual", "no", 0.9, 8)])
     at = fine(opened("job", job=str(job_id), tab="Policy"))
     assert figure(at, "policy_residual")["data"][0]["x"] == ["0", "50", "100"]
     assert figure(at, "policy_residual")["layout"]["xaxis"]["title"]["text"] == "Steps of the supernet"
@@ -378,8 +380,8 @@ def test_the_policy_of_a_gradient_search_is_drawn_by_the_steps_of_its_supernet(d
 
 def test_a_long_policy_keeps_its_first_and_its_last_step() -> None:
     frame = pd.DataFrame({"decision": "d", "option": "o", "step": range(500), "probability": 0.5})
-    steps = list(policy.grid(frame).columns)
-    assert len(steps) == policy.STEPS
+    steps = list(policy_charts.grid(frame).columns)
+    assert len(steps) == policy_charts.STEPS
     assert (steps[0], steps[-1]) == (0, 499)
 
 
@@ -441,12 +443,12 @@ def test_more_time_for_an_ended_search_makes_a_job_and_both_link_to_each_other(f
 
 def test_a_job_of_automl_offers_no_pause(filled: Filled) -> None:
     assert "pause" not in [button.key for button in opened("job", job=str(filled.running)).button]
-    frame = fine(opened("jobs", jobs_dataset="breast_cancer")).dataframe[0].value
+    frame = fine(opened("job_list", jobs_dataset="breast_cancer")).dataframe[0].value
     assert not [text for offered in frame["actions"] for text in offered if "Pause" in text or "More time" in text]
 
 
 def test_the_jobs_page_offers_what_fits_the_state(filled: Filled) -> None:
-    at = fine(opened("jobs", state="Paused"))
+    at = fine(opened("job_list", state="Paused"))
     [offered] = at.dataframe[0].value["actions"]
     assert [text.partition(": ")[2].partition(" job")[0] for text in offered] == [
         "Resume", "More time for", "Cancel", "Clone and edit"
@@ -503,12 +505,12 @@ def test_a_trial_without_a_model_has_no_bundle(filled: Filled) -> None:
 
 def test_a_deep_network_is_drawn_as_far_as_it_fits(filled: Filled) -> None:
     def deep() -> None:
-        from pages import networks
+        from pages.parts import network_drawing
 
-        networks.draw([{"name": f"Layer {i}"} for i in range(100)], key="deep")
+        network_drawing.draw([{"name": f"Layer {i}"} for i in range(100)], key="deep")
 
     at = fine(AppTest.from_function(deep).run())
-    assert at.caption[0].value == f"The first {networks.LAYERS} of 100 layers"
+    assert at.caption[0].value == f"The first {network_drawing.LAYERS} of 100 layers"
 
 
 # Two trials

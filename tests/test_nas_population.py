@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from runner.nas import losses, planner
-from runner.nas.graphs import Recording
-from runner.nas.individuals import Individuals
-from runner.nas.population import Population
-from runner.nas.spaces import ImageSpace, TableSpace, TextSpace
-from runner.nas.training import train
+from runner.nas.space.spaces import ImageSpace, TableSpace, TextSpace
+from runner.nas.training import losses, planner
+from runner.nas.training.graphs import Recording
+from runner.nas.training.individuals import Individuals
+from runner.nas.training.population import Population
+from runner.nas.training.train import train
 
 IMAGES = ImageSpace((1, 8, 8), 5, positions=(3, 2), widths=(4,), flips=True)
 HALVED = ImageSpace((3, 9, 7), 5, positions=(2, 1), widths=(4,), stride=2)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from runner.nas.strategies import DEFAULT, STRATEGIES, Candidate, Strategy, make
-from runner.nas.strategies.process import Inputs, Process
-from runner.nas.strategies.reinforce import Controller, Reinforce, policy_loss
+from runner.nas.search.strategies import DEFAULT, STRATEGIES, Candidate, Strategy, make
+from runner.nas.search.strategies.process import Inputs, Process
+from runner.nas.search.strategies.reinforce import Controller, Reinforce, policy_loss
 from tests.benchmarks import search
 
 

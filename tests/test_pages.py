@@ -24,8 +24,18 @@ from pages import shared
 from tests.filled import ODD, Filled, fill, trial
 
 APP = Path(__file__).parents[1] / "app.py"
-MENU = ["home", "advice", "datasets", "add_dataset", "new_job", "jobs", "playground", "leaderboard", "fewshot_board"]
-MENU += ["meta_model", "import_runs"]
+MENU = [
+    "home",
+    "dataset_advice",
+    "datasets",
+    "add_dataset",
+    "new_job",
+    "job_list",
+    "playground",
+    "leaderboard",
+    "fewshot_board",
+]
+MENU += ["fewshot_board", "meta_model", "import_runs"]
 HIDDEN = ["dataset", "job", "trial", "compare"]
 
 
@@ -250,12 +260,12 @@ def test_an_action_that_came_too_late_is_told_as_a_sentence(filled: Filled) -> N
 
 
 def test_the_jobs_page_keeps_its_filters_in_the_link(filled: Filled) -> None:
-    assert table(fine(opened("jobs")))["id"].iloc[0] == filled.running
-    at = fine(opened("jobs", state="Failed"))
+    assert table(fine(opened("job_list")))["id"].iloc[0] == filled.running
+    at = fine(opened("job_list", state="Failed"))
     assert list(table(at)["id"]) == [filled.failed]
-    at = fine(opened("jobs", jobs_dataset="diabetes"))
+    at = fine(opened("job_list", jobs_dataset="diabetes"))
     assert set(table(at)["dataset"]) == {"diabetes"}
-    at = opened("jobs", jobs_dataset=str(filled.regression), state="Failed")
+    at = opened("job_list", jobs_dataset=str(filled.regression), state="Failed")
     assert "No job fits" in at.info[0].value
 
 

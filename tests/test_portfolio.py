@@ -27,11 +27,12 @@ from core.queue import jobs
 from core.results import downloads
 from core.scoring import Array, score
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
 from runner.launch import Context
-from runner.portfolio import engine, pipelines
-from runner.portfolio.rows import flat, read
+from runner.portfolio import job
+from runner.shared import pipelines
+from runner.shared.rows import flat, read
 from tests.test_automl import unpack
 
 QUICK = ("Baseline", "Linear", "DecisionTree")
@@ -78,7 +79,7 @@ def context_of(
 
 def ran(dataset: Dataset, directory: Path, **given: object) -> list[Event]:
     spec = PortfolioSpec.model_validate({"dataset_id": dataset.id, **given})
-    return list(engine.run(spec, context_of(dataset, directory)))
+    return list(job.run(spec, context_of(dataset, directory)))
 
 
 def trials_of(events: list[Event]) -> dict[str, TrialDone]:
@@ -268,7 +269,7 @@ def test_the_budget_ends_what_still_runs(classes: Dataset, tmp_path: Path, monke
     replaced(monkeypatch, "Linear", Sleeper)
     replaced(monkeypatch, "DecisionTree", Sleeper)
     spec = PortfolioSpec(dataset_id=classes.id, candidates=(*QUICK, "SVM")).model_copy(update={"budget_s": 4})
-    events = list(engine.run(spec, context_of(classes, tmp_path)))
+    events = list(job.run(spec, context_of(classes, tmp_path)))
     assert warnings_of(events) == ["The time budget ended before these were done: Linear, DecisionTree, SVM."]
     assert set(trials_of(events)) == {"Baseline"}
     assert psutil.Process().children() == []
@@ -280,7 +281,7 @@ def test_a_cancel_keeps_what_is_done_and_ends_what_runs(
     replaced(monkeypatch, "Linear", Sleeper)
     events: list[Event] = []
     context = context_of(classes, tmp_path, cpus=1, cancelled=lambda: bool(trials_of(events)))
-    for event in engine.run(PortfolioSpec(dataset_id=classes.id, candidates=QUICK), context):
+    for event in job.run(PortfolioSpec(dataset_id=classes.id, candidates=QUICK), context):
         events.append(event)
     assert set(trials_of(events)) == {"Baseline"}
     assert psutil.Process().children() == []
@@ -291,7 +292,7 @@ def test_a_job_that_is_closed_early_leaves_no_process(
 ) -> None:
     replaced(monkeypatch, "Linear", Sleeper)
     spec = PortfolioSpec(dataset_id=classes.id, candidates=QUICK)
-    running: Iterator[Event] = engine.run(spec, context_of(classes, tmp_path))
+    running: Iterator[Event] = job.run(spec, context_of(classes, tmp_path))
     next(event for event in running if isinstance(event, TrialDone))
     assert psutil.Process().children() != []
     running.close()  # type: ignore[attr-defined]
@@ -338,7 +339,7 @@ def test_a_wrong_wish_is_named_with_its_value(change: dict[str, object], said: s
 @pytest.mark.slow
 def test_a_job_of_the_queue_fills_the_leaderboard_the_performance_table_and_the_landmarkers(classes: Dataset) -> None:
     job_id = jobs.submit(PortfolioSpec(dataset_id=classes.id, candidates=QUICK, cpus=2))
-    assert worker.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once(EXECUTORS, "w") == job_id
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 3, None)
     assert set(results.leaderboard(classes.id).algorithm) == set(QUICK)
@@ -409,7 +410,7 @@ def test_a_model_of_images_reads_a_folder_of_pictures(home: Path, tmp_path: Path
 def test_the_zip_of_a_trial_holds_the_model_the_script_and_the_read_me(classes: Dataset) -> None:
     pytest.importorskip("skops")
     jobs.submit(PortfolioSpec(dataset_id=classes.id, candidates=("Linear",)))
-    job_id = worker.run_once(EXECUTORS, "w")
+    job_id = loop.run_once(EXECUTORS, "w")
     assert job_id is not None
     trial = results.trial(results.trials_of(job_id).trial_id[0])
     found = downloads.of_trial(trial)

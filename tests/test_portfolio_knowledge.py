@@ -18,13 +18,14 @@ from core.metafeatures import NAMES
 from core.queue import jobs
 from core.specs import AutoMLSpec, PortfolioSpec
 from runner.launch import Context
-from runner.portfolio import engine, knowledge, tasks
-from runner.portfolio.knowledge import main, measure, rows
-from runner.portfolio.pipelines import build, shape_of
-from runner.portfolio.rows import read
-from runner.portfolio.tasks import KnownTask, known_tasks
-from runner.portfolio.trials import fitted
+from runner.portfolio import job
+from runner.shared.pipelines import build, shape_of
+from runner.shared.report import fitted
+from runner.shared.rows import read
 from tests.engines import trial
+from tools.shipped_knowledge import measurement, tasks
+from tools.shipped_knowledge.measurement import main, measure, rows
+from tools.shipped_knowledge.tasks import KnownTask, known_tasks
 
 FEATURES = [f"feature:{name}" for name in NAMES]
 
@@ -86,9 +87,9 @@ def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
 def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.knowledge.table.FEWEST_ROWS", 10)
-    dataset = knowledge._registered(TASK)
-    for spec in knowledge._missing(dataset, 10):
+    monkeypatch.setattr(measurement, "FEWEST_ROWS", 10)
+    dataset = measurement._registered(TASK)
+    for spec in measurement._missing(dataset, 10):
         jobs.submit(spec)
     told("portfolio", trial("a", algorithm="SVM"))
     told("automl", trial("b", algorithm="GBM"))
@@ -99,17 +100,17 @@ def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
 
 
 def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio"]
-    monkeypatch.setattr("core.knowledge.table.FEWEST_ROWS", 10)
+    assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio"]
+    monkeypatch.setattr(measurement, "FEWEST_ROWS", 10)
     images = datasets.add_sample("digits_images")
-    assert [spec.kind for spec in knowledge._missing(images, 10)] == ["portfolio"]
-    assert [spec.kind for spec in knowledge._missing(dataset, 10)] == ["portfolio", "automl"]
-    assert [spec.kind for spec in knowledge._missing(dataset, 0)] == ["portfolio"]
+    assert [spec.kind for spec in measurement._missing(images, 10)] == ["portfolio"]
+    assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio", "automl"]
+    assert [spec.kind for spec in measurement._missing(dataset, 0)] == ["portfolio"]
 
 
 def test_images_are_registered_as_images(home: Path) -> None:
     task = KnownTask("digits images", "scikit-learn", "digits", "label", None, tasks._digits)
-    dataset = knowledge._registered(task)
+    dataset = measurement._registered(task)
     assert (dataset.modality, len(dataset.labels), sum(dataset.n_rows.values())) == ("image", 10, 1_797)
     assert dataset.source == "scikit-learn"
 
@@ -117,7 +118,7 @@ def test_images_are_registered_as_images(home: Path) -> None:
 def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, tmp_path: Path) -> None:
     spec = PortfolioSpec(dataset_id=dataset.id, candidates=("Baseline",), keep_models=False)
     (tmp_path / "run").mkdir()
-    events = list(engine.run(spec, Context(1, 1, dataset, tmp_path / "run", 1, 0, lambda: False)))
+    events = list(job.run(spec, Context(1, 1, dataset, tmp_path / "run", 1, 0, lambda: False)))
     assert [event.algorithm for event in events if isinstance(event, TrialDone)] == ["Baseline"]
     assert not [event for event in events if isinstance(event, Artifact)]
     assert not [event for event in events if isinstance(event, Message) and event.level == "warning"]

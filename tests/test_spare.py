@@ -14,12 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import results
 from core.datasets import Dataset
-from core.queue import jobs
+from core.queue import jobs, log
 from core.results import initialisations
 from core.specs import FineTuneSpec
-from runner import launch, spare, worker
+from runner import launch, loop, spare
 from runner.executors import EXECUTORS
 from runner.launch import Executor
 from runner.spare import Spare
@@ -74,9 +73,9 @@ def _run(spec: FineTuneSpec, one: Spare | None, executor: Executor = EXECUTORS["
     """Run one job to its end; returns its id."""
     job_id = jobs.submit(spec)
     runs: dict[int, jobs.Job] = {}
-    worker._claim_all({"finetune": executor}, "w", runs, one or Spare())
+    loop._claim_all({"finetune": executor}, "w", runs, one or Spare())
     while runs:
-        worker._follow_all(runs)
+        loop._follow_all(runs)
         time.sleep(0.05)
     return job_id
 
@@ -141,7 +140,7 @@ def test_a_stop_ends_the_job_that_a_spare_has_become_with_all_that_it_started(pa
     with _ready() as ready:
         job_id = jobs.submit(_spec(patterns))
         runs: dict[int, jobs.Job] = {}
-        worker._claim_all({"finetune": engines.start_a_child}, "w", runs, ready)
+        loop._claim_all({"finetune": engines.start_a_child}, "w", runs, ready)
         directory = jobs.get(job_id).directory
         _until(lambda: (directory / "child.pid").exists())
         launch.stop(directory)
@@ -154,12 +153,12 @@ def test_a_job_that_a_spare_has_become_can_be_cancelled(patterns: Dataset) -> No
     with _ready() as ready:
         job_id = jobs.submit(_spec(patterns))
         runs: dict[int, jobs.Job] = {}
-        worker._claim_all({"finetune": engines.wait_for_cancel}, "w", runs, ready)
+        loop._claim_all({"finetune": engines.wait_for_cancel}, "w", runs, ready)
         jobs.request_cancel(job_id)
         while runs:
-            worker._follow_all(runs)
+            loop._follow_all(runs)
         assert jobs.get(job_id).status == "cancelled"
-        assert "winding down" in set(results.messages(job_id).text)
+        assert "winding down" in set(log.messages(job_id).text)
 
 
 def test_without_an_initialisation_there_is_none(home: Path) -> None:

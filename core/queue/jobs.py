@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from core import datasets, specs
 from core.errors import InputError
-from core.queue import runners
+from core.queue import log, runners
 from core.scoring import checked
 from core.store import backbones, database
 
@@ -316,9 +316,7 @@ def request_cancel(job_id: int) -> Status:
             _remember(connection, job_id, job.attempt, "cancelled", now, f"cancelled while it was {job.status}")
             return "cancelled"
         connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
-        connection.execute(
-            "INSERT INTO messages VALUES (?, ?, ?, 'info', 'The job was asked to stop.')", [job_id, job.attempt, now]
-        )
+        log.add(connection, job_id, job.attempt, [(now, "info", "The job was asked to stop.")])
     return "running"
 
 
@@ -348,9 +346,7 @@ def request_pause(job_id: int) -> Status:
             _remember(connection, job_id, job.attempt, "paused", now, "paused while it was queued")
             return "paused"
         connection.execute("UPDATE jobs SET pause_requested=true WHERE id=?", [job_id])
-        connection.execute(
-            "INSERT INTO messages VALUES (?, ?, ?, 'info', 'The job was asked to pause.')", [job_id, job.attempt, now]
-        )
+        log.add(connection, job_id, job.attempt, [(now, "info", "The job was asked to pause.")])
     return "running"
 
 
@@ -409,6 +405,35 @@ def set_priority(job_id: int, priority: int) -> None:
         if job.status != "queued":
             raise InputError(f"Job {job_id} is {job.status}; only a queued job's priority can change.")
         connection.execute("UPDATE jobs SET priority=? WHERE id=?", [priority, job_id])
+
+
+def accept(connection: duckdb.DuckDBPyConnection, job: Job, now: float, offset: int | None) -> bool:
+    """Note a heartbeat and how far the event file is read; False where this attempt is no longer the running one."""
+    rows = connection.execute(
+        "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
+        " WHERE id=? AND attempt=? AND status='running' RETURNING id",
+        [now, offset, job.id, job.attempt],
+    ).fetchall()
+    return bool(rows)
+
+
+def show_attempt(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """Let the job show the results of this attempt from now on."""
+    connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
+
+
+def set_progress(
+    connection: duckdb.DuckDBPyConnection, job: Job, fraction: float, stage: str, remaining_s: float | None
+) -> None:
+    """Save how far a job is: a fraction from 0 to 1, what it does, and the seconds that it still needs."""
+    connection.execute(
+        "UPDATE jobs SET fraction=?, stage=?, remaining_s=? WHERE id=?", [fraction, stage, remaining_s, job.id]
+    )
+
+
+def set_environment(connection: duckdb.DuckDBPyConnection, job: Job, facts: str) -> None:
+    """Save where a job runs, as JSON."""
+    connection.execute("UPDATE jobs SET environment=? WHERE id=?", [facts, job.id])
 
 
 def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:

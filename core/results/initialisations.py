@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,22 +47,24 @@ class Initialisation:
         return artifacts.locate(self.sha256)
 
 
-def record_initialisation(
+def add(
     connection: duckdb.DuckDBPyConnection, job: Job, event: Initialised, file: tuple[str, int], happened_at: float
 ) -> None:
-    """Save an initialisation, whose kept file has this sha256 and size; the last one of an attempt counts."""
+    """Save an initialisation, whose stored file has this sha256 and size; the last one of an attempt counts."""
     connection.execute("DELETE FROM initialisations WHERE job_id=? AND attempt=?", [job.id, job.attempt])
     row = {name: value for name, value in asdict(event).items() if name not in ("path", "about")}
     row |= {"about": json.dumps(finite(event.about)), "sha256": file[0], "size_bytes": file[1]}
     _insert(connection, "initialisations", job, row, happened_at, dataset_id=job.dataset_id)
 
 
-def record(connection: duckdb.DuckDBPyConnection, job: Job, event: Evaluation | Adapted, happened_at: float) -> None:
-    """Save what an initialisation is worth, or what a task has become."""
-    if isinstance(event, Adapted):
-        _insert(connection, "adaptations", job, {"body": json.dumps(finite(event.body))}, happened_at)
-    else:
-        _insert(connection, "evaluations", job, asdict(event), happened_at, dataset_id=job.dataset_id)
+def add_evaluation(connection: duckdb.DuckDBPyConnection, job: Job, event: Evaluation, happened_at: float) -> None:
+    """Save how good an initialisation is on held-out classes."""
+    _insert(connection, "evaluations", job, asdict(event), happened_at, dataset_id=job.dataset_id)
+
+
+def add_adaptation(connection: duckdb.DuckDBPyConnection, job: Job, event: Adapted, happened_at: float) -> None:
+    """Save what a fine-tuning has learned."""
+    _insert(connection, "adaptations", job, {"body": json.dumps(finite(event.body))}, happened_at)
 
 
 def _insert(
@@ -72,8 +75,8 @@ def _insert(
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
 
 
-def initialisations() -> list[Initialisation]:
-    """Every initialisation, the newest first."""
+def everything() -> list[Initialisation]:
+    """Return every initialisation, the newest first."""
     with database.transaction() as connection:
         rows = connection.execute(
             f"SELECT {_STORED} FROM initialisations i {_SHOWN.format('i')} JOIN datasets d ON d.id = i.dataset_id"
@@ -172,6 +175,20 @@ def answered_s(job_id: int) -> float | None:
             [int(job_id)],
         ).fetchall()
     return rows[0][0]
+
+
+def order() -> dict[str, Any]:
+    """Return what a fine-tuning gets beside its spec: every initialisation and its worth, as JSON-like values."""
+    stored, scores = everything(), worths()
+    return {
+        "initialisations": [asdict(one) for one in stored],
+        "worths": [scores.get(one.job_id) for one in stored],
+    }
+
+
+def from_order(order: Mapping[str, Any]) -> tuple[list[Initialisation], list[float | None]]:
+    """Return the initialisations and their worths (higher is better; None: unknown) that `order` wrote."""
+    return [Initialisation(**body) for body in order["initialisations"]], list(order["worths"])
 
 
 def shares(n_classes: int, ways: int) -> tuple[int, int, int]:

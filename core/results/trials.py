@@ -3,154 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import datasets, metafeatures
+from core import datasets
 from core.candidates import NAMED
 from core.errors import InputError
-from core.events import (
-    Adapted,
-    Architecture,
-    Artifact,
-    Environment,
-    Evaluation,
-    Event,
-    Initialised,
-    Message,
-    Metric,
-    Progress,
-    TrialDone,
-    finite,
-)
-from core.queue.jobs import Job
-from core.results import initialisations
 from core.scoring import DEFAULT_METRIC, Task, checked
-from core.store import artifacts, database
+from core.store import database
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
 _TRIAL_COLUMNS = (
     "t.id AS trial_id, t.job_id, t.engine, t.algorithm, t.candidate, t.yardstick, s.metric, s.valid, s.test, s.lower,"
     " s.upper, s.valid_error, s.test_error, t.fit_s, t.predict_row_s, t.size_bytes, t.n_parameters, t.happened_at"
 )
-
-
-_RESULTS = Metric | TrialDone | Architecture | Initialised | Evaluation | Adapted  # from the first on they are shown
-
-
-def record(
-    job: Job, events: Iterable[Event], *, times: Sequence[float] | None = None, offset: int | None = None
-) -> bool:
-    """Save what an attempt reported, all of it or nothing; False when it is no longer the running attempt.
-
-    `times` are the events' times (seconds since the epoch; now where not given). `offset` is how many bytes of the
-    attempt's event file these events complete: it is saved with them, so that no event is recorded twice.
-    """
-    events = list(events)
-    now = time.time()
-    stamped: list[tuple[Event, float]] = list(zip(events, times or [now] * len(events), strict=True))
-    kept = {event.path: _kept(event) for event in events if isinstance(event, Artifact | Initialised)}
-    stamped += [(lost, now) for lost in kept.values() if isinstance(lost, Message)]
-    with database.transaction(write=True) as connection:
-        rows = connection.execute(
-            "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
-            " WHERE id=? AND attempt=? AND status='running' RETURNING id",
-            [now, offset, job.id, job.attempt],
-        ).fetchall()
-        if not rows:
-            return False
-        _record_job(connection, job, events)
-        _record_lines(connection, job, stamped)
-        landmarks = [e for e in events if isinstance(e, Metric) and e.name in metafeatures.LANDMARKERS]
-        if landmarks:
-            metafeatures.remember(connection, job.dataset_id, {event.name: event.value for event in landmarks})
-        for event, happened_at in stamped:
-            if isinstance(event, TrialDone):
-                _record_trial(connection, job, event, happened_at)
-            elif isinstance(event, Artifact) and isinstance(file := kept[event.path], tuple):
-                connection.execute(
-                    "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [job.id, job.attempt, event.candidate, event.name, event.kind, *file, happened_at],
-                )
-            elif isinstance(event, Initialised) and isinstance(file := kept[event.path], tuple):
-                initialisations.record_initialisation(connection, job, event, file, happened_at)
-            elif isinstance(event, Evaluation | Adapted):
-                initialisations.record(connection, job, event, happened_at)
-    return True
-
-
-def _kept(artifact: Artifact | Initialised) -> tuple[str, int] | Message:
-    """The hash and size of a kept file, or the line of the log that says why there is none."""
-    try:
-        return artifacts.keep(Path(artifact.path))
-    except InputError as error:
-        return Message(str(error), "warning")
-
-
-def _record_job(connection: duckdb.DuckDBPyConnection, job: Job, events: list[Event]) -> None:
-    """The job's own row: only the last word on its progress matters, and from its first result on it is shown."""
-    if any(isinstance(event, _RESULTS) for event in events):
-        connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
-    progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
-    if progress is not None:
-        connection.execute(
-            "UPDATE jobs SET fraction=?, stage=?, remaining_s=? WHERE id=?",
-            [min(1.0, max(0.0, progress.fraction)), progress.stage, progress.remaining_s, job.id],
-        )
-    for event in events:
-        if isinstance(event, Environment):
-            connection.execute("UPDATE jobs SET environment=? WHERE id=?", [json.dumps(finite(event.facts)), job.id])
-
-
-def _record_lines(connection: duckdb.DuckDBPyConnection, job: Job, stamped: list[tuple[Event, float]]) -> None:
-    """Messages, metrics and architectures come by the hundred: one statement for each kind."""
-    messages = [(at, event.level, event.text) for event, at in stamped if isinstance(event, Message)]
-    if messages:
-        connection.execute(
-            "INSERT INTO messages SELECT ?, ?, unnest(?::DOUBLE[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
-            [job.id, job.attempt, *map(list, zip(*messages, strict=True))],
-        )
-    metrics = [(e.candidate, e.name, e.step, e.value, at) for e, at in stamped if isinstance(e, Metric)]
-    if metrics:
-        connection.execute(
-            "INSERT INTO metrics SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::BIGINT[]),"
-            " unnest(?::DOUBLE[]), unnest(?::DOUBLE[])",
-            [job.id, job.attempt, *map(list, zip(*metrics, strict=True))],
-        )
-    drawn = [(e.candidate, json.dumps(finite(e.layers)), at) for e, at in stamped if isinstance(e, Architecture)]
-    if drawn:
-        connection.execute(
-            "INSERT INTO architectures SELECT ?, ?, unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::DOUBLE[])",
-            [job.id, job.attempt, *map(list, zip(*drawn, strict=True))],
-        )
-
-
-def _record_trial(connection: duckdb.DuckDBPyConnection, job: Job, trial: TrialDone, happened_at: float) -> None:
-    plain = ("candidate", "algorithm", "yardstick", "metric", "fit_s", "predict_row_s", "size_bytes", "n_parameters")
-    row = {
-        "job_id": job.id,
-        "attempt": job.attempt,
-        "dataset_id": job.dataset_id,
-        "engine": job.kind,
-        "happened_at": happened_at,
-        "params": json.dumps(finite(trial.params)),
-        "details": json.dumps(finite(trial.details)),
-        **{name: getattr(trial, name) for name in plain},
-    }
-    trial_id = database.insert(connection, "trials", row)
-    for s in trial.scores:
-        connection.execute(
-            "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [trial_id, job.dataset_id, s.metric, s.valid, s.test, s.lower, s.upper, s.valid_error, s.test_error],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,103 +180,6 @@ def artifacts_of(job_id: int) -> pd.DataFrame:
             " JOIN jobs j ON j.id = a.job_id AND j.shown_attempt = a.attempt WHERE a.job_id = ? ORDER BY a.happened_at",
             [int(job_id)],
         ).df()
-
-
-def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
-    """One curve of the attempt that a job shows (the last that has reported): step, value, happened_at."""
-    with database.transaction() as connection:
-        return connection.execute(
-            "SELECT m.step, m.value, m.happened_at FROM metrics m"
-            " JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
-            " WHERE m.job_id=? AND m.name=? AND m.candidate IS NOT DISTINCT FROM ? ORDER BY m.step",
-            [int(job_id), name, candidate],
-        ).df()
-
-
-def candidates(job_id: int) -> pd.DataFrame:
-    """The networks that a search has proposed; those trained longest first, then by their error.
-
-    Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
-    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist; that of a
-    job which this one continues counts, too).
-    """
-    with database.transaction() as connection:
-        frame = connection.execute(
-            "SELECT m.candidate, coalesce(max(m.step) FILTER (m.name = 'valid_error'), 0) AS epochs,"
-            " coalesce(arg_max(m.value, m.step) FILTER (m.name = 'valid_error'), 'nan') AS valid_error,"
-            " coalesce(max(m.value) FILTER (m.name = 'n_parameters'), 'nan') AS n_parameters,"
-            " coalesce(max(m.value) FILTER (m.name = 'flops'), 'nan') AS flops,"
-            " coalesce(max(m.value) FILTER (m.name = 'latency_s'), 'nan') AS latency_s"
-            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
-            " WHERE m.job_id = ? AND m.candidate IS NOT NULL"
-            " AND m.name IN ('valid_error', 'n_parameters', 'flops', 'latency_s')"
-            " GROUP BY m.candidate ORDER BY epochs DESC, valid_error, n_parameters, m.candidate",
-            [int(job_id)],
-        ).df()
-        finalists = connection.execute(
-            "WITH RECURSIVE line AS (SELECT id, continues, shown_attempt FROM jobs WHERE id = ?"
-            " UNION ALL SELECT j.id, j.continues, j.shown_attempt FROM jobs j JOIN line ON line.continues = j.id)"
-            " SELECT t.candidate, t.id FROM trials t JOIN line ON line.id = t.job_id AND line.shown_attempt = t.attempt"
-            " ORDER BY t.job_id DESC, t.id",
-            [int(job_id)],
-        ).fetchall()
-    frame["trial_id"] = _trial_ids(frame["candidate"].tolist(), finalists)
-    return frame
-
-
-def _trial_ids(names: list[str], finalists: list[tuple[str, int]]) -> list[float]:
-    """The trial of each candidate, NaN for none; a name that was too long for a trial is there by its beginning."""
-    ids: dict[str, float] = {}
-    for trial_name, trial_id in finalists:
-        found = trial_name if trial_name in names else next((n for n in names if n.startswith(trial_name)), trial_name)
-        ids.setdefault(found, trial_id)
-    return [ids.get(name, np.nan) for name in names]
-
-
-def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
-    """The layers of a candidate of any attempt, as `events.Architecture` has them; none where it was not reported."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            "SELECT layers FROM architectures WHERE job_id=? AND candidate=? ORDER BY attempt DESC LIMIT 1",
-            [int(job_id), candidate],
-        ).fetchall()
-    return json.loads(rows[0][0]) if rows else []
-
-
-def policy(job_id: int, name: str = "policy") -> pd.DataFrame:
-    """How a search's proposals sharpen: decision, option, step (candidates so far), probability; in their order.
-
-    A strategy reports it as the metric "policy" of "decision = option", and as "supernet_policy" by the steps of a
-    supernet's training, where it trains one; empty where it has none.
-    """
-    with database.transaction() as connection:
-        return connection.execute(
-            "SELECT split_part(m.candidate, ' = ', 1) AS decision,"
-            " substr(m.candidate, strpos(m.candidate, ' = ') + 3) AS option, m.step, m.value AS probability"
-            " FROM metrics m JOIN jobs j ON j.id = m.job_id AND j.shown_attempt = m.attempt"
-            " WHERE m.job_id = ? AND m.name = ? AND contains(m.candidate, ' = ') ORDER BY m.step, m.rowid",
-            [int(job_id), name],
-        ).df()
-
-
-def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
-    """The last lines of a job's log, the newest first: attempt, happened_at, level, text."""
-    with database.transaction() as connection:
-        return connection.execute(
-            "SELECT attempt, happened_at, level, text FROM messages WHERE job_id=? ORDER BY happened_at DESC LIMIT ?",
-            [int(job_id), limit],
-        ).df()
-
-
-def warnings(job_id: int) -> list[str]:
-    """The warnings in a job's log, each text once, the newest first."""
-    with database.transaction() as connection:
-        rows = connection.execute(
-            "SELECT text FROM messages WHERE job_id=? AND level='warning' GROUP BY text ORDER BY max(happened_at) DESC,"
-            " max(rowid) DESC",
-            [int(job_id)],
-        ).fetchall()
-    return [row[0] for row in rows]
 
 
 def best_trials() -> pd.DataFrame:

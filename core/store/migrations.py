@@ -83,4 +83,15 @@ MIGRATIONS: tuple[str, ...] = (
         n_episodes BIGINT, adapt_s DOUBLE, happened_at DOUBLE);
     CREATE TABLE adaptations (job_id INTEGER, attempt INTEGER, body VARCHAR, happened_at DOUBLE);
     """,
+    # The policy of a search had been a metric of the candidate "decision = option".
+    """
+    CREATE TABLE policy_points (
+        job_id INTEGER, attempt INTEGER, source VARCHAR, decision VARCHAR, option VARCHAR, step BIGINT,
+        probability DOUBLE, happened_at DOUBLE);
+    INSERT INTO policy_points SELECT job_id, attempt,
+        CASE name WHEN 'policy' THEN 'strategy' ELSE 'supernet' END, split_part(candidate, ' = ', 1),
+        substr(candidate, strpos(candidate, ' = ') + 3), step, value, happened_at
+        FROM metrics WHERE name IN ('policy', 'supernet_policy') AND contains(candidate, ' = ');
+    DELETE FROM metrics WHERE name IN ('policy', 'supernet_policy') AND contains(candidate, ' = ');
+    """,
 )

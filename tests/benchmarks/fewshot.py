@@ -14,7 +14,7 @@ from core.datasets import Dataset
 from core.queue import jobs
 from core.results import initialisations
 from core.specs import FewShotSpec
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
@@ -40,7 +40,7 @@ def figures() -> Iterator[tuple[str, str]]:
             if wanted and not name.startswith(wanted):
                 continue
             job_id = jobs.submit(FewShotSpec(dataset_id=dataset.id, **COMMON | given))
-            worker.run_once(EXECUTORS, "benchmark")
+            loop.run_once(EXECUTORS, "benchmark")
             job = jobs.overview(job_id=job_id).iloc[0]
             if job.status != "succeeded":
                 yield f"{name}: the job {job.status}", str(job.error)

@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 
 from core import datasets
-from runner.nas.ladder import RUNGS, batch_size, batches, cost, rungs, survivors
-from runner.nas.planner import Plan, start
-from runner.nas.spaces import AnySpace, Genotype
-from runner.nas.training import train
-from runner.nasjob.data import Prepared, prepare
+from runner.nas.search.ladder import RUNGS, batch_size, batches, cost, rungs, survivors
+from runner.nas.space.spaces import AnySpace, Genotype
+from runner.nas.tensors import Prepared, prepare
+from runner.nas.training.planner import Plan, start
+from runner.nas.training.train import train
 from tests.benchmarks import DATA, own_home
 
 SEEDS, POPULATION, GENERATION, DRAWS = 5, 48, 32, 400

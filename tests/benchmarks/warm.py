@@ -14,7 +14,7 @@ import pandas as pd
 from core import datasets, results
 from core.queue import jobs
 from core.specs import NASSpec
-from runner import worker
+from runner import loop
 from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
@@ -58,7 +58,7 @@ def _searched(dataset_id: int, seed: int, starts: tuple[int, ...]) -> int:
         epochs=1, metric="accuracy", cpus=1,
     )  # fmt: skip
     job_id = jobs.submit(spec)
-    worker.run_once(EXECUTORS, "benchmark")
+    loop.run_once(EXECUTORS, "benchmark")
     return job_id
 
 
