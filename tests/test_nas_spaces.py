@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from runner.nas.search.ladder import batch_choices
 from runner.nas.space.drawing import layers
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import OPERATIONS, ImageSpace, TableSpace, TextSpace
+from runner.nas.training.batches import batch_choices
 
 SPACES = {
     "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True, batches=(16, 32)),

@@ -17,9 +17,9 @@ from core.datasets import SPLITS, Column, Dataset, Split
 from core.errors import InputError
 from core.scoring import Array
 from runner.automl import frames
-from runner.nas.search.ladder import batch_choices
 from runner.nas.space.fronts import Columns, Front, Pixels, Tokens
 from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
+from runner.nas.training.batches import batch_choices
 
 VOCABULARY = 20_000
 LONGEST = 200

@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 
 from core import datasets
-from runner.nas.search.ladder import RUNGS, batch_size, batches, cost, rungs, survivors
+from runner.nas.search.ladder import RUNGS, cost, rungs, survivors
 from runner.nas.space.spaces import AnySpace, Genotype
 from runner.nas.tensors import Prepared, prepare
+from runner.nas.training.batches import batch_size, batches
 from runner.nas.training.planner import Plan, start
 from runner.nas.training.train import train
 from tests.benchmarks import DATA, own_home

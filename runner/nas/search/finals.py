@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from core.events import Event, Message, Progress
-from runner.nas.search.ladder import Course, batch_size, batches, outputs, rungs
+from runner.nas.search.ladder import Course, rungs
 from runner.nas.search.study import SEARCH_SHARE, Run
 from runner.nas.search.trace import Entry
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import AnySpace, Design, Genotype
+from runner.nas.training.batches import batch_size, batches
 from runner.nas.training.individuals import Individuals
+from runner.nas.training.train import outputs
 
 _FEW_EPOCHS = 3  # after fewer a finalist has hardly learned anything, and the user is told
 _ENOUGH_EPOCHS = 15  # that a finalist should have time for, even if later ones have less or none

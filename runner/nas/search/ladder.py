@@ -15,9 +15,9 @@ from torch import Tensor
 
 from runner.nas.search.trace import Climb, Entry, Group
 from runner.nas.space.spaces import AnySpace, Genotype
+from runner.nas.training.batches import EVALUATION_ROWS, Pair, batches
 from runner.nas.training.planner import Plan, start
-from runner.nas.training.population import EVALUATION_ROWS
-from runner.nas.training.train import Batch, Part, train
+from runner.nas.training.train import Batch, Part, outputs, train
 
 RUNGS = (1, 3, 9)  # epochs in all that a candidate is trained by the end of each; more where one is but few steps
 KEPT = 3  # one of so many goes on to the next rung
@@ -28,8 +28,6 @@ _FEWEST_ROWS = 16  # of a batch
 _STEPS = 16  # between two looks at the clock, or fewer where they take longer than this
 _LOOK_S = 0.5
 _SLICE = 4 * EVALUATION_ROWS  # rows that are judged between two looks
-
-Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +62,6 @@ class Course:
         for genotype in genotypes:
             found.setdefault(self.group(genotype), []).append(genotype)
         return dict(sorted(found.items()))
-
-
-def batch_size(rows: int) -> int:
-    """Rows of one step, by the number of train rows."""
-    return 32 if rows < 3_000 else 64 if rows < 12_000 else 128
-
-
-def batch_choices(rows: int) -> tuple[int, ...]:
-    """Rows of one step to choose from: half, the same and twice, where an epoch then still has some steps."""
-    size = batch_size(rows)
-    return tuple(n for n in (size // 2, size, 2 * size) if n <= size or rows >= 4 * n)
-
-
-def batches(x: Tensor, y: Tensor, size: int, rows: int, seed: int, epoch: int) -> list[tuple[Tensor, Tensor]]:
-    """The shuffled batches of one epoch: the same whoever trains. A last one of less than half the size is left out."""
-    generator = torch.Generator().manual_seed((seed << 20) + epoch)
-    order = torch.randperm(len(x), generator=generator)[:rows]
-    cuts = [cut for cut in order.split(size) if 2 * len(cut) >= size or len(order) < size]
-    return [(x[cut], y[cut]) for cut in cuts]
 
 
 def rungs(rows: int, size: int) -> tuple[int, ...]:
@@ -196,11 +175,6 @@ def survivors(losses: Sequence[Sequence[float]]) -> list[list[int]]:
     )
     chosen = ranked[: math.ceil(len(ranked) / KEPT)]
     return [sorted(place for _, its, place in chosen if its == number) for number in range(len(losses))]
-
-
-def outputs(part: Part, x: Tensor) -> Tensor:
-    """Outputs [candidates, rows, outputs] on any number of rows, on the processor."""
-    return torch.cat([part.predict(piece).cpu() for piece in x.split(EVALUATION_ROWS)], 1)
 
 
 def _epochs(course: Course, part: Part, epochs: range) -> list[Part] | None:

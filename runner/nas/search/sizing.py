@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.events import Event, Message
-from runner.nas.search.ladder import RUNGS, batch_size, batches, cost, rungs
+from runner.nas.search.ladder import RUNGS, cost, rungs
 from runner.nas.search.study import SEARCH_SHARE, Run
 from runner.nas.space.limits import random_genotype
+from runner.nas.training.batches import batch_size, batches
 from runner.nas.training.planner import plan
 
 _PLANNING_SHARE, _MOST_PLANNING_S = 0.04, 10.0  # of the budget; for candidates of one group

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from runner.nas.search import trace as traces
-from runner.nas.search.ladder import Course, Pair, batch_size, cost, rungs
+from runner.nas.search.ladder import Course, cost, rungs
 from runner.nas.search.strategies import Strategy
 from runner.nas.search.trace import Entry, Trace
 from runner.nas.space.limits import Latencies
 from runner.nas.space.spaces import AnySpace, Genotype
+from runner.nas.training.batches import Pair, batch_size
 
 SEARCH_SHARE = 0.65  # of the budget; the rest trains the finalists
 VALID_ROWS = 10_000  # at most, that candidates are judged on in the search; finalists are judged on all

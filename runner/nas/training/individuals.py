@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import AnySpace, Genotype, ImageSpace
 from runner.nas.training import losses as losses_of
+from runner.nas.training.batches import EVALUATION_ROWS
 from runner.nas.training.draws import SharedDropout, augmented, draw, noise_width
-from runner.nas.training.population import EVALUATION_ROWS
 from runner.nas.training.precision import precision
 from runner.nas.training.weights import BETAS, EPSILON
 

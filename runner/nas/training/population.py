@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import AnySpace, Genotype, ImageSpace, TableSpace
 from runner.nas.training import losses as losses_of
+from runner.nas.training.batches import EVALUATION_ROWS
 from runner.nas.training.draws import Draws, draw, noise_width
 from runner.nas.training.graphs import Recording
 from runner.nas.training.precision import precision
 from runner.nas.training.stacks import ImageStack, TableStack
 from runner.nas.training.weights import AdamW, Store
-
-EVALUATION_ROWS = 256
 
 
 def stackable(space: AnySpace) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from runner.nas.training.batches import EVALUATION_ROWS
 from runner.nas.training.individuals import Individuals
 from runner.nas.training.losses import is_out_of_memory
 from runner.nas.training.population import Population
@@ -50,3 +51,8 @@ def _halved(part: Population, total: Tensor, batches: Sequence[Batch], index: in
     rest = batches[index:]
     (first, one), (second, two) = (train(half, rest) for half in part.split())
     return first + second, (total + torch.cat([one, two]) * len(rest)) / len(batches)
+
+
+def outputs(part: Part, x: Tensor) -> Tensor:
+    """Outputs [candidates, rows, outputs] on any number of rows, on the processor."""
+    return torch.cat([part.predict(piece).cpu() for piece in x.split(EVALUATION_ROWS)], 1)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from runner.nas.search.ladder import Pair, batch_size, batches
 from runner.nas.space.networks import Perceptron, Reader, convolution, operation
 from runner.nas.space.spaces import (
     ACTIVATIONS,
@@ -29,6 +28,7 @@ from runner.nas.space.spaces import (
     TextSpace,
 )
 from runner.nas.training import losses
+from runner.nas.training.batches import Pair, batch_size, batches
 
 STEPS = 1_200  # at the most, each one of the weights and, after the warm-up, one of the policy
 WARM_UP = 0.3  # of the training, in which only the weights learn
