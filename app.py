@@ -17,7 +17,7 @@ else:  # the import by the server
     from starlette.routing import Route
     from streamlit.runtime.pages_manager import PagesManager
 
-    from core.datasets.uploads import UploadsToDisk
+    from core.datasets.files.uploads import UploadsToDisk
 
     # Until the first st.navigation, Streamlit takes a folder of this name for its old kind of app, and a link to a
     # page would run that page without this script.

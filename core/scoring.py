@@ -54,7 +54,7 @@ def metrics_for(task: Task) -> tuple[str, ...]:
     return (default, *(name for name, kind in METRICS.items() if task in kind.tasks and name != default))
 
 
-def checked(task: Task, metric: str | None) -> str:
+def check_metric(task: Task, metric: str | None) -> str:
     """The metric, or for None the default one of the task. Raises InputError if the task does not define it."""
     if metric is None:
         return DEFAULT_METRIC[task]

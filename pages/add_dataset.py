@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from core import datasets
-from core.datasets import ColumnType, Dataset, Finding, Inspection, uploads
+from core.datasets import ColumnType, Dataset, Finding, Inspection, image_sets
+from core.datasets.files import uploads
+from core.datasets.image_sets import Verdict
 from core.datasets.images import conversion as image_files
-from core.datasets.images import image_sets
 from core.datasets.images.conversion import SIDES, Staged
-from core.datasets.images.image_sets import Verdict
 from core.errors import InputError, MetascoutError
 from core.scoring import Task
 from pages import shared
@@ -54,7 +54,7 @@ def add_file() -> None:
         with st.spinner("Reading the file"):
             inspection = inspect(path, encoding)
     except MetascoutError as error:
-        st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/error:")
+        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/error:")
         return
     preview(inspection)
     types = column_types(inspection)
@@ -228,7 +228,7 @@ def guard_rails(
     try:
         findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop, split)[1]
     except MetascoutError as error:
-        st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/block:")
+        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/block:")
         return False
     column_table.findings(findings)
     return True

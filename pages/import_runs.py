@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core import knowledge, metafeatures
-from core.datasets import tables, uploads
+from core.datasets.files import findings, tables, uploads
 from core.errors import InputError, MetascoutError
 from core.knowledge import imports
 from core.knowledge.imports import Inspection, Reading
@@ -52,7 +52,7 @@ def add_file() -> None:
         path = uploads.receive(uploaded)
         first = inspect(path, Reading(encoding=encoding))
     except MetascoutError as error:
-        st.error(shared.plain(uploads.renamed(str(error), uploaded)), icon=":material/error:")
+        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/error:")
         return
     key = f"{path.name}_{encoding}"
     with shared.sentences():
@@ -71,7 +71,7 @@ def inspect(path: Path, reading: Reading) -> Inspection:
 def corrections(first: Inspection, encoding: str, key: str) -> tuple[Reading, Any]:
     """What the columns mean, as recognised unless the user says otherwise; and the upload of meta-features."""
     st.subheader("What it means")
-    st.caption(f"Recognised as {KINDS[first.kind]} with {tables.counted(first.n_read, 'row', 'rows')}.")
+    st.caption(f"Recognised as {KINDS[first.kind]} with {findings.plural(first.n_read, 'row', 'rows')}.")
     if first.kind == "aslib":
         metric = st.selectbox(
             "Metric", [None, *first.metrics], key=f"metric_{key}",
@@ -144,10 +144,10 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
     try:
         found = inspect(path, reading)
     except MetascoutError as error:
-        st.error(shared.plain(uploads.renamed(str(error), *files)), icon=":material/block:")
+        st.error(shared.plain(uploads.restore_names(str(error), *files)), icon=":material/block:")
         return None
     for question in found.questions:
-        st.error(shared.plain(uploads.renamed(question, *files)), icon=":material/block:")
+        st.error(shared.plain(uploads.restore_names(question, *files)), icon=":material/block:")
     if found.questions:
         return None
     ours = shared.read(knowledge.our_features, knowledge.kind_of(str(found.metric)))
@@ -156,7 +156,7 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
     st.caption(shared.plain(f"By {found.metric}: {better} is better."))
     counts(found)
     if found.notes:
-        st.info("\n".join(f"- {shared.plain(uploads.renamed(note, *files))}" for note in found.notes))
+        st.info("\n".join(f"- {shared.plain(uploads.restore_names(note, *files))}" for note in found.notes))
     advice(found, ours)
     with st.expander("Preview of the first rows", icon=":material/visibility:", expanded=True):
         preview = found.preview if found.preview["fit_s"].notna().any() else found.preview.drop(columns="fit_s")

@@ -16,7 +16,7 @@ from core.events import Message
 from core.queue import jobs, runners
 from core.queue.jobs import Job
 from core.store import housekeeping
-from core.store.database import disk_full_told
+from core.store.database import explain_disk_full
 from runner import launch, selector_fit
 from runner import spare as spares
 from runner.launch import Executor
@@ -119,7 +119,7 @@ def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job], sp
             raise InputError(f"This runner has no engine for jobs of kind {job.kind!r}. Update it, then retry.")
         if job.gpus > machine.gpu_slots():
             raise InputError(f"gpus: the job asks for {job.gpus}, this machine has {machine.gpu_slots()}.")
-        with disk_full_told():
+        with explain_disk_full():
             launch.start(job, executors[job.kind], spare)
     except InputError as error:
         jobs.finish(job, "failed", f"The job could not be started: {error}")
@@ -152,11 +152,11 @@ def _follow_all(runs: dict[int, Job]) -> None:
 def _pass_on_wishes(runs: dict[int, Job]) -> None:
     """Tell the jobs what their users want. A pause is never forced: the job would lose what it has in hand."""
     for job_id in jobs.cancel_requests() & runs.keys():
-        with disk_full_told(), suppress(FileNotFoundError):  # an attempt that never started has no directory
+        with explain_disk_full(), suppress(FileNotFoundError):  # an attempt that never started has no directory
             launch.request_cancel(runs[job_id].directory)
     for job_id in jobs.pause_requests() & runs.keys():
         late = False
-        with disk_full_told(), suppress(FileNotFoundError):
+        with explain_disk_full(), suppress(FileNotFoundError):
             late = launch.request_pause(runs[job_id].directory)
         if late:
             told = f"The job has not paused within {launch.PAUSE_S:g} s. It goes on; cancel it to end it by force."

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from core import datasets
-from core.datasets import splits, tables
+from core.datasets import splits
+from core.datasets.files import scratch
 from core.errors import InputError, MetascoutError
 
 TASKS = {
@@ -121,7 +122,7 @@ def test_the_split_does_not_depend_on_the_number_of_threads(saved):
     dataset = datasets.register(saved(table(5_000)), name="n", target="y")
     found = []
     for threads in (1, 4):
-        with tables.connect() as connection:
+        with scratch.connect() as connection:
             connection.execute(f"SET threads = {threads}")
             splits.make(connection, dataset.table, ["c0", "c1", "c2"], "c2", regression=False, seed=1)
             found.append(connection.execute("SELECT split FROM splits").fetchall())

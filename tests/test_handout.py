@@ -10,7 +10,7 @@ import pytest
 
 from core import datasets
 from core.datasets import Dataset
-from core.datasets.tables import MISSING
+from core.datasets.files.tables import MISSING
 from core.scoring import score
 from runner.automl import job, predict_template
 from runner.automl.frames import read

@@ -19,6 +19,6 @@ def test_what_lay_untouched_for_a_day_goes_and_all_else_stays(home: Path) -> Non
     housekeeping.sweep()
     assert [name for name in old if (home / name).exists()] == []
     assert [name for name in kept if not (home / name).exists()] == []
-    housekeeping.sweep(now=time.time() + housekeeping.KEPT_S + 1)
+    housekeeping.sweep(now=time.time() + housekeeping.MAX_AGE_S + 1)
     assert not (home / "uploads/young").exists()
     assert (home / "artifacts/ab/abc").exists()

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from core import datasets
-from core.datasets import archives
+from core.datasets.files import archives
 from core.datasets.images import conversion
 from core.datasets.images import folders as image_folders
 from core.errors import InputError
@@ -49,9 +49,9 @@ def test_names_that_point_out_of_the_archive_are_only_names(zipped, home, tmp_pa
 
 
 def test_steps_of_a_name_hold_nothing_that_a_path_could_use():
-    assert archives.steps("../a/./b/../c.png") == ("a", "b", "c.png")
-    assert archives.steps("C:\\x\\..\\y.png") == ("x", "y.png")
-    assert archives.steps("/..") == ()
+    assert archives.path_parts("../a/./b/../c.png") == ("a", "b", "c.png")
+    assert archives.path_parts("C:\\x\\..\\y.png") == ("x", "y.png")
+    assert archives.path_parts("/..") == ()
 
 
 def test_broken_images_are_left_out_and_named(zipped):

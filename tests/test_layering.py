@@ -55,8 +55,8 @@ def test_an_engine_runs_on_a_machine_that_has_torch_and_nothing_of_ours(room: st
 
 def test_only_the_store_and_the_readers_of_tables_import_duckdb() -> None:
     opened = {path.name for path in (ROOT / "core").rglob("*.py") if "duckdb.connect" in path.read_text()}
-    assert opened == {"database.py", "tables.py"}
-    assert "ATTACH" not in (ROOT / "core" / "datasets" / "tables.py").read_text()
+    assert opened == {"database.py", "scratch.py"}
+    assert "ATTACH" not in (ROOT / "core" / "datasets" / "files" / "scratch.py").read_text()
     assert "duckdb" not in {name for path in (ROOT / "runner").rglob("*.py") for name in _imports(path)}
 
 

@@ -241,7 +241,7 @@ def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(
     assert len(groups["Shipped"]["text"]) == 24
     names = [row[1] for row in figure(at, "importance")["data"][0]["customdata"]]
     assert names == list(fits.selector(fitted).importance.index[: len(names)])
-    metafeatures.of(dataset.id)
+    metafeatures.get(dataset.id)
     groups = {trace["name"]: trace for trace in figure(page(tab="Map"), "map")["data"]}
     assert groups["Yours, nothing run yet"]["text"] == ["small"]
     assert groups["Yours, nothing run yet"]["marker"]["symbol"] == "circle-open"

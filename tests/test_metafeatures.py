@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from core import datasets, metafeatures, results
-from core.datasets import Dataset, tables
+from core.datasets import Dataset
 from core.datasets.columns import Column
+from core.datasets.files import scratch
 from core.errors import InputError
-from core.events import Metric
+from core.events import Landmarkers, Metric
 from core.metafeatures import LANDMARKERS, NAMES, landmarkers, sampling
 from core.queue import jobs
 from core.specs import AutoMLSpec
@@ -138,12 +139,12 @@ def test_landmarkers_know_a_stumps_table_from_a_linear_one(home: Path, tmp_path:
 
 
 def test_features_are_kept_and_the_same_in_another_process(plain: Dataset) -> None:
-    found = metafeatures.of(plain.id)
+    found = metafeatures.get(plain.id)
     plain.table.unlink()  # what is kept needs no table
-    np.testing.assert_equal(metafeatures.of(plain.id), found)
+    np.testing.assert_equal(metafeatures.get(plain.id), found)
     assert list(found) == list(NAMES)
     assert all(math.isnan(found[name]) for name in LANDMARKERS)
-    frame = metafeatures.stored()
+    frame = metafeatures.all_features()
     assert (list(frame.index), list(frame.columns)) == (["table"], list(NAMES))
     assert frame.loc["table", "class_entropy"] == found["class_entropy"]
 
@@ -163,16 +164,16 @@ def test_landmarkers_that_a_job_reports_are_kept_with_the_dataset(plain: Dataset
     jobs.submit(AutoMLSpec(dataset_id=plain.id))
     job = jobs.claim("w")
     assert job is not None
-    results.record(job, [Metric("landmark_stump", 0.25, 0), Metric("best_valid", 0.9, 1)])
-    results.record(job, [Metric("landmark_stump", 0.5, 0)])
-    found = metafeatures.of(plain.id)
+    results.record(job, [Landmarkers({"landmark_stump": 0.25}), Metric("best_valid", 0.9, 1)])
+    results.record(job, [Landmarkers({"landmark_stump": 0.5})])
+    found = metafeatures.get(plain.id)
     assert found["landmark_stump"] == 0.5
     assert found["n_features"] == 3
 
 
 def test_a_dataset_that_is_not_there_is_an_input_error(home: Path) -> None:
     with pytest.raises(InputError, match="no dataset 7"):
-        metafeatures.of(7)
+        metafeatures.get(7)
 
 
 def test_every_name_has_a_meaning_of_one_line() -> None:
@@ -181,7 +182,7 @@ def test_every_name_has_a_meaning_of_one_line() -> None:
 
 
 def test_a_sorted_file_is_seen_from_all_sides(home: Path, tmp_path: Path) -> None:
-    with tables.connect() as connection:
+    with scratch.connect() as connection:
         connection.execute(
             "COPY (SELECT range / 400000 AS c0, CASE WHEN range < 200000 THEN 'a' ELSE 'b' END AS c1, 'train' AS split"
             " FROM range(400000)) TO ? (FORMAT parquet)",
@@ -204,7 +205,7 @@ def _hand_made(table: Path, n_features: int, n_rows: int) -> Dataset:
 def test_a_million_rows_of_200_columns_take_less_than_500_megabytes(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.parquet"
     numbers = ", ".join(f"random() AS c{i}" for i in range(199))
-    with tables.connect(2_000) as connection:
+    with scratch.connect(2_000) as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(
             f"COPY (SELECT {numbers}, CASE WHEN random() < 0.3 THEN 'a' ELSE 'b' END AS c199,"
@@ -213,7 +214,8 @@ def test_a_million_rows_of_200_columns_take_less_than_500_megabytes(home: Path, 
             [str(path)],
         )
     code = (
-        "import resource\nfrom pathlib import Path\nfrom core import metafeatures, landmarkers, datasets\n"
+        "import resource\nfrom pathlib import Path\nfrom core import metafeatures\n"
+        "from core.metafeatures import landmarkers\n"
         "from tests.test_metafeatures import _hand_made\nimport sklearn.linear_model\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\nbefore = peak()\n"
         f"dataset = _hand_made(Path({str(path)!r}), 199, 600_000)\n"

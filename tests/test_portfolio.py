@@ -346,7 +346,7 @@ def test_a_job_of_the_queue_fills_the_leaderboard_the_performance_table_and_the_
     table = results.performance_table()
     assert (list(table.index), set(table.columns)) == ([classes.name], set(QUICK))
     assert table.loc[classes.name, "Baseline"] == 0.5
-    known = metafeatures.of(classes.id)
+    known = metafeatures.get(classes.id)
     assert 0 < known["landmark_linear"] <= 1
     assert len(results.curve(job_id, "best_valid")) == 3
 

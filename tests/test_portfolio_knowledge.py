@@ -66,7 +66,7 @@ def test_a_row_is_a_candidate_with_the_error_of_the_trial_that_valid_chose(datas
     assert set(found.fingerprint) == {dataset.fingerprint}
     assert found.loc[0, ["task", "origin", "family", "kind"]].tolist() == ["small", "generated", "made small", "binary"]
     assert list(found.fit_s) == [1.5, 1.5]
-    np.testing.assert_equal(found[FEATURES].iloc[1].tolist(), list(metafeatures.of(dataset.id).values()))
+    np.testing.assert_equal(found[FEATURES].iloc[1].tolist(), list(metafeatures.get(dataset.id).values()))
 
 
 def test_the_error_of_a_number_is_the_share_of_its_variance_that_is_left(home: Path) -> None:

@@ -140,7 +140,7 @@ def test_the_best_trial_of_each_dataset_is_the_one_that_valid_chose(job: Job, da
 def test_a_kept_artifact_does_not_change_when_the_job_goes_on_writing(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     path.write_bytes(b"first")
-    sha256, size = artifacts.keep(path)
+    sha256, size = artifacts.store(path)
     with path.open("r+b") as file:
         file.write(b"other")
     assert artifacts.locate(sha256).read_bytes() == b"first"
@@ -150,7 +150,7 @@ def test_a_kept_artifact_does_not_change_when_the_job_goes_on_writing(home: Path
 def test_an_artifact_that_is_kept_twice_is_stored_once(home: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"same")
-    assert artifacts.keep(tmp_path / "one") == artifacts.keep(tmp_path / "two")
+    assert artifacts.store(tmp_path / "one") == artifacts.store(tmp_path / "two")
     assert len([path for path in (home / "artifacts").rglob("*") if path.is_file()]) == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from core.errors import InputError
-from core.scoring import METRICS, checked, confusion, metrics_for, resample, residuals, score, values
+from core.scoring import METRICS, check_metric, confusion, metrics_for, resample, residuals, score, values
 
 
 def _rows(n, k, seed=0, decimals=2):
@@ -186,7 +186,7 @@ def test_residuals_keep_pairs_together_and_are_limited():
 
 
 def test_a_metric_that_the_task_does_not_define_is_refused_with_its_name_and_the_allowed_ones():
-    assert checked("regression", None) == "rmse"
-    assert checked("binary", "accuracy") == "accuracy"
+    assert check_metric("regression", None) == "rmse"
+    assert check_metric("binary", "accuracy") == "accuracy"
     with pytest.raises(InputError, match="metric: 'rmse' is not defined for a multiclass target; use one of log_loss"):
-        checked("multiclass", "rmse")
+        check_metric("multiclass", "rmse")

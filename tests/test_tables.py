@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core import datasets
-from core.datasets import tables
+from core.datasets.files import scratch, tables
 from core.errors import InputError, MetascoutError
 
 
@@ -21,7 +21,7 @@ def refusal(path: Path, content: bytes, encoding: str = "utf-8") -> str:
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         tables.stage(path, encoding)
-    left = [entry.name for entry in (tables.temporary() / "staged").glob("*")]
+    left = [entry.name for entry in (scratch.folder() / "staged").glob("*")]
     assert left == [], "nothing half-written is left"
     return str(error.value)
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, tmp_path, monkeypatc
     monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(MetascoutError, match=r"The disk that holds .* is full: free some space"):
         tables.stage(path)
-    assert list((tables.temporary() / "staged").iterdir()) == []
+    assert list((scratch.folder() / "staged").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.datasets import uploads
+from core.datasets.files import uploads
 from core.errors import InputError
 
 

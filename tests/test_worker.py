@@ -364,7 +364,7 @@ def test_a_paused_job_keeps_its_checkpoint_and_goes_on_from_it(search: NASSpec) 
     reached = int((paused.directory / "count.txt").read_text())
     assert 3 < reached < 60
     assert _steps(job_id) == list(range(1, reached + 1))
-    housekeeping.sweep(now=time.time() + 10 * housekeeping.KEPT_S)
+    housekeeping.sweep(now=time.time() + 10 * housekeeping.MAX_AGE_S)
     loop.serve({}, drain=True)  # another runner sweeps when it starts
     jobs.resume(job_id, more_candidates=4)
     assert _steps(job_id) == list(range(1, reached + 1))  # shown until the next attempt reports

@@ -249,7 +249,7 @@ def jobs_of(dataset_id: int) -> list[int]:
 
 def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
     """The advice, not kept yet."""
-    found = metafeatures.of(dataset.id)
+    found = metafeatures.get(dataset.id)
     features = pd.DataFrame([found], [dataset.name])
     known = list(selector.model.errors.columns)
     among = [name for name in known if candidates.engine_of(name) is None or candidates.runnable(name, dataset)]

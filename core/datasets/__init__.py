@@ -1,6 +1,8 @@
 """Datasets: files of a user's, looked at, registered once, split once, and loaded anywhere."""
 
-from core.datasets.columns import Column, ColumnType, Finding
+from core.datasets.columns import Column, ColumnType
+from core.datasets.files.findings import Finding
+from core.datasets.files.tables import ENCODINGS
 from core.datasets.registry import (
     SPLITS,
     Dataset,
@@ -21,7 +23,6 @@ from core.datasets.registry import (
     to_json,
 )
 from core.datasets.samples import SAMPLES
-from core.datasets.tables import ENCODINGS
 
 __all__ = [
     "ENCODINGS", "SAMPLES", "SPLITS", "Column", "ColumnType", "Dataset", "Finding", "Inspection", "Split",

@@ -12,9 +12,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from core.datasets.tables import Declared, Finding, Staged, connect, counted, frame
+from core.datasets.files import scratch
+from core.datasets.files.findings import Finding, plural
+from core.datasets.files.tables import Declared, StagedTable
 from core.errors import InputError
-from core.store.database import disk_full_told
+from core.store.database import explain_disk_full
 
 ColumnType = Literal["numeric", "categorical", "datetime", "text", "image", "ignored"]
 TABLE_TYPES: tuple[ColumnType, ...] = tuple(kind for kind in get_args(ColumnType) if kind != "image")
@@ -72,7 +74,7 @@ class Measure:
         return 0 < self.n_present == self.n_numbers and self.n_codes == 0
 
 
-def measure(staged: Staged) -> tuple[Measure, ...]:
+def measure(staged: StagedTable) -> tuple[Measure, ...]:
     """Counts for each column, in one pass over the table and a second one for exact cardinalities; cached."""
     cache = staged.parquet.with_name("measures.json")
     if cache.exists():
@@ -82,14 +84,14 @@ def measure(staged: Staged) -> tuple[Measure, ...]:
         keys = [f"c{i}" for i in range(start, min(start + _BATCH, len(staged.names)))]
         measures += _measure_batch(staged, keys)
     text = json.dumps([asdict(item) for item in measures])
-    with disk_full_told():
+    with explain_disk_full():
         whole = cache.with_name(f"measures.{uuid.uuid4().hex}")  # another process may read it at this moment
         whole.write_text(text, "utf-8")
         whole.replace(cache)
     return tuple(measures)
 
 
-def _measure_batch(staged: Staged, keys: list[str]) -> list[Measure]:
+def _measure_batch(staged: StagedTable, keys: list[str]) -> list[Measure]:
     wanted = (
         "count({0})",
         "count(*) FILTER (isfinite({1}))",
@@ -104,15 +106,17 @@ def _measure_batch(staged: Staged, keys: list[str]) -> list[Measure]:
         "approx_count_distinct({0})",
     )
     select = ", ".join(part.format(key, f"TRY_CAST({key} AS DOUBLE)") for key in keys for part in wanted)
-    with disk_full_told(), connect() as connection:
+    with explain_disk_full(), scratch.connect() as connection:
         table = [str(staged.parquet)]
         row = connection.execute(f"SELECT {select} FROM read_parquet(?)", table).fetchall()[0]
         width = len(wanted)
         found = [Measure(staged.n_rows, *row[i * width : (i + 1) * width]) for i in range(len(keys))]
-        return _counted_out(connection, staged, dict(zip(keys, found, strict=True)))
+        return _exact_counts(connection, staged, dict(zip(keys, found, strict=True)))
 
 
-def _counted_out(connection: duckdb.DuckDBPyConnection, staged: Staged, items: dict[str, Measure]) -> list[Measure]:
+def _exact_counts(
+    connection: duckdb.DuckDBPyConnection, staged: StagedTable, items: dict[str, Measure]
+) -> list[Measure]:
     """Exact cardinalities where a decision hangs on them: few values, or perhaps one for each row."""
     small = [key for key, item in items.items() if min(item.n_rows / 10, item.n_distinct) <= 2 * MAX_CATEGORIES]
     unique = [key for key, item in items.items() if key not in small and _perhaps_unique(item)]
@@ -134,12 +138,12 @@ def _contiguous(item: Measure) -> bool:
     return whole and item.low is not None and item.high is not None and item.high - item.low == item.n_rows - 1
 
 
-def sample(staged: Staged) -> pd.DataFrame:
+def sample(staged: StagedTable) -> pd.DataFrame:
     """At most 20,000 evenly spaced rows as text, columns c0, c1, ...; fewer when the table is wide."""
     n_rows = max(500, min(SAMPLE_ROWS, _SAMPLE_CELLS // len(staged.names)))
     step = max(1, -(-staged.n_rows // n_rows))
     query = "SELECT * EXCLUDE file_row_number FROM read_parquet(?, file_row_number = true)"
-    return frame(f"{query} WHERE file_row_number % ? = 0", [str(staged.parquet), step])
+    return scratch.query(f"{query} WHERE file_row_number % ? = 0", [str(staged.parquet), step])
 
 
 def natural_type(item: Measure, declared: Declared | None = None) -> ColumnType:
@@ -169,7 +173,7 @@ def _useless(item: Measure, declared: Declared | None, name: str) -> Finding | N
 
 
 def describe(
-    staged: Staged, rows: pd.DataFrame, types: Mapping[str, ColumnType] | None = None
+    staged: StagedTable, rows: pd.DataFrame, types: Mapping[str, ColumnType] | None = None
 ) -> tuple[tuple[Column, ...], tuple[Finding, ...]]:
     """The columns with inferred types, or the user's `types` by name, and what looks wrong with each.
 
@@ -189,7 +193,7 @@ def describe(
     return tuple(columns), tuple(findings)
 
 
-def _checked(staged: Staged, types: Mapping[str, ColumnType]) -> Mapping[str, ColumnType]:
+def _checked(staged: StagedTable, types: Mapping[str, ColumnType]) -> Mapping[str, ColumnType]:
     for name, kind in types.items():
         if name not in staged.names:
             raise InputError(f"There is no column {name!r}. The columns are {', '.join(staged.names[:20])}.")
@@ -209,19 +213,19 @@ def _odd_values(item: Measure, name: str, kind: ColumnType, chosen: bool) -> lis
     found = []
     n_others = item.n_present - item.n_numbers
     if kind == "numeric" and n_others:
-        those = counted(n_others, "value that is no number", "values that are no numbers")
+        those = plural(n_others, "value that is no number", "values that are no numbers")
         text = f"{name!r}: {those}, such as {item.odd!r}, taken as missing."
         found.append(Finding("mixed", text, name))
     elif kind in ("categorical", "text") and not chosen and n_others and item.n_numbers >= 0.9 * item.n_present:
-        those = counted(n_others, "value", "values")
+        those = plural(n_others, "value", "values")
         text = f"{name!r} is numbers but for {those} such as {item.odd!r}; numeric as its type would drop those."
         found.append(Finding("mixed", text, name))
     if kind == "datetime" and item.n_dates < item.n_present:
-        those = counted(item.n_present - item.n_dates, "value that is no ISO date", "values that are no ISO dates")
+        those = plural(item.n_present - item.n_dates, "value that is no ISO date", "values that are no ISO dates")
         text = f"{name!r}: {those}, taken as missing."
         found.append(Finding("mixed", text, name))
     if kind == "numeric" and item.n_infinite:
-        text = f"{name!r}: {counted(item.n_infinite, 'infinite value', 'infinite values')}, taken as missing."
+        text = f"{name!r}: {plural(item.n_infinite, 'infinite value', 'infinite values')}, taken as missing."
         found.append(Finding("infinite", text, name))
     return found
 

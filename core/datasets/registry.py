@@ -18,11 +18,13 @@ import numpy as np
 import pandas as pd
 
 from core.datasets import columns as column_module
-from core.datasets import samples, splits, tables, target
+from core.datasets import image_sets, samples, splits, target
 from core.datasets.columns import Column, ColumnType
-from core.datasets.images import conversion, image_sets
+from core.datasets.files import scratch, tables
+from core.datasets.files.findings import Finding
+from core.datasets.files.tables import ENCODINGS
+from core.datasets.images import conversion
 from core.datasets.samples import SAMPLES
-from core.datasets.tables import ENCODINGS, Finding
 from core.errors import InputError
 from core.scoring import Task
 from core.store import database
@@ -99,7 +101,7 @@ class Inspection:
     findings: tuple[Finding, ...]
     suggested_target: str
     own_splits: tuple[str, ...]  # names of the columns that tell train from test rows
-    staged: tables.Staged = field(repr=False)
+    staged: tables.StagedTable = field(repr=False)
 
 
 def inspect(path: Path, *, encoding: str = "utf-8") -> Inspection:
@@ -110,7 +112,7 @@ def inspect(path: Path, *, encoding: str = "utf-8") -> Inspection:
     staged = tables.stage(path, encoding)
     described, findings = column_module.describe(staged, column_module.sample(staged))
     findings += _duplicates(staged, described)
-    preview = tables.frame("SELECT * FROM read_parquet(?) LIMIT ?", [str(staged.parquet), _PREVIEW_ROWS])
+    preview = scratch.query("SELECT * FROM read_parquet(?) LIMIT ?", [str(staged.parquet), _PREVIEW_ROWS])
     preview.columns = list(staged.names)
     own = tuple(column.name for column in described if _is_split(column))
     suggested = _suggest([column for column in described if column.name not in own] or described)
@@ -206,10 +208,10 @@ def add_sample(name: str, *, owner: str = "local") -> Dataset:
     """Register a built-in sample, one of SAMPLES, under its own name. Raises InputError for an unknown one."""
     if name not in SAMPLES:
         raise InputError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES)}.")
-    sample, path = SAMPLES[name], tables.temporary() / f"{name}.{uuid.uuid4().hex}"
+    sample, path = SAMPLES[name], scratch.folder() / f"{name}.{uuid.uuid4().hex}"
     about: dict[str, Any] = {"name": name, "owner": owner, "source": "scikit-learn sample"}
     try:
-        with database.disk_full_told():
+        with database.explain_disk_full():
             samples.write(name, path)
         if sample.images:
             return register_images(path, **about)
@@ -243,13 +245,13 @@ def load(dataset: Dataset, split: Split | None = None) -> pd.DataFrame:
     """The rows of one split, or of all, in the file's order: columns are keys (c0, ...), the index is `row`."""
     # Not "= ANY", which DuckDB turns into a join that loses the order.
     query = "SELECT * EXCLUDE split FROM read_parquet(?) WHERE list_contains(?, split)"
-    return tables.frame(query, [str(dataset.table), [split] if split else list(SPLITS)]).set_index("row")
+    return scratch.query(query, [str(dataset.table), [split] if split else list(SPLITS)]).set_index("row")
 
 
 def rows(dataset: Dataset, numbers: Sequence[int]) -> pd.DataFrame:
     """The rows of these numbers, as `load` gives them and in its order; those there are not are left out."""
     query = "SELECT * EXCLUDE split FROM read_parquet(?) WHERE list_contains(?, row)"
-    return tables.frame(query, [str(dataset.table), [int(number) for number in numbers]]).set_index("row")
+    return scratch.query(query, [str(dataset.table), [int(number) for number in numbers]]).set_index("row")
 
 
 def load_images(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -272,7 +274,7 @@ def export_csv(dataset: Dataset, split: Split, path: Path) -> int:
     quoted = f", FORCE_QUOTE ({texts})" if texts else ""
     query = f"""COPY (SELECT {select} FROM read_parquet(?) WHERE split = ?)
         TO ? (FORMAT csv, HEADER, DELIMITER ',', QUOTE '"', ESCAPE '"', NULLSTR ''{quoted})"""
-    with database.disk_full_told(), tables.connect(len(used)) as connection:
+    with database.explain_disk_full(), scratch.connect(len(used)) as connection:
         return connection.execute(query, [str(dataset.table), split, str(path)]).fetchall()[0][0]
 
 
@@ -352,7 +354,7 @@ def _checked_name(name: str) -> str:
 
 
 def _judge(
-    staged: tables.Staged,
+    staged: tables.StagedTable,
     name: str,
     task: Task | None,
     types: Mapping[str, ColumnType] | None,
@@ -376,11 +378,11 @@ def _judge(
     return verdict, general + _duplicates(staged, verdict.columns) + verdict.findings
 
 
-def _duplicates(staged: tables.Staged, described: tuple[Column, ...]) -> tuple[Finding, ...]:
+def _duplicates(staged: tables.StagedTable, described: tuple[Column, ...]) -> tuple[Finding, ...]:
     keys = ", ".join(column.key for column in described if column.type != "ignored")
     if not keys:
         return ()
-    with database.disk_full_told(), tables.connect(len(described)) as connection:
+    with database.explain_disk_full(), scratch.connect(len(described)) as connection:
         query = f"SELECT count(*) - count(DISTINCT hash({keys})) FROM read_parquet(?)"
         n_rows = connection.execute(query, [str(staged.parquet)]).fetchall()[0][0]
     if not n_rows:
@@ -400,7 +402,7 @@ def _suggest(described: Sequence[Column]) -> str:
 
 
 def _fingerprint(
-    staged: tables.Staged,
+    staged: tables.StagedTable,
     verdict: target.Verdict,
     encoding: str,
     seed: int,
@@ -423,7 +425,7 @@ def _fingerprint(
 
 
 def _write_table(
-    staged: tables.Staged, verdict: target.Verdict, seed: int, split_column: str | None, work: Path
+    staged: tables.StagedTable, verdict: target.Verdict, seed: int, split_column: str | None, work: Path
 ) -> None:
     part = "'all'" if split_column is None else splits.part_sql(f"c{staged.names.index(split_column)}")
     _clean(staged, verdict, part, work / "clean.parquet")
@@ -435,9 +437,9 @@ def _stored(fingerprint: str, write: Callable[[Path], None]) -> Path:
     folder = database.home() / "datasets" / fingerprint
     if (folder / "table.parquet").exists():  # another name has the same content and choices
         return folder / "table.parquet"
-    work = tables.temporary() / f"table.{uuid.uuid4().hex}"
+    work = scratch.folder() / f"table.{uuid.uuid4().hex}"
     try:
-        with database.disk_full_told():
+        with database.explain_disk_full():
             work.mkdir()
             write(work)
             _to_disk(work / "table.parquet")
@@ -449,7 +451,7 @@ def _stored(fingerprint: str, write: Callable[[Path], None]) -> Path:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _clean(staged: tables.Staged, verdict: target.Verdict, part: str, path: Path) -> None:
+def _clean(staged: tables.StagedTable, verdict: target.Verdict, part: str, path: Path) -> None:
     measures = column_module.measure(staged)
     values = [
         f"{column_module.value_sql(column.key, column.type, measure)} AS {column.key}"
@@ -461,13 +463,13 @@ def _clean(staged: tables.Staged, verdict: target.Verdict, part: str, path: Path
         FROM read_parquet(?, file_row_number = true)
         WHERE ({verdict.value_sql}) IS NOT NULL AND NOT list_contains(?, CAST(({verdict.value_sql}) AS VARCHAR)))
         TO ? (FORMAT parquet)"""
-    with tables.connect(len(values)) as connection:
+    with scratch.connect(len(values)) as connection:
         connection.execute(query, [str(staged.parquet), list(verdict.dropped_labels), str(path)])
 
 
 def _add_split(work: Path, verdict: target.Verdict, seed: int) -> None:
     clean, keys = work / "clean.parquet", [c.key for c in verdict.columns if c.type != "ignored"]
-    with tables.connect(len(keys)) as connection:
+    with scratch.connect(len(keys)) as connection:
         regression = verdict.task == "regression"
         splits.make(connection, clean, keys, verdict.column.key, regression=regression, seed=seed, part="part")
         query = f"""COPY (SELECT {", ".join(keys)}, split, "row" FROM read_parquet(?) POSITIONAL JOIN splits)
@@ -486,5 +488,5 @@ def _to_disk(path: Path) -> None:
 
 def _count(table: Path) -> dict[Split, int]:
     query = "SELECT split, count(*) AS n FROM read_parquet(?) GROUP BY split"
-    counts = tables.frame(query, [str(table)]).set_index("split")["n"]
+    counts = scratch.query(query, [str(table)]).set_index("split")["n"]
     return {split: int(counts.get(split, 0)) for split in SPLITS}

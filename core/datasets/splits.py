@@ -7,8 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-from core.datasets import tables
-from core.datasets.tables import Finding
+from core.datasets.files import scratch, tables
+from core.datasets.files.findings import Finding
 from core.datasets.target import Verdict
 from core.errors import InputError
 
@@ -24,7 +24,7 @@ def part_sql(key: str) -> str:
     return f"CASE lower(trim({key})) {cases} END"
 
 
-def judge(staged: tables.Staged, name: str, verdict: Verdict) -> tuple[Finding, ...]:
+def judge(staged: tables.StagedTable, name: str, verdict: Verdict) -> tuple[Finding, ...]:
     """What a file's own split in the column `name` leaves to learn from.
 
     Raises InputError where a value names no part, or where a part or a class has nothing to train on or to test.
@@ -32,7 +32,7 @@ def judge(staged: tables.Staged, name: str, verdict: Verdict) -> tuple[Finding, 
     key, target = f"c{staged.names.index(name)}", verdict.value_sql
     label = target if verdict.labels else "''"
     keys = [column.key for column in verdict.columns if column.type != "ignored" and column != verdict.column]
-    with tables.connect(len(keys)) as connection:
+    with scratch.connect(len(keys)) as connection:
         connection.execute(
             f"""CREATE TEMP TABLE parts AS SELECT {key} AS word, {part_sql(key)} AS part, {label} AS label,
             hash({", ".join(keys)}) AS unit FROM read_parquet(?)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from core.datasets.columns import MIN_ROWS, Column, Measure, as_numbers, natural_type, value_sql
-from core.datasets.tables import Finding, Staged, connect, counted
+from core.datasets.files import scratch
+from core.datasets.files.findings import Finding, plural
+from core.datasets.files.tables import StagedTable
 from core.errors import InputError
 from core.scoring import Task
 
@@ -36,7 +38,7 @@ class Verdict:
 
 
 def judge(
-    staged: Staged,
+    staged: StagedTable,
     columns: tuple[Column, ...],
     measures: tuple[Measure, ...],
     rows: pd.DataFrame,
@@ -110,9 +112,9 @@ def _n_numbers(target: str, item: Measure, numeric: bool) -> int:
     return item.n_finite
 
 
-def _class_counts(staged: Staged, sql: str, target: str) -> dict[str, int]:
+def _class_counts(staged: StagedTable, sql: str, target: str) -> dict[str, int]:
     query = f"SELECT {sql} AS label, count(*) FROM read_parquet(?) WHERE label IS NOT NULL GROUP BY label"
-    with connect() as connection:
+    with scratch.connect() as connection:
         n_classes = connection.execute(f"SELECT count(*) FROM ({query})", [str(staged.parquet)]).fetchall()[0][0]
         if n_classes > MAX_CLASSES:
             remedy = "Choose another target, or regression if it is a number"
@@ -158,14 +160,14 @@ def _findings(
     name, found = column.name, []
     n_missing = item.n_rows - (item.n_finite + item.n_infinite if column.type == "numeric" else item.n_present)
     if n_missing:
-        text = f"{counted(n_missing, 'row has', 'rows have')} no {name!r}: dropped."
+        text = f"{plural(n_missing, 'row has', 'rows have')} no {name!r}: dropped."
         found.append(Finding("missing_target", text, name))
     if column.type == "numeric" and item.n_infinite:
-        text = f"{counted(item.n_infinite, 'row has', 'rows have')} an infinite {name!r}: dropped."
+        text = f"{plural(item.n_infinite, 'row has', 'rows have')} an infinite {name!r}: dropped."
         found.append(Finding("infinite", text, name))
     if dropped:
-        classes = counted(len(dropped), "rare class", "rare classes")
-        text = f"{counted(item.n_present - n_kept, 'row', 'rows')} of {classes} ({', '.join(dropped[:5])}): dropped."
+        classes = plural(len(dropped), "rare class", "rare classes")
+        text = f"{plural(item.n_present - n_kept, 'row', 'rows')} of {classes} ({', '.join(dropped[:5])}): dropped."
         found.append(Finding("rare_classes", text, name))
     found += balance(labels, n_kept, name)
     n_features = sum(c.type != "ignored" and c.key != column.key for c in columns)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.datasets import archives, tables
+from core.datasets.files import archives, findings, tables
 from core.errors import InputError
 
 DESCRIPTION, RUNS, FEATURES = "description.txt", "algorithm_runs.arff", "feature_values.arff"
@@ -106,7 +106,7 @@ def _runs(
 def _status_notes(n: int, measure: Measure, cutoff_s: float | None) -> tuple[str, ...]:
     if not n:
         return ()
-    runs = tables.counted(n, "run that did not end well", "runs that did not end well")
+    runs = findings.plural(n, "run that did not end well", "runs that did not end well")
     if not measure.runtime:
         return (f"{runs}: {measure.name} was taken as it stands.",)
     if cutoff_s is None:
@@ -135,9 +135,9 @@ def _from_folder(path: Path) -> dict[str, bytes]:
 
 def _from_archive(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         for info in archive.infolist():
-            name = (archives.steps(info.filename) or ("",))[-1]
+            name = (archives.path_parts(info.filename) or ("",))[-1]
             if name not in _FILES or "__MACOSX" in info.filename:
                 continue
             if name in found:

@@ -14,12 +14,13 @@ from typing import Literal
 
 import pandas as pd
 
-from core.datasets import tables
+from core.datasets.files import scratch, tables
 from core.errors import InputError
 from core.knowledge import aslib, table, tidying
 from core.knowledge.table import FEATURE, Scenario
 from core.knowledge.tidying import Roles, Source, Tidied
 from core.scoring import METRICS
+from core.store import database
 
 Kind = Literal["aslib", "tidy", "mlflow"]
 
@@ -159,9 +160,9 @@ def checked_name(name: str) -> str:
 @contextmanager
 def _work() -> Iterator[Path]:
     """A folder for what is written on the way."""
-    folder = Path(tempfile.mkdtemp(prefix="import-", dir=tables.temporary()))
+    folder = Path(tempfile.mkdtemp(prefix="import-", dir=scratch.folder()))
     try:
-        with tables.disk_full_told():
+        with database.explain_disk_full():
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.datasets import tables
-from core.datasets.tables import Staged, counted
+from core.datasets.files import scratch
+from core.datasets.files.findings import plural
+from core.datasets.files.tables import StagedTable
 from core.errors import InputError
 from core.knowledge.table import FEATURE
 
@@ -45,8 +46,8 @@ class Source:
     """A file of runs, and perhaps one of meta-features, with what their columns mean."""
 
     name: str
-    runs: Staged
-    features: Staged | None  # of a second file, in which `features_dataset` names the dataset
+    runs: StagedTable
+    features: StagedTable | None  # of a second file, in which `features_dataset` names the dataset
     features_dataset: str | None
     roles: Roles
     metric: str | None = None
@@ -77,7 +78,7 @@ def distinct(source: Source, column: str) -> tuple[str, ...]:
     """The values of a column of the runs, sorted. Raises InputError where there are none, or more than 100."""
     key = source.key(column)
     query = f"SELECT DISTINCT {key} FROM read_parquet(?) WHERE {key} IS NOT NULL ORDER BY 1 LIMIT 101"
-    with tables.connect() as connection:
+    with scratch.connect() as connection:
         found = tuple(row[0] for row in connection.execute(query, [str(source.runs.parquet)]).fetchall())
     if not 0 < len(found) <= 100:
         n = "no value" if not found else "more than 100 values"
@@ -94,7 +95,7 @@ def direction(source: Source) -> bool | None:
         return None
     key, (chosen, wanted) = source.key(source.roles.direction), _chosen(source)
     query = f"SELECT DISTINCT try_cast({key} AS BOOLEAN) FROM read_parquet($file) WHERE {key} IS NOT NULL AND {chosen}"
-    with tables.connect() as connection:
+    with scratch.connect() as connection:
         found = [row[0] for row in connection.execute(query, wanted).fetchall()]
     if len(found) > 1 or None in found:
         raise InputError(
@@ -111,7 +112,7 @@ def tidy(source: Source, work: Path) -> Tidied:
     InputError where too little remains, or rows contradict each other.
     """
     errors, features = work / "errors.parquet", work / "features.parquet"
-    with tables.connect(len(source.runs.names)) as connection:
+    with scratch.connect(len(source.runs.names)) as connection:
         notes = _load(connection, source)
         notes += _average(connection, source)
         counts = _write_errors(connection, source, errors, notes)
@@ -121,10 +122,10 @@ def tidy(source: Source, work: Path) -> Tidied:
 
 def preview(tidied: Tidied, most: int = 20) -> pd.DataFrame:
     """The first rows as a tidy table: dataset, candidate, error, fit_s and the meta-features as feature:NAME."""
-    first = tables.frame(
+    first = scratch.query(
         f"SELECT dataset, candidate, error, fit_s FROM read_parquet(?) LIMIT {most}", [str(tidied.errors)]
     )
-    values = tables.frame(
+    values = scratch.query(
         "SELECT dataset, name, value FROM read_parquet(?) WHERE list_contains(?, dataset)",
         [str(tidied.features), list(first["dataset"].unique())],
     )
@@ -163,7 +164,7 @@ def _load(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
         (n_unnamed, "without a dataset or a candidate"),
         (n_bad, f"whose {told.value!r} is missing, infinite or no number"),
     )
-    return [f"{counted(n, 'row', 'rows')} {what}: left out." for n, what in left_out if n]
+    return [f"{plural(n, 'row', 'rows')} {what}: left out." for n, what in left_out if n]
 
 
 def _average(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
@@ -181,9 +182,9 @@ def _average(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]
         raise InputError(_contradiction(connection, source, n_differing))
     notes = []
     if n_same:
-        notes.append(f"{counted(n_same, 'row', 'rows')} repeated another one: counted once.")
+        notes.append(f"{plural(n_same, 'row', 'rows')} repeated another one: counted once.")
     if n_differing:
-        pairs = counted(n_differing, "pair of a dataset and a candidate has", "pairs of a dataset and a candidate have")
+        pairs = plural(n_differing, "pair of a dataset and a candidate has", "pairs of a dataset and a candidate have")
         notes.append(f"{pairs} several runs: their mean counts.")
     if n_folds > 1:
         notes.append(f"Errors are means over the {n_folds:,} values of {source.roles.fold!r}.")
@@ -219,7 +220,7 @@ def _write_errors(
         "SELECT count(DISTINCT dataset), count(DISTINCT candidate), count(*) FROM pairs"
     ).fetchall()[0]
     if n_datasets < 2 or n_candidates < 2:
-        told = f"{counted(n_datasets, 'dataset', 'datasets')} and {counted(n_candidates, 'candidate', 'candidates')}"
+        told = f"{plural(n_datasets, 'dataset', 'datasets')} and {plural(n_candidates, 'candidate', 'candidates')}"
         raise InputError(
             f"{source.name} has usable runs of {told}; nothing can be learned from fewer than 2 of each. "
             + " ".join([*notes, "Add runs."])
@@ -281,7 +282,7 @@ def _write_features(
 
 
 def _grouped(
-    connection: duckdb.DuckDBPyConnection, staged: Staged, dataset: str, names: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, staged: StagedTable, dataset: str, names: Sequence[str]
 ) -> tuple[list[_Column], int]:
     """The columns by dataset, as the table grouped (x0, x1, ... the lowest values); what they are, and its rows."""
     keys = [f"c{staged.names.index(name)}" for name in names]
@@ -340,9 +341,9 @@ def _feature_notes(
             "numbers that describe the dataset, or a second file with them."
         )
     elif n_described < n_datasets:
-        notes.append(f"{counted(n_datasets - n_described, 'dataset has', 'datasets have')} no meta-features.")
+        notes.append(f"{plural(n_datasets - n_described, 'dataset has', 'datasets have')} no meta-features.")
     if n_missing:
-        notes.append(f"{counted(n_missing, 'meta-feature is', 'meta-features are')} missing or infinite.")
+        notes.append(f"{plural(n_missing, 'meta-feature is', 'meta-features are')} missing or infinite.")
     if ignored:
         shown = ", ".join(ignored[:10]) + (f" and {len(ignored) - 10:,} more" if len(ignored) > 10 else "")
         notes.append(f"Columns that were ignored, as they are neither runs nor numbers of a dataset: {shown}.")

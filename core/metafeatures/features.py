@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core import datasets
-from core.datasets import Dataset, tables
+from core.datasets import Dataset
+from core.datasets.files import scratch
 from core.metafeatures.sampling import Sample, draw
 from core.scoring import Array
 from core.store import database
@@ -92,7 +93,7 @@ _BINS, _LEVELS = 8, 20
 _TINY = 1e-12
 
 
-def of(dataset_id: int) -> dict[str, float]:
+def get(dataset_id: int) -> dict[str, float]:
     """The meta-features of a dataset by name, computed once and kept; NaN where one is not defined or not known yet.
 
     Landmarkers are known once a portfolio job has run. Raises InputError where there is no such dataset.
@@ -101,12 +102,12 @@ def of(dataset_id: int) -> dict[str, float]:
     if not set(NAMES) - set(LANDMARKERS) <= known.keys():
         computed = compute(datasets.get(dataset_id))
         with database.transaction(write=True) as connection:
-            remember(connection, dataset_id, computed)
+            save(connection, dataset_id, computed)
         known |= computed
     return {name: known.get(name, math.nan) for name in NAMES}
 
 
-def stored() -> pd.DataFrame:
+def all_features() -> pd.DataFrame:
     """What is kept: index dataset (its name), a column for each of NAMES; NaN where nothing is known."""
     query = "SELECT d.name AS dataset, m.name, m.value FROM meta_features m JOIN datasets d ON d.id = m.dataset_id"
     with database.transaction() as connection:
@@ -114,7 +115,7 @@ def stored() -> pd.DataFrame:
     return rows.pivot(index="dataset", columns="name", values="value").reindex(columns=list(NAMES))
 
 
-def remember(connection: duckdb.DuckDBPyConnection, dataset_id: int, found: Mapping[str, float]) -> None:
+def save(connection: duckdb.DuckDBPyConnection, dataset_id: int, found: Mapping[str, float]) -> None:
     """Keep values of meta-features in place of those that were kept under the same names."""
     names, values = list(found), [finite(value) for value in found.values()]
     connection.execute(
@@ -201,7 +202,7 @@ def _target(dataset: Dataset, sample: Sample) -> dict[str, float]:
         }
     key = dataset.target_column.key
     query = f"SELECT count(*) AS n FROM read_parquet(?) WHERE split = 'train' GROUP BY {key}"
-    counts = tables.frame(query, [str(dataset.table)])["n"].to_numpy(float)
+    counts = scratch.query(query, [str(dataset.table)])["n"].to_numpy(float)
     shares = counts / counts.sum()
     return {
         "n_classes": len(dataset.labels),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from core import datasets, specs
 from core.errors import InputError
 from core.queue import log, runners
-from core.scoring import checked
+from core.scoring import check_metric
 from core.store import backbones, database
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _check_fits(spec: specs.Spec) -> None:
             f"AutoML learns from tables, and {dataset.name!r} holds {dataset.modality}s: choose another kind of job "
             "or dataset."
         )
-    checked(dataset.task, spec.metric)
+    check_metric(dataset.task, spec.metric)
     if isinstance(spec, specs.FewShotSpec):
         _check_few_shot(spec, dataset)
     elif isinstance(spec, specs.FineTuneSpec):

@@ -61,7 +61,7 @@ def _store_files(events: list[Event]) -> tuple[dict[str, File], list[e.Message]]
     for event in events:
         if isinstance(event, _WITH_FILES):
             try:
-                files[event.path] = artifacts.keep(Path(event.path))
+                files[event.path] = artifacts.store(Path(event.path))
             except InputError as error:
                 warnings.append(e.Message(str(error), "warning"))
     return files, warnings
@@ -98,7 +98,7 @@ def _architectures(connection: Connection, job: Job, stamped: Stamped, files: di
 
 def _landmarkers(connection: Connection, job: Job, stamped: Stamped, files: dict[str, File]) -> None:
     for event, _ in stamped:
-        metafeatures.remember(connection, job.dataset_id, event.values)
+        metafeatures.save(connection, job.dataset_id, event.values)
 
 
 def _trials(connection: Connection, job: Job, stamped: Stamped, files: dict[str, File]) -> None:

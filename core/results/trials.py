@@ -12,7 +12,7 @@ import numpy as np
 from core import datasets
 from core.candidates import NAMED
 from core.errors import InputError
-from core.scoring import DEFAULT_METRIC, Task, checked
+from core.scoring import DEFAULT_METRIC, Task, check_metric
 from core.store import database
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def leaderboard(
     choose nothing). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
     all, and attrs["n_trials"] says how many the scope has.
     """
-    metric, scope = checked(datasets.get(dataset_id).task, metric), scope or Scope()
+    metric, scope = check_metric(datasets.get(dataset_id).task, metric), scope or Scope()
     source = (
         " FROM scores s JOIN trials t ON t.id = s.trial_id"
         " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"

@@ -13,7 +13,7 @@ from core.store import database
 _CHUNK_BYTES = 2**20
 
 
-def keep(path: Path) -> tuple[str, int]:
+def store(path: Path) -> tuple[str, int]:
     """Put a copy of the file into the store of artifacts; returns its sha256 and its size in bytes.
 
     The file itself stays, so that keeping it again after a crash is harmless; it is copied and not linked, so that a
@@ -23,7 +23,7 @@ def keep(path: Path) -> tuple[str, int]:
     folder.mkdir(exist_ok=True)
     part = folder / f"{uuid.uuid4().hex}.part"
     try:
-        with database.disk_full_told():
+        with database.explain_disk_full():
             sha256, size = _copy(path, part)
         target = locate(sha256)
         target.parent.mkdir(exist_ok=True)

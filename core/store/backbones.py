@@ -51,7 +51,7 @@ def keep(path: Path, name: str) -> str:
     Raises InputError for a file that is no safetensors file, or no ResNet.
     """
     layout(path, name)
-    return artifacts.keep(path)[0]
+    return artifacts.store(path)[0]
 
 
 def kept(sha256: str) -> tuple[Path, Layout]:

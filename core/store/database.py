@@ -76,7 +76,7 @@ def transaction(write: bool = False, *, deadline_s: float = DEADLINE_S) -> Itera
 
 @contextmanager
 def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    with disk_full_told(), _turn(until), _file_lock(until, write):
+    with explain_disk_full(), _turn(until), _file_lock(until, write):
         outer, inner = _attach(path, until, write)
         try:
             if write:  # a reader needs no transaction: its lock keeps every writer out
@@ -186,7 +186,7 @@ def _quoted(path: Path) -> str:
 
 
 @contextmanager
-def disk_full_told() -> Iterator[None]:
+def explain_disk_full() -> Iterator[None]:
     """Turns a full disk met inside into a MetascoutError with the remedy; other errors pass."""
     try:
         yield

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from core.store import database
 
-KEPT_S = 86_400.0
+MAX_AGE_S = 86_400.0
 # Each can be made again; what is in use was touched within the day.
 _FOLDERS = ("uploads", "bundles", "tmp", "tmp/staged", "tmp/duckdb")
 
 
 def sweep(*, now: float | None = None) -> None:
     """Delete what has lain untouched for a day in the folders of the data directory that hold no results."""
-    before = (time.time() if now is None else now) - KEPT_S
+    before = (time.time() if now is None else now) - MAX_AGE_S
     for name in _FOLDERS:
         folder = database.home() / name
         for entry in folder.iterdir() if folder.exists() else ():

@@ -11,7 +11,8 @@ import numpy as np
 import streamlit as st
 
 from core import datasets
-from core.datasets import Dataset, uploads
+from core.datasets import Dataset
+from core.datasets.files import uploads
 from core.datasets.images import conversion, examples, folders
 from core.datasets.images.examples import Picture
 from core.datasets.images.pixels import Shape
@@ -158,7 +159,7 @@ def _zipped(shape: Shape) -> tuple[list[Picture], list[str]]:
     try:
         found, n_broken = _unpacked(uploads.receive(file), shape)
     except MetascoutError as error:
-        return [], [uploads.renamed(str(error), file)]
+        return [], [uploads.restore_names(str(error), file)]
     told = "1 image" if n_broken == 1 else f"{n_broken:,} images"
     return found, [f"Left out, as it cannot be read: {told} of {file.name}."] if n_broken else []
 

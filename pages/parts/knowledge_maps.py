@@ -213,7 +213,7 @@ def dots(
 
 def unrun(known: Known, refit: Refit) -> pd.DataFrame:
     """The own datasets of this kind without a result, on the map: x, y."""
-    features = shared.read(metafeatures.stored)
+    features = shared.read(metafeatures.all_features)
     run = known.about.index[known.about["origin"] == ORIGINS["own"]]
     wanted = features["is_regression"] == float(refit.kind == "regression")
     features = features[wanted & ~features.index.isin(run)]

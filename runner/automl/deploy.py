@@ -7,7 +7,8 @@ from pathlib import Path
 from pprint import pformat
 
 from core import datasets
-from core.datasets import Column, Dataset, tables
+from core.datasets import Column, Dataset
+from core.datasets.files import scratch, tables
 from core.events import Artifact
 from runner.automl.frames import usable
 from runner.automl.predict_template import convert
@@ -66,7 +67,7 @@ def reads(dataset: Dataset, column: Column) -> str:
     if column.type != "categorical":
         return column.type
     query = f"SELECT DISTINCT {column.key} AS value FROM read_parquet(?) WHERE {column.key} IS NOT NULL"
-    values = tables.frame(query, [str(dataset.table)])["value"]
+    values = scratch.query(query, [str(dataset.table)])["value"]
     return "number as text" if all(convert(value, "number as text") == value for value in values) else "text"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from core.datasets import SPLITS
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Metric, Progress, TrialDone
-from core.scoring import METRICS, Task, checked
+from core.scoring import METRICS, Task, check_metric
 from core.specs import AutoMLSpec
 from runner.automl.deploy import handout
 from runner.automl.frames import Rows, load, read, usable
@@ -108,7 +108,7 @@ def run(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
     Raises MetascoutError when nothing was found or the H2O process ended; what was yielded before stays good.
     """
     dataset, start = context.dataset, time.monotonic()
-    metric = checked(dataset.task, spec.metric)
+    metric = check_metric(dataset.task, spec.metric)
     yield Progress(0.0, "Starting H2O", float(spec.budget_s))
     yield from _notes(spec, context)
     (context.directory / "artifacts").mkdir(exist_ok=True)

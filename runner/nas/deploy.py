@@ -8,7 +8,8 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from core.datasets import Dataset, tables
+from core.datasets import Dataset
+from core.datasets.files import tables
 from core.events import Artifact
 from runner.automl import predict_template
 from runner.automl.deploy import reads

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Progress, TrialDone
-from core.scoring import METRICS, Array, checked, confusion, residuals, score, values
+from core.scoring import METRICS, Array, check_metric, confusion, residuals, score, values
 from core.specs import NASSpec
 from runner.launch import Context
 from runner.nas.deploy import handout
@@ -47,7 +47,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
     """
     began = context.began()
-    metric = checked(context.dataset.task, spec.metric)
+    metric = check_metric(context.dataset.task, spec.metric)
     device = _device(spec)
     previous = context.left(CHECKPOINT)
     continued = None if previous else _continued(spec, context)

@@ -12,7 +12,8 @@ from typing import Any
 
 import sklearn
 
-from core.datasets import Dataset, tables
+from core.datasets import Dataset
+from core.datasets.files import tables
 from core.events import Artifact
 from runner.automl import predict_template
 from runner.automl.deploy import reads

@@ -18,7 +18,7 @@ from core.datasets import SPLITS, Dataset, Split
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Landmarkers, Message, Metric, Progress, TrialDone
 from core.metafeatures import landmarkers
-from core.scoring import METRICS, checked
+from core.scoring import METRICS, check_metric
 from core.specs import PortfolioSpec
 from runner.launch import Context
 from runner.portfolio import deploy
@@ -70,7 +70,7 @@ def run(spec: PortfolioSpec, context: Context) -> Iterator[Event]:
     and MetascoutError when no candidate could be fitted.
     """
     dataset, start = context.dataset, time.monotonic()
-    metric = checked(dataset.task, spec.metric)
+    metric = check_metric(dataset.task, spec.metric)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     names = _names(spec, dataset)
     rows = {split: read(dataset, split) for split in SPLITS}

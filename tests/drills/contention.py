@@ -14,7 +14,7 @@ from core.store import database
 
 _SUBMIT = """
 import os, sys
-from core import jobs
+from core.queue import jobs
 from core.specs import AutoMLSpec
 path, count = sys.argv[1], int(sys.argv[2])
 done = os.path.getsize(path) // 9 if os.path.exists(path) else 0
@@ -24,7 +24,7 @@ with open(path, "ab", buffering=0) as file:
 """
 _CLAIM = """
 import os, sys, time
-from core import jobs
+from core.queue import jobs
 with open(sys.argv[1], "ab", buffering=0) as file:
     while True:
         job = jobs.claim(f"claimer {os.getpid()}")

@@ -67,7 +67,7 @@ def rows(task: KnownTask, dataset: Dataset) -> pd.DataFrame:
     best = best[np.isfinite(best["error"])].reset_index(drop=True)
     about = pd.DataFrame({"task": task.name, "origin": task.origin, "family": task.family}, best.index)
     about = about.assign(kind=dataset.task, fingerprint=dataset.fingerprint)
-    features = {f"feature:{name}": value for name, value in metafeatures.of(dataset.id).items()}
+    features = {f"feature:{name}": value for name, value in metafeatures.get(dataset.id).items()}
     return pd.concat([about, best, pd.DataFrame(features, best.index)], axis=1)
 
 

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from PIL import Image
 
-from core.datasets import archives
+from core.datasets.files import archives
+from core.datasets.files.findings import Finding
 from core.datasets.images.folders import MAX_PIXELS, PARTS, Entry, Source, open_image, plain_label
-from core.datasets.tables import Finding
 from core.errors import InputError
 
 _ROLES = {
@@ -53,7 +53,7 @@ def arrays(path: Path) -> Source:
 
     Raises InputError that names the array and the remedy where they cannot be used.
     """
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         known = [_header(path, archive, info) for info in archive.infolist()]
         roles = {_role(array.key): array for array in known}
         parts = sorted({part for part, role in roles if role == "images" and (part, "labels") in roles})
@@ -136,7 +136,7 @@ def _named(labels: list[str], names: list[str]) -> list[str]:
 
 
 def _pixels(path: Path, pixels: list[_Array]) -> Iterator[Image.Image]:
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         for array in pixels:
             shape = array.shape[1:]
             n_bytes = math.prod(shape)

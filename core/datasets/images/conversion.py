@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from core.datasets import archives, tables
+from core.datasets.files import archives, scratch
+from core.datasets.files.findings import Finding
 from core.datasets.images import arrays, folders, pixels
 from core.datasets.images.folders import Source
 from core.datasets.images.pixels import Shape
-from core.datasets.tables import Finding
 from core.errors import InputError
 from core.store import database
 
@@ -59,7 +59,7 @@ def holds_images(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(4)
         if head.startswith(b"PK"):
-            with archives.opened(path) as archive:
+            with archives.open_zip(path) as archive:
                 return _OFFICE.isdisjoint(name.casefold() for name in archive.namelist())
         return head == b"PAR1" and arrays.image_column(pq.ParquetFile(path)) is not None
     except InputError:
@@ -80,11 +80,11 @@ def stage(path: Path, side: int | None = None, inner_folders: bool = False) -> S
     path = Path(path).resolve()
     sha256 = _sha256(path)
     name = f"{sha256}-images-{side or 'own'}" + ("-inner" if inner_folders else "")
-    folder = tables.temporary() / "staged" / name
+    folder = scratch.folder() / "staged" / name
     if not folder.exists():
         work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
         try:
-            with database.disk_full_told():
+            with database.explain_disk_full():
                 work.mkdir(parents=True)
                 _convert(path, sha256, side, inner_folders, work)
                 if not folder.exists():
@@ -162,7 +162,7 @@ def _source(path: Path, inner_folders: bool) -> Source:
         return arrays.parquet(path)
     if not head.startswith(b"PK"):
         raise InputError(f"{path.name} holds no images: choose a ZIP of class folders, an .npz or a Parquet file.")
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         names = [info.filename for info in archive.infolist()]
     only_arrays = names and all(name.endswith(".npy") for name in names)
     return arrays.arrays(path) if only_arrays else folders.folders(path, inner_folders)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.datasets import tables
+from core.datasets.files import scratch
 from core.datasets.images import folders, pixels
 from core.datasets.images.pixels import Shape
 from core.errors import InputError
@@ -99,15 +99,15 @@ def torn(pictures: Sequence[Picture]) -> str | None:
 
 def keep(images: np.ndarray, codes: Sequence[int], labels: Sequence[str], names: Sequence[str]) -> str:
     """Put examples into the store of artifacts; returns the sha256 by which a spec names them."""
-    folder = tables.temporary()
+    folder = scratch.folder()
     path = folder / f"examples.{uuid.uuid4().hex}"
     try:
-        with database.disk_full_told(), path.open("wb") as file:
+        with database.explain_disk_full(), path.open("wb") as file:
             np.savez(
                 file, images=images, codes=np.asarray(codes, np.int64), labels=np.array(labels, np.str_),
                 names=np.array(names, np.str_),
             )  # fmt: skip
-        return artifacts.keep(path)[0]
+        return artifacts.store(path)[0]
     finally:
         path.unlink(missing_ok=True)
 

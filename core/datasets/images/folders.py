@@ -12,8 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.datasets import archives
-from core.datasets.tables import Finding
+from core.datasets.files import archives
+from core.datasets.files.findings import Finding
 from core.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -82,9 +82,9 @@ def folders(path: Path, inner: bool = False) -> Source:
     """The images of a ZIP file, whose folders are their classes, perhaps below train, valid and test folders.
 
     With `inner` the folders within those are the classes, named by both ("Greek/character03"). Raises InputError where
-    no image lies in a class folder, and what `archives.opened` raises.
+    no image lies in a class folder, and what `archives.open_zip` raises.
     """
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         listing = _list(archive, 2 if inner else 1)
     if not listing.images:
         formats = ", ".join(FORMATS)
@@ -106,7 +106,7 @@ def folders(path: Path, inner: bool = False) -> Source:
 
 
 def _images(path: Path, infos: list[zipfile.ZipInfo]) -> Iterator[Image.Image | None]:
-    with archives.opened(path) as archive:
+    with archives.open_zip(path) as archive:
         for info in infos:
             yield open_image(archives.read(archive, info))
 
@@ -116,7 +116,7 @@ def _list(archive: zipfile.ZipFile, depth: int) -> _Listing:
     seen: set[Steps] = set()
     others: Counter[str] = Counter()
     for info in archive.infolist():
-        steps = archives.steps(info.filename)
+        steps = archives.path_parts(info.filename)
         if not steps or not _JUNK.isdisjoint(step.casefold() for step in steps):
             continue
         seen.add(steps if info.is_dir() else steps[:-1])

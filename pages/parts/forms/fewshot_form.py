@@ -9,7 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.datasets import Dataset, uploads
+from core.datasets import Dataset
+from core.datasets.files import uploads
 from core.results import initialisations
 from core.specs import FEWSHOT_ALGORITHMS, FewShotSpec
 from core.store import backbones

@@ -34,7 +34,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Uploaded(Protocol):
+class Upload(Protocol):
     """What Streamlit's uploader returns: a name that the user chose, and bytes."""
 
     name: str
@@ -43,7 +43,7 @@ class Uploaded(Protocol):
         """The whole content."""
 
 
-def receive(uploaded: Uploaded) -> Path:
+def receive(uploaded: Upload) -> Path:
     """The file on disk that an upload stands for; an upload that came without the middleware is written there.
 
     Raises InputError when the file is no longer there, or is larger than 1 GB.
@@ -60,7 +60,7 @@ def receive(uploaded: Uploaded) -> Path:
     if not path.exists():
         part = path.with_suffix(f".{secrets.token_hex(4)}.part")
         try:
-            with database.disk_full_told():
+            with database.explain_disk_full():
                 part.write_bytes(content)
                 part.replace(path)
         finally:
@@ -74,7 +74,7 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def renamed(sentence: str, *files: Uploaded) -> str:
+def restore_names(sentence: str, *files: Upload) -> str:
     """The sentence with the files' own names in place of their names on disk."""
     for uploaded in files:
         sentence = sentence.replace(receive(uploaded).name, uploaded.name)

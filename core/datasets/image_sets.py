@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.datasets import splits, tables, target
+from core.datasets import splits, target
 from core.datasets.columns import MIN_ROWS, Column
+from core.datasets.files import scratch
+from core.datasets.files.findings import Finding
 from core.datasets.images import conversion
 from core.datasets.images.conversion import Staged
-from core.datasets.tables import Finding
 from core.errors import InputError
 from core.scoring import Task
 
@@ -123,7 +124,7 @@ def _split(rows: pd.DataFrame, seed: int, work: Path) -> pd.Series:
     given = not (rows["part"] == "").any()
     units = rows[rows["part"].isin(_CUT)].drop_duplicates(["c1", "unit"])[["c1", "unit"]].reset_index(drop=True)
     units.to_parquet(work / "units.parquet")
-    with tables.connect() as connection:
+    with scratch.connect() as connection:
         splits.make(connection, work / "units.parquet", ["unit"], "c1", regression=False, seed=seed)
         units["split"] = [split for (split,) in connection.execute("SELECT split FROM splits").fetchall()]
     (work / "units.parquet").unlink()

@@ -16,14 +16,14 @@ import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
-import pandas as pd
 
+from core.datasets.files import scratch
+from core.datasets.files.findings import Finding
 from core.errors import InputError
-from core.store import database
-from core.store.database import disk_full_told
+from core.store.database import explain_disk_full
 
 Declared = Literal["number", "time", "text", "nested"]
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
@@ -56,16 +56,7 @@ _TEXTS = re.compile(r"(VARCHAR|BOOLEAN|ENUM\(.*|UUID|TIME.*|INTERVAL|\"NULL\")$"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A guard rail: what looks wrong with a table, in a sentence that names the column and the remedy."""
-
-    kind: str  # id_like, constant, duplicate_rows, leak, imbalance, missing_target, mixed, infinite, ...
-    text: str
-    column: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
+class StagedTable:
     """A parsed file: `parquet` has the columns c0, c1, ... as text, a missing value as NULL, in the file's order.
 
     `declared` is what a Parquet file says of each column; None throughout for a CSV, which says nothing.
@@ -86,42 +77,7 @@ class _Content:
     mixed_newlines: bool
 
 
-def counted(n: int, one: str, many: str) -> str:
-    """The number with the words that go with it: "1 row has", "2 rows have"."""
-    return f"{n:,} {one if n == 1 else many}"
-
-
-def connect(n_columns: int = 0) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own for heavy work: two threads, spilling into the data directory, 512 MB of memory at most.
-
-    A query over more than 1,000 columns says so by `n_columns`, and may use 2 GB.
-    """
-    settings: dict[str, Any] = {
-        "memory_limit": "2GB" if n_columns > 1_000 else "512MB",
-        "threads": 2,
-        "temp_directory": str(temporary() / "duckdb"),
-        "autoinstall_known_extensions": False,
-    }
-    connection = duckdb.connect(":memory:", config=settings)
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
-
-
-def frame(query: str, parameters: list[Any]) -> pd.DataFrame:
-    """The result of a query on Parquet files, texts as pandas strings."""
-    with disk_full_told(), connect() as connection:
-        return connection.sql(query, params=parameters).to_arrow_table().to_pandas()
-
-
-def temporary() -> Path:
-    """The folder for files that may be deleted once nobody works on them."""
-    folder = database.home() / "tmp"
-    with disk_full_told():
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def stage(path: Path, encoding: str = "utf-8") -> Staged:
+def stage(path: Path, encoding: str = "utf-8") -> StagedTable:
     """The file parsed, once for each content and encoding; staged files are swept a day after their last use.
 
     Raises InputError, which names the place and the remedy, when the file is not a readable table, and
@@ -131,24 +87,24 @@ def stage(path: Path, encoding: str = "utf-8") -> Staged:
         raise InputError(f"The encoding {encoding!r} is not known. Choose one of {', '.join(ENCODINGS)}.")
     path = Path(path).resolve()
     content = _scan(path, encoding)
-    folder = temporary() / "staged" / f"{content.sha256}-{encoding}"
+    folder = scratch.folder() / "staged" / f"{content.sha256}-{encoding}"
     if not folder.exists():
         _parse(path, encoding, content, folder)
     os.utime(folder)
     return _about(folder)
 
 
-def _about(folder: Path) -> Staged:
+def _about(folder: Path) -> StagedTable:
     body = json.loads((folder / "about.json").read_text("utf-8"))
     findings = tuple(Finding(**finding) for finding in body.pop("findings"))
     names, declared = tuple(body.pop("names")), tuple(body.pop("declared"))
-    return Staged(parquet=folder / "table.parquet", names=names, declared=declared, findings=findings, **body)
+    return StagedTable(parquet=folder / "table.parquet", names=names, declared=declared, findings=findings, **body)
 
 
 def _parse(path: Path, encoding: str, content: _Content, folder: Path) -> None:
     work = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
     try:
-        with disk_full_told():
+        with explain_disk_full():
             work.mkdir(parents=True)
             source = work / "source"  # a link, because DuckDB reads * and [ in a path as a pattern
             if not content.parquet and (encoding != "utf-8" or content.mixed_newlines):
@@ -228,7 +184,7 @@ def _to_utf8(path: Path, encoding: str, target: Path) -> None:
             copy.write(text)
 
 
-def _parse_csv(name: str, source: Path, work: Path, sha256: str) -> Staged:
+def _parse_csv(name: str, source: Path, work: Path, sha256: str) -> StagedTable:
     header, delimiter, n_blank = _sniff(source)
     names, findings = _named(name, header)
     if sum(_is_number(cell) for cell in header) * 2 >= len(header):
@@ -245,12 +201,12 @@ def _parse_csv(name: str, source: Path, work: Path, sha256: str) -> Staged:
         raise InputError(_csv_sentence(name, str(error))) from None
     if n_rows == 0:
         raise InputError(f"{name} has a header ({', '.join(names[:5])}) but no rows.")
-    return Staged(work, sha256, names, (None,) * len(names), n_rows, tuple(findings))
+    return StagedTable(work, sha256, names, (None,) * len(names), n_rows, tuple(findings))
 
 
-def _parse_parquet(name: str, source: Path, work: Path, sha256: str) -> Staged:
+def _parse_parquet(name: str, source: Path, work: Path, sha256: str) -> StagedTable:
     try:
-        with connect() as connection:
+        with scratch.connect() as connection:
             described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(source)]).fetchall()
         names, findings = _named(name, [row[0] for row in described])
         declared = tuple(_declared(row[1]) for row in described)
@@ -264,14 +220,14 @@ def _parse_parquet(name: str, source: Path, work: Path, sha256: str) -> Staged:
         raise InputError(f"{name} is not a whole Parquet file ({reason}): write it again, or use CSV.") from None
     if n_rows == 0:
         raise InputError(f"{name} has columns ({', '.join(names[:5])}) but no rows.")
-    return Staged(work, sha256, names, declared, n_rows, tuple(findings))
+    return StagedTable(work, sha256, names, declared, n_rows, tuple(findings))
 
 
 def _copy(source_sql: str, texts: list[str], source: Path, work: Path) -> int:
     # One short expression a column: DuckDB holds a vector for each step of each, and tables may be wide.
     select = ", ".join(f"nullif({text}, '') AS c{i}" for i, text in enumerate(texts))
     group_rows = max(2_048, min(122_880, 10_000_000 // len(texts)))  # a row group is built in memory
-    with connect(len(texts)) as connection:
+    with scratch.connect(len(texts)) as connection:
         copy = f"COPY (SELECT {select} FROM {source_sql}) TO ? (FORMAT parquet, ROW_GROUP_SIZE {group_rows})"
         return connection.execute(copy, [str(source), str(work / "table.parquet")]).fetchall()[0][0]
 

@@ -23,7 +23,7 @@ _LOCATOR_BYTES = 20
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive, once its directory is known to be of a harmless size.
 
     Raises InputError with the value and the remedy for one that is broken, protected or unpacks into too much.
@@ -60,7 +60,7 @@ def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit_bytes: int = MAX
     return content if len(content) <= limit_bytes else None
 
 
-def steps(name: str) -> tuple[str, ...]:
+def path_parts(name: str) -> tuple[str, ...]:
     """The steps of an entry's name, the last one the file's; tricks such as ../ or C: are dropped."""
     parts = (part.strip() for part in name.replace("\\", "/").split("/"))
     return tuple(part for part in parts if part.strip(".") and not (len(part) == 2 and part[1] == ":"))
