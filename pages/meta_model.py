@@ -11,7 +11,7 @@ import streamlit as st
 from core import advice
 from core.advice import fits
 from core.advice.fits import Refit
-from core.advice.trust import FEWEST
+from core.advice.trust import MIN_DATASETS
 from core.queue import runners
 from pages import shared
 from pages.parts import advice_quality, knowledge_maps
@@ -76,7 +76,7 @@ def headline(refit: Refit, told: Known) -> None:
         )
         ask(refit.kind)
     judged = int(told.past["advice"].notna().sum())
-    if judged < FEWEST:
+    if judged < MIN_DATASETS:
         st.info(
             shared.plain(f"{told.reason} Until then the safe default, {told.safe_default}, is recommended."),
             title="Too early to judge", icon=":material/hourglass_empty:",

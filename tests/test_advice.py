@@ -234,7 +234,7 @@ def test_a_fit_is_due_when_more_is_known_or_one_is_asked_for(ships: Path, number
 
 def test_where_nothing_is_known_the_history_says_so(ships: Path) -> None:
     assert fits.refit("regression") is None
-    assert "there is no result yet" in fits.history("regression")["error"].iloc[0]
+    assert "There is no result yet" in fits.history("regression")["error"].iloc[0]
     assert fits.latest("regression") is None
     assert len(fits.learning_curve("regression")) == 0
     fits.refit("classification")
@@ -278,7 +278,7 @@ def test_the_ranking_and_the_plan_can_be_of_some_candidates_only(ships: Path) ->
     every = fitted.predict(row)
     assert some.loc[("new", "SVM"), "error"] == every.loc[("new", "SVM"), "error"]
     assert set(fitted.plan(row, 2, among=["SVM", "Baseline"]).loc["new"]) == {"SVM", "Baseline"}
-    with pytest.raises(InputError, match="nothing is known of magic"):
+    with pytest.raises(InputError, match="There is no result of magic"):
         fitted.predict(row, among=["magic"])
 
 

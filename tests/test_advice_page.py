@@ -38,7 +38,7 @@ def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
 def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Path, numbers: Dataset) -> None:
     fits.refit("classification")
     at = fine(opened("dataset_advice", dataset="numbers"))
-    assert "On 40 past datasets this advice was within 0.01 of the best" in words(at)
+    assert "On 40 past datasets, each held out in turn, this advice was within 0.01 of the best" in words(at)
     assert "none of them yours yet" in words(at)
     given = advice.latest(numbers.id)
     assert given is not None

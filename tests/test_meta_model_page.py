@@ -157,7 +157,7 @@ def test_a_fit_that_failed_later_is_told_and_the_last_good_one_is_kept(
     monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "gone.parquet")
     assert fits.refit("classification") is None
     at = page()
-    assert "came to nothing: there is no result yet" in told(at)
+    assert "came to nothing: There is no result yet" in told(at)
     assert "24 datasets" in told(at)
     assert len(at.dataframe[0].value) == 24
 

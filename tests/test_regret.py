@@ -61,7 +61,7 @@ def test_a_candidate_with_one_lucky_result_does_not_lead():
 
 def test_a_missing_run_is_filled_by_its_dataset_and_its_candidate():
     table = np.array([[0.1, 0.3, 0.2], [0.5, 0.7, 0.6], [0.3, np.nan, 0.4]])
-    full = regret.filled(table)
+    full = regret.fill(table)
     assert full[2, 1] == pytest.approx(0.5, abs=0.02)
     assert full[~np.isnan(table)] == pytest.approx(table[~np.isnan(table)])
 
@@ -69,10 +69,10 @@ def test_a_missing_run_is_filled_by_its_dataset_and_its_candidate():
 def test_a_missing_run_is_filled_by_what_like_datasets_say():
     table = np.array([[0.1, 0.5], [0.1, 0.5], [0.1, np.nan], [0.5, 0.1], [0.5, 0.1], [np.nan, 0.1]])
     alike = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
-    full = regret.filled_locally(table, alike / alike.sum(axis=1, keepdims=True))
+    full = regret.fill_locally(table, alike / alike.sum(axis=1, keepdims=True))
     assert full[2, 1] > 0.4
     assert full[5, 0] > 0.4
-    assert regret.filled(table)[2, 1] < 0.2
+    assert regret.fill(table)[2, 1] < 0.2
     assert full[~np.isnan(table)] == pytest.approx(table[~np.isnan(table)])
 
 
@@ -85,9 +85,9 @@ def test_without_any_result_there_is_no_sbs():
 def test_a_choice_without_a_result_is_passed_over(errors):
     errors.loc["x", "a"] = np.nan
     orders = pd.DataFrame([["a", "c", "b"]] * 3, errors.index)
-    assert list(regret.chosen(errors, orders)) == [0.4, 0.5, 0.3]
-    assert list(regret.chosen(errors, orders, 2)) == [0.2, 0.1, 0.1]
-    assert np.isnan(regret.chosen(errors * np.nan, orders)).all()
+    assert list(regret.best_of_first(errors, orders)) == [0.4, 0.5, 0.3]
+    assert list(regret.best_of_first(errors, orders, 2)) == [0.2, 0.1, 0.1]
+    assert np.isnan(regret.best_of_first(errors * np.nan, orders)).all()
 
 
 def test_coverage_counts_the_known_values_within_their_interval():
@@ -104,6 +104,6 @@ def test_a_dataset_of_weight_3_counts_as_three_like_it():
     assert regret.deviations(table, weights)[1] == pytest.approx(regret.deviations(many.to_numpy())[1])
     assert regret.safe_order(few, weights).tolist() == regret.safe_order(many).tolist()
     assert regret.portfolio(few, 3, weights) == regret.portfolio(many, 3)
-    assert regret.filled(table, weights)[3, 0] == pytest.approx(regret.filled(many.to_numpy())[5, 0])
+    assert regret.fill(table, weights)[3, 0] == pytest.approx(regret.fill(many.to_numpy())[5, 0])
     alike = np.full((5, 5), 0.25) - 0.25 * np.eye(5)
-    assert not np.allclose(regret.filled_locally(table, alike, weights), regret.filled_locally(table, alike))
+    assert not np.allclose(regret.fill_locally(table, alike, weights), regret.fill_locally(table, alike))

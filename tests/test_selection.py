@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.advice import regret, trust
-from core.advice.learning_curve import judged, regret_by_size
-from core.advice.quantiles import checked, learnt
-from core.advice.selector import Selector, _bold, _cautious
+from core.advice import ranking, regret, trust
+from core.advice.learning_curve import evaluate, regret_by_size
+from core.advice.quantiles import fit_scale, numbers
+from core.advice.selector import Selector
 from core.errors import InputError
 
 FEW = {"trees": 100, "plan_trees": 50}
@@ -59,7 +59,7 @@ def test_it_learns_what_decides_and_says_so(fitted):
     assert drivers.iloc[0] < 0
     assert not fitted.falls_back
     assert fitted.sbs == "safe"
-    assert "past datasets this advice was within 0.01 of the best" in fitted.reason
+    assert "past datasets, each held out in turn, this advice was within 0.01 of the best" in fitted.reason
 
 
 def test_trust_is_what_unseen_datasets_say(fitted):
@@ -73,7 +73,7 @@ def test_trust_is_what_unseen_datasets_say(fitted):
 
 def test_advice_is_better_than_the_default_on_new_datasets(fitted):
     features, errors = planted(40, seed=1)
-    found = judged(fitted, features, errors)
+    found = evaluate(fitted, features, errors)
     gap = regret.closed_gap(found["advice"].mean(), found["sbs"].mean(), found["best"].mean())
     assert gap > 0.7
     assert list(found["sbs"]) == list(errors["safe"])
@@ -110,7 +110,7 @@ def test_the_trust_figures_are_of_selectors_that_had_not_seen_the_dataset():
         errors.loc["d0"] = 0.5
         errors.loc["d0", best] = 0.0
         model = Selector(**FEW, seed=1).fit(features, errors).model
-        held_out.append(model.choice.held_out_weights(model.inputs.known))
+        held_out.append(model.choice.held_out_weights(model.scale.quantiles))
     assert held_out[0][0].tolist() == held_out[1][0].tolist()
     assert not np.allclose(held_out[0][1:], held_out[1][1:])
 
@@ -129,7 +129,7 @@ def test_versions_of_one_dataset_do_not_judge_one_another():
 def test_on_a_random_table_it_falls_back_or_does_no_harm(seed):
     features, errors = random_table(160, seed=seed)
     selector = Selector(trees=200, plan_trees=100).fit(features[:100], errors[:100])
-    past = judged(selector, features[100:], errors[100:])
+    past = evaluate(selector, features[100:], errors[100:])
     gap = regret.closed_gap(past["advice"].mean(), past["sbs"].mean(), past["best"].mean())
     assert selector.falls_back
     assert gap == pytest.approx(0, abs=1e-9)
@@ -148,11 +148,11 @@ def test_the_advice_is_cautious_unless_it_is_beyond_doubt(fitted):
 def test_a_cautious_ranking_bars_what_is_not_expected_to_beat_the_sbs_even_where_a_disaster_was_elsewhere():
     table = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.9, 0.2, 0.1]])  # the third dataset is unlike the new one
     alike, everyone, safe = np.array([[0.5, 0.5, 0.0]]), np.full(3, 1 / 3), np.array([1])
-    assert _bold(alike, table)[0].tolist() == [0, 1, 2]
-    assert _cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
+    assert ranking.bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert ranking.cautious(alike, everyone, table, safe)[0].tolist() == [0, 1, 2]
     table[2, 0] = 9.0
-    assert _bold(alike, table)[0].tolist() == [0, 1, 2]
-    assert _cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
+    assert ranking.bold(alike, table)[0].tolist() == [0, 1, 2]
+    assert ranking.cautious(alike, everyone, table, safe)[0].tolist() == [1, 0, 2]
 
 
 def test_save_load_predict_is_equal(fitted, tmp_path):
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_selector_is_refused(fitted, tmp_path):
     for name, content in (("half.npz", whole[: len(whole) // 2]), ("empty.npz", b""), ("text.npz", b"a,b")):
         (tmp_path / name).write_bytes(content)
     for name in ("half.npz", "empty.npz", "text.npz", "pickle.npz", "old.npz", "gone.npz"):
-        with pytest.raises(InputError, match=rf"^{name}: .* fit it again"):
+        with pytest.raises(InputError, match=rf"^{name} .* Refit it"):
             Selector.load(tmp_path / name)
 
 
@@ -185,7 +185,8 @@ def test_a_fitted_selector_predicts_without_scikit_learn(fitted, tmp_path):
         "import sys\nfrom pathlib import Path\nimport pandas as pd\nfrom core.advice.selector import Selector\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "selector = Selector.load(folder / 'selector.npz')\nfeatures = pd.read_parquet(folder / 'features.parquet')\n"
-        "assert len(selector.predict(features)) == 9 and selector.drivers(features) and selector.near(features)\n"
+        "assert len(selector.predict(features)) == 9 and selector.drivers(features)\n"
+        "assert selector.similar_datasets(features)\n"
         "print(*sorted({'sklearn', 'scipy', 'torch', 'h2o'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[1]
@@ -198,7 +199,7 @@ def test_nothing_known_is_said():
         Selector().fit(pd.DataFrame(), pd.DataFrame())
     with pytest.raises(InputError, match="no result yet"):
         Selector().fit(*(table * np.nan for table in planted(5)))
-    with pytest.raises(InputError, match="fit it on past results first"):
+    with pytest.raises(InputError, match="Fit it on past results first"):
         Selector().predict(planted(5)[0])
 
 
@@ -209,15 +210,15 @@ def test_a_single_dataset_is_advice_without_trust_or_interval():
     assert found["error"].to_numpy()[:3] == pytest.approx(np.sort(errors.iloc[0]))
     assert found[["lower", "upper"]].isna().all(axis=None)
     assert selector.falls_back
-    assert selector.reason == "There are comparable results on 0 datasets; it takes 10 to judge the advice."
+    assert selector.reason == "Only 0 datasets have comparable results. The advice can be evaluated on 10."
     assert selector.trust.coverage is None
     assert selector.plan(features).iloc[0].tolist() == selector.portfolio()
     assert np.isfinite(selector.map()).all(axis=None)
-    assert not selector.beyond(features * 1e6).any()
+    assert not selector.outliers(features * 1e6).any()
 
 
 def test_few_datasets_fall_back_to_the_sbs():
-    features, errors = planted(trust.FEWEST - 1)
+    features, errors = planted(trust.MIN_DATASETS - 1)
     selector = Selector(**FEW).fit(features, errors)
     assert selector.falls_back
     assert selector.predict(features).index[0][1] == selector.sbs
@@ -235,7 +236,7 @@ def test_missing_runs_are_normal():
     found = selector.predict(new)
     assert np.isfinite(found).all(axis=None)
     assert set(found.index.get_level_values("candidate")) == {"left", "right", "safe", "lucky"}
-    past = judged(selector, new, actual)
+    past = evaluate(selector, new, actual)
     assert regret.closed_gap(*(past[name].mean() for name in ("advice", "sbs", "best"))) > 0.3
 
 
@@ -243,7 +244,7 @@ def test_equal_candidates_leave_no_gap_and_fall_back():
     features, _ = planted(30)
     errors = pd.DataFrame(0.3, features.index, ["a", "b"])
     selector = Selector(**FEW).fit(features, errors)
-    past = judged(selector, features, errors)
+    past = evaluate(selector, features, errors)
     assert regret.closed_gap(*(past[name].mean() for name in ("advice", "sbs", "best"))) is None
     assert selector.falls_back
     assert selector.predict(features[:1])["error"].tolist() == pytest.approx([0.3, 0.3])
@@ -272,9 +273,9 @@ def test_without_any_meta_feature_the_known_datasets_count_alike():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda features, errors: (features, pd.concat([errors, errors[:1]])), "dataset: 'd0' is there twice"),
+        (lambda features, errors: (features, pd.concat([errors, errors[:1]])), "dataset: 'd0' occurs twice"),
         (lambda features, errors: (features, errors.assign(x=1).rename(columns={"x": "safe"})), "candidate: 'safe'"),
-        (lambda features, errors: (pd.concat([features, features[:1]]), errors), "dataset: 'd0' is there twice"),
+        (lambda features, errors: (pd.concat([features, features[:1]]), errors), "dataset: 'd0' occurs twice"),
         (lambda features, errors: (features.assign(f0="many"), errors), "meta-feature 'f0': 'many' is not a number"),
     ],
 )
@@ -285,14 +286,14 @@ def test_bad_tables_are_refused_with_the_value(change, message):
 
 def test_a_dataset_unlike_any_seen_is_beyond_the_known_range(fitted):
     features, _ = planted()
-    assert not fitted.beyond(features[:20]).any()
+    assert not fitted.outliers(features[:20]).any()
     far = pd.DataFrame({f"f{place}": [99.0 if place % 2 else -99.0] for place in range(6)})
-    assert fitted.beyond(far).all()
+    assert fitted.outliers(far).all()
 
 
 def test_the_nearest_datasets_come_with_what_worked_there(fitted):
     features, errors = planted()
-    near = fitted.near(features.loc[["d4"]], 3)["d4"]
+    near = fitted.similar_datasets(features.loc[["d4"]], 3)["d4"]
     assert near["dataset"].iloc[0] == "d4"
     assert near["distance"].tolist() == sorted(near["distance"])
     assert near["distance"].iloc[0] == 0
@@ -301,11 +302,11 @@ def test_the_nearest_datasets_come_with_what_worked_there(fitted):
 
 def test_quantiles_do_not_mind_the_scale_of_a_meta_feature():
     features, _ = planted(20)
-    plain, bent = (learnt(table, np.arange(20)) for table in (features, np.exp(3 * features)))
-    assert bent.known == pytest.approx(plain.known)
-    assert bent.transform(np.exp(3 * features)) == pytest.approx(plain.known)
+    plain, bent = (fit_scale(table, np.arange(20)) for table in (features, np.exp(3 * features)))
+    assert bent.quantiles == pytest.approx(plain.quantiles)
+    assert bent.transform(np.exp(3 * features)) == pytest.approx(plain.quantiles)
     assert plain.transform(features * 0 + 1e9) == pytest.approx(np.ones((20, 6)))
-    assert checked(features.assign(f0=["1.5"] * 20))["f0"].tolist() == [1.5] * 20
+    assert numbers(features.assign(f0=["1.5"] * 20))["f0"].tolist() == [1.5] * 20
 
 
 def test_the_map_puts_alike_datasets_together():
@@ -325,7 +326,7 @@ def test_the_learning_curve_falls_where_there_is_something_to_learn():
     assert list(curve.index) == [0, 40]
     assert curve.loc[40, "advice"] < curve.loc[0, "advice"] / 2
     assert curve.loc[40, "advice"] < curve.loc[40, "sbs"] / 2
-    with pytest.raises(InputError, match="90 datasets are asked for, 40 are there"):
+    with pytest.raises(InputError, match="90 is more than the 40 datasets"):
         regret_by_size(features, errors, [90], shipped=["d0", "d1", "d2"], repeats=1)
 
 
@@ -376,7 +377,7 @@ def test_weights_of_1_change_nothing_and_a_dataset_without_a_weight_has_it():
 @pytest.mark.parametrize("weight", [0.0, -2.0, np.inf])
 def test_a_weight_that_is_not_above_0_is_refused(weight):
     features, errors = planted(12)
-    with pytest.raises(InputError, match=rf"weight of dataset 'd3': {weight}; give a number above 0"):
+    with pytest.raises(InputError, match=rf"weight of dataset 'd3': {weight} is not allowed. Give a number above 0"):
         Selector(**FEW).fit(features, errors, weights=pd.Series({"d3": weight}))
 
 
@@ -388,4 +389,4 @@ def test_one_disaster_does_not_decide_whether_the_advice_is_followed():
     assert followed.gain("advice", "sbs")[0] < 0
     assert not followed.falls_back
     assert not followed.beyond_doubt
-    assert followed.sentence("safe").endswith("of the default: where it was wrong, it could cost much.")
+    assert followed.sentence("safe").endswith(": when the advice is wrong, it can cost much.")

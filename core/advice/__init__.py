@@ -1,7 +1,6 @@
 """Advice: which candidates will do best on a dataset, from a selector that learned it from past runs."""
 
 from core.advice.advice import (
-    PLAN,
     Advice,
     Driver,
     Near,
@@ -21,6 +20,6 @@ from core.advice.advice import (
 from core.advice.selector import Selector
 
 __all__ = [
-    "PLAN", "Advice", "Driver", "Near", "Ranked", "Selector", "advise", "before_results", "jobs_of", "kind_of",
+    "Advice", "Driver", "Near", "Ranked", "Selector", "advise", "before_results", "jobs_of", "kind_of",
     "latest", "outcome", "ranked_algorithms", "run", "specs_of", "track_record", "warm_starts",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from core import candidates, datasets, metafeatures, results
 from core.advice import fits
 from core.advice.fits import Refit
 from core.advice.selector import Selector
+from core.advice.trust import PLAN_SIZE
 from core.datasets import Dataset
 from core.errors import InputError
 from core.knowledge import METRIC, TaskKind
@@ -23,7 +24,6 @@ from core.queue import jobs
 from core.specs import AutoMLSpec, NASSpec, PortfolioSpec, Spec
 from core.store import database
 
-PLAN = 3  # candidates that are chosen to run, of which the best is kept
 _RUN = 6  # of the first of the ranking, those that its engine trains besides the plan
 _NEAR, _DRIVERS = 5, 6
 _WORST = {"auc": 1.0, "r2": math.inf}  # what an error can be at most
@@ -259,7 +259,7 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
             f"Nothing is known of any candidate that {dataset.name!r} could have; run a portfolio on it first."
         )
     ranking = selector.predict(features, among=among).loc[dataset.name]
-    plan = list(map(str, selector.plan(features, PLAN, among=runnable).loc[dataset.name]))
+    plan = list(map(str, selector.plan(features, PLAN_SIZE, among=runnable).loc[dataset.name]))
     safe = _single_best(selector, runnable)
     if selector.falls_back and safe not in plan:
         plan = [safe, *plan[:-1]]  # what is recommended alone is part of the plan, too
@@ -274,7 +274,7 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
         plan=tuple(plan),
         near=_near(dataset, refit, selector, features),
         drivers=tuple(Driver(str(name), found[str(name)], float(moved)) for name, moved in drivers.items()),
-        falls_back=selector.falls_back, beyond=bool(selector.beyond(features).iloc[0]),
+        falls_back=selector.falls_back, beyond=bool(selector.outliers(features).iloc[0]),
         blind=dataset.name in selector.model.errors.index,
         single_best=safe, reason=selector.trust.sentence(safe),
         n_known=refit.n_datasets, n_own=refit.n_own,
@@ -288,7 +288,7 @@ def _single_best(selector: Selector, among: Collection[str]) -> str:
 
 
 def _near(dataset: Dataset, refit: Refit, selector: Selector, features: pd.DataFrame) -> tuple[Near, ...]:
-    table = selector.near(features, _NEAR + 1)[dataset.name]
+    table = selector.similar_datasets(features, _NEAR + 1)[dataset.name]
     table = table[table["dataset"] != dataset.name].head(_NEAR)
     return tuple(
         Near(str(name), refit.marks[name][0], refit.marks[name][1], float(distance), str(candidate), float(error))

@@ -1,4 +1,4 @@
-"""A fitted selector as one file of plain arrays: nothing in it is code, so that any file may be opened."""
+"""A fitted selector as one file of plain arrays. It holds no code, so any file can be opened safely."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.advice.forest import Forest
-from core.advice.quantiles import Inputs
-from core.advice.selector import Model
+from core.advice.model import Model
+from core.advice.quantiles import Scale
 from core.advice.trust import COLUMNS, Trust
 from core.errors import InputError
 
 Array = NDArray[Any]
 
 _FORMAT = 2
+_SCALE_NAMES = {"quantiles": "known"}  # fields of Scale that have another name in the file
+_REMEDY = "Refit it."
 
 
 def write(model: Model, path: Path) -> None:
@@ -35,20 +37,20 @@ def write(model: Model, path: Path) -> None:
 
 
 def read(path: Path) -> Model:
-    """The model in a file. Raises InputError where there is none, or it is of another version."""
+    """Return the model in a file. Raises InputError if it holds none, or one of another version."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if int(stored["format"]) != _FORMAT:
-                raise InputError(f"{path.name}: the selector was saved by another version; fit it again.")
-            return _model(dict(stored))
+        with np.load(path, allow_pickle=False) as arrays:
+            if int(arrays["format"]) != _FORMAT:
+                raise InputError(f"{path.name} was saved by another version.", value=path.name, remedy=_REMEDY)
+            return _model(dict(arrays))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path.name}: there is no fitted selector in this file; fit it again.") from error
+        raise InputError(f"{path.name} holds no fitted selector.", value=path.name, remedy=_REMEDY) from error
 
 
 def _arrays(model: Model) -> dict[str, Array]:
-    """Every part of the model by name."""
+    """Return every part of the model by its name in the file."""
     parts: dict[str, Any] = {
         "format": _FORMAT,
         "datasets": np.array(model.errors.index, str),
@@ -63,39 +65,41 @@ def _arrays(model: Model) -> dict[str, Array]:
         "cautious": model.cautious,
         "width": model.width,
     }
-    for name, part in (("inputs", model.inputs), ("choice", model.choice), ("plan", model.plan)):
-        parts |= {f"{name}.{field.name}": getattr(part, field.name) for field in fields(part)}
+    for field in fields(Scale):
+        parts[f"inputs.{_SCALE_NAMES.get(field.name, field.name)}"] = getattr(model.scale, field.name)
+    for name, forest in (("choice", model.choice), ("plan", model.plan)):
+        parts |= {f"{name}.{key}": values for key, values in forest.arrays().items()}
     return {name: np.asarray(value) for name, value in parts.items()}
 
 
-def _model(stored: dict[str, Array]) -> Model:
-    """The model of its parts."""
-    datasets = [str(name) for name in stored["datasets"]]
-    coverage = float(stored["coverage"])
-    scale: dict[str, Any] = _part(stored, "inputs")
-    scale |= {
-        "names": tuple(str(name) for name in scale["names"]),
-        "reach": float(scale["reach"]),
-        "fringe": float(scale["fringe"]),
-    }
+def _model(arrays: dict[str, Array]) -> Model:
+    """Return the model of its parts."""
+    datasets = [str(name) for name in arrays["datasets"]]
+    coverage = float(arrays["coverage"])
     return Model(
-        pd.DataFrame(stored["errors"], datasets, [str(name) for name in stored["candidates"]]),
-        stored["table"],
-        stored["safe"],
-        Inputs(**scale),
-        Forest(**_part(stored, "choice")),
-        Forest(**_part(stored, "plan")),
-        stored["weights"],
+        pd.DataFrame(arrays["errors"], datasets, [str(name) for name in arrays["candidates"]]),
+        arrays["table"],
+        arrays["safe"],
+        _scale(_part(arrays, "inputs")),
+        Forest(**_part(arrays, "choice")),
+        Forest(**_part(arrays, "plan")),
+        arrays["weights"],
         Trust(
-            pd.DataFrame(stored["past"], datasets, list(COLUMNS)),
-            stored["groups"],
+            pd.DataFrame(arrays["past"], datasets, list(COLUMNS)),
+            arrays["groups"],
             None if np.isnan(coverage) else coverage,
         ),
-        bool(stored["cautious"]),
-        float(stored["width"]),
+        bool(arrays["cautious"]),
+        float(arrays["width"]),
     )
 
 
-def _part(stored: dict[str, Array], name: str) -> dict[str, Array]:
-    """The arrays whose names begin with the part's."""
-    return {key.partition(".")[2]: value for key, value in stored.items() if key.startswith(f"{name}.")}
+def _scale(arrays: dict[str, Array]) -> Scale:
+    values: dict[str, Any] = {field.name: arrays[_SCALE_NAMES.get(field.name, field.name)] for field in fields(Scale)}
+    values["names"] = tuple(str(name) for name in values["names"])
+    return Scale(**values | {name: float(values[name]) for name in ("reach", "fringe")})
+
+
+def _part(arrays: dict[str, Array], name: str) -> dict[str, Array]:
+    """Return the arrays whose names begin with the part's."""
+    return {key.partition(".")[2]: value for key, value in arrays.items() if key.startswith(f"{name}.")}

@@ -1,4 +1,4 @@
-"""How good a selector's advice was on past datasets that it had not seen, and whether to follow it."""
+"""How good a selector's advice was on held-out past datasets, and whether to follow it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from core.advice import regret
 
 Array = NDArray[Any]
 
-PLAN = 3  # the candidates of a plan, of which the best is kept
-NEAR = 0.01  # an error within this of the best is as good as the best
-FEWEST = 10  # datasets, below which nothing can be said about the advice
-COLUMNS = ("best", "advice", "sbs", f"advice_{PLAN}", f"portfolio_{PLAN}")
+PLAN_SIZE = 3  # candidates of a plan; the best of them counts
+TOLERANCE = 0.01  # an error within this of the best is as good as the best
+MIN_DATASETS = 10  # below this number nothing can be said about the advice
+COLUMNS = ("best", "advice", "sbs", f"advice_{PLAN_SIZE}", f"portfolio_{PLAN_SIZE}")
 
-_PARTS = 10  # the defaults are chosen without one of ten parts of the datasets, which judge them
+_PARTS = 10  # the defaults are chosen without one of ten parts of the datasets, which evaluate them
 _ERRORS, _BEYOND_DOUBT = 1.0, 3.0  # standard errors from which a difference counts, and is beyond doubt
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The advice on each known dataset by a selector that was fitted without it, and what the defaults would have got.
+    """The advice on each known dataset by a selector fitted without it, and what the defaults would have got.
 
-    `past` has the COLUMNS: the error of the best candidate, of the first of the advice and of the SBS, and the error of
-    the best of a plan of three and of the fixed portfolio of three; NaN where it is unknown.
+    `past` has the COLUMNS: the error of the best candidate, of the first of the advice and of the SBS, then the error
+    of the best of a plan of three and of the fixed portfolio of three; NaN where unknown.
     """
 
     past: pd.DataFrame  # index dataset
@@ -36,73 +36,75 @@ class Trust:
 
     @property
     def falls_back(self) -> bool:
-        """Whether the first of the advice has not been better than the SBS.
+        """Whether the first of the advice has not been better than the SBS, on any margin.
 
-        A strict gate would do harm: where the evidence hangs on one dataset that was a disaster for the advice, it is
-        when that dataset is unknown that it looks best. So the mean error has no say, and no margin is asked for: it is
-        caution that keeps weak advice from disasters.
+        A stricter gate does harm: if the evidence hangs on one dataset that was a disaster for the advice, the advice
+        looks best when that dataset is unknown. So the mean error has no say, and no margin is required; on errors
+        without any pattern the gate therefore falls back in about half of the cases. Caution, not the gate, keeps weak
+        advice from disasters.
         """
         return not self.gain("advice", "sbs")[1] > 0
 
     @property
     def beyond_doubt(self) -> bool:
-        """Whether the first of the advice has been better than the SBS by so much that chance hardly explains it."""
-        saved, errors = self.gain("advice", "sbs")
-        return saved > 0 and errors > _BEYOND_DOUBT
+        """Whether the first of the advice has been better than the SBS by more than chance explains."""
+        saving, errors = self.gain("advice", "sbs")
+        return saving > 0 and errors > _BEYOND_DOUBT
 
     @property
     def plan_falls_back(self) -> bool:
         """Whether the plan of three has been clearly worse than the fixed portfolio of three.
 
-        A plan is a portfolio for the datasets like this one: where none is, it is the fixed portfolio of itself, so
-        that it need not prove more.
+        A plan is a portfolio for datasets like this one. Without such datasets it equals the fixed portfolio, so it
+        need not prove more.
         """
         return not self.gain(*COLUMNS[3:])[1] > -_ERRORS
 
     def gain(self, advice: str, default: str) -> tuple[float, float]:
-        """What the advice saved against the default: mean error, and its size in standard errors; NaN for too few.
+        """Return what the advice saved against the default: mean error, and its size in standard errors.
 
-        The second is that of the regrets' square roots: a few datasets with large regrets, of which the next sample has
-        others, would decide otherwise. Versions of one dataset count once. No difference anywhere is a gain of 0.
+        Both are NaN for fewer than MIN_DATASETS. The second is that of the regrets' square roots: otherwise a few
+        datasets with large regrets would decide, and the next sample has others. Versions of one dataset count once.
+        No difference anywhere is a gain of 0.
         """
         best, of_default, of_advice = (self.past[name].to_numpy(float) for name in ("best", default, advice))
-        saved = _means(np.sqrt(of_default - best), self.groups) - _means(np.sqrt(of_advice - best), self.groups)
-        saved = saved[np.isfinite(saved)]
-        if len(saved) < FEWEST:
+        savings = _means(np.sqrt(of_default - best), self.groups) - _means(np.sqrt(of_advice - best), self.groups)
+        savings = savings[np.isfinite(savings)]
+        if len(savings) < MIN_DATASETS:
             return np.nan, np.nan
-        spread = saved.std(ddof=1) / np.sqrt(len(saved))
-        return float(np.nanmean(of_default - of_advice)), float(saved.mean() / spread) if spread > 0 else 0.0
+        spread = savings.std(ddof=1) / np.sqrt(len(savings))
+        return float(np.nanmean(of_default - of_advice)), float(savings.mean() / spread) if spread > 0 else 0.0
 
     def figures(self) -> pd.DataFrame:
-        """For each column but the best: mean `regret`, `within` (share of datasets within NEAR of the best), count."""
+        """Return for each column but the best: mean `regret`, `within` (share within TOLERANCE of the best), count."""
         regrets = self.past[list(COLUMNS[1:])].sub(self.past["best"], axis=0)
-        known = regrets.notna()
-        within = (regrets <= NEAR + 1e-9).where(known)
-        return pd.DataFrame({"regret": regrets.mean(), "within": within.mean(), "datasets": known.sum()})
+        exists = regrets.notna()
+        within = (regrets <= TOLERANCE + 1e-9).where(exists)
+        return pd.DataFrame({"regret": regrets.mean(), "within": within.mean(), "datasets": exists.sum()})
 
     def sentence(self, single_best: str) -> str:
-        """How much to trust the advice, for the reader; `single_best` names the safe default."""
+        """Return how much to trust the advice, in words; `single_best` names the safe default."""
         figures = self.figures()
-        known = int(figures.loc["advice", "datasets"])
-        if known < FEWEST:
-            return f"There are comparable results on {known} datasets; it takes {FEWEST} to judge the advice."
+        count = int(figures.loc["advice", "datasets"])
+        if count < MIN_DATASETS:
+            return f"Only {count} datasets have comparable results. The advice can be evaluated on {MIN_DATASETS}."
         text = (
-            f"On {known} past datasets this advice was within {NEAR} of the best in"
-            f" {figures.loc['advice', 'within']:.0%} of cases; the safe default would have been in"
-            f" {figures.loc['sbs', 'within']:.0%} (chosen without the dataset each time; today it is {single_best})."
+            f"On {count} past datasets, each held out in turn, this advice was within {TOLERANCE} of the best in"
+            f" {figures.loc['advice', 'within']:.0%} of cases and the safe default in"
+            f" {figures.loc['sbs', 'within']:.0%}. Today the safe default is {single_best}."
         )
         return text + self._verdict(*figures.loc[["advice", "sbs"], "regret"])
 
     def _verdict(self, advice: float, single_best: float) -> str:
-        """Why the default is recommended, or what speaks against the advice."""
-        regrets = f" Its mean regret was {advice:.4f} against {single_best:.4f} of the default:"
+        """Return why the default is recommended, or what speaks against the advice."""
+        regrets = f" The mean regret of the advice was {advice:.4f}, of the default {single_best:.4f}:"
         if self.falls_back:
             return f"{regrets} no clear gain, so the default is recommended."
-        return f"{regrets} where it was wrong, it could cost much." if advice > single_best else ""
+        return f"{regrets} when the advice is wrong, it can cost much." if advice > single_best else ""
 
 
 def _means(values: Array, groups: Array) -> Array:
-    """The mean of the known values of each group; NaN where none is known."""
+    """Return the mean of the known values of each group; NaN where there is no value."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(groups[known], values[known], groups.max() + 1)) / np.bincount(
@@ -110,25 +112,25 @@ def _means(values: Array, groups: Array) -> Array:
         )
 
 
-def judge(errors: Array, ranking: Array, plans: Array, safe: Array, fixed: Array) -> dict[str, Array]:
-    """The COLUMNS of datasets' errors [datasets, candidates] for orders of column numbers [datasets, places].
+def evaluate(errors: Array, ranking: Array, plans: Array, safe: Array, fixed: Array) -> dict[str, Array]:
+    """Return the COLUMNS for errors [datasets, candidates] and orders of column numbers [datasets, places].
 
-    Ranking and safe order hold every candidate; the first places of a plan or portfolio are followed by that order, so
-    that another candidate takes the place of one without a result.
+    Ranking and safe order hold every candidate. A plan or portfolio is followed by that order, so another candidate
+    takes the place of one without a result.
     """
     return {
         "best": np.where(np.isfinite(errors), errors, np.inf).min(axis=1, initial=np.inf),
-        "advice": regret.first_known(errors, ranking),
-        "sbs": regret.first_known(errors, safe),
-        COLUMNS[3]: regret.first_known(errors, np.hstack([plans, _without(ranking, plans)]), PLAN),
-        COLUMNS[4]: regret.first_known(errors, np.hstack([fixed, _without(safe, fixed)]), PLAN),
+        "advice": regret.first_results(errors, ranking),
+        "sbs": regret.first_results(errors, safe),
+        COLUMNS[3]: regret.first_results(errors, np.hstack([plans, _without(ranking, plans)]), PLAN_SIZE),
+        COLUMNS[4]: regret.first_results(errors, np.hstack([fixed, _without(safe, fixed)]), PLAN_SIZE),
     }
 
 
 def held_out_defaults(errors: pd.DataFrame, groups: Array, weights: Array, seed: int) -> tuple[Array, Array] | None:
-    """The safe order [datasets, candidates] and the portfolio [datasets, three] for each dataset, chosen without it.
+    """Return each dataset's safe order [datasets, candidates] and portfolio [datasets, three], chosen without it.
 
-    None where there is a single dataset.
+    None if there is a single dataset.
     """
     n_groups = int(groups.max()) + 1
     parts = min(_PARTS, n_groups)
@@ -136,15 +138,15 @@ def held_out_defaults(errors: pd.DataFrame, groups: Array, weights: Array, seed:
         return None
     part = (np.random.default_rng(seed).permutation(n_groups) % parts)[groups]
     safe = np.empty(errors.shape, int)
-    fixed = np.empty((len(errors), min(PLAN, errors.shape[1])), int)
+    fixed = np.empty((len(errors), min(PLAN_SIZE, errors.shape[1])), int)
     for place in range(parts):
-        kept, counts = errors[part != place], weights[part != place]
-        safe[part == place] = regret.safe_order(kept, counts)
-        fixed[part == place] = regret.portfolio_places(kept, fixed.shape[1], counts)
+        others, counts = errors[part != place], weights[part != place]
+        safe[part == place] = regret.safe_order(others, counts)
+        fixed[part == place] = regret.portfolio_places(others, fixed.shape[1], counts)
     return safe, fixed
 
 
-def _without(order: Array, taken: Array) -> Array:
-    """Each row of an order without the places that are taken, in the same order."""
-    kept = ~(order[:, :, None] == taken[:, None, :]).any(axis=2)
-    return order[kept].reshape(len(order), -1)
+def _without(order: Array, places: Array) -> Array:
+    """Return each row of an order without its `places`, in the same order."""
+    rest = ~(order[:, :, None] == places[:, None, :]).any(axis=2)
+    return order[rest].reshape(len(order), -1)

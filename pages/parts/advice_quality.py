@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.advice import regret, trust
-from core.advice.selector import CONFIDENCE
-from core.advice.trust import NEAR
+from core.advice.model import CONFIDENCE
+from core.advice.trust import TOLERANCE
 from pages import shared
 from pages.parts.knowledge_maps import Known
 
@@ -17,8 +17,8 @@ from pages.parts.knowledge_maps import Known
 LINES = {
     "advice": ("Advice", shared.ACCENT, "solid"),
     "sbs": ("Safe default", shared.SECOND, "solid"),
-    f"advice_{trust.PLAN}": (f"Plan of {trust.PLAN}", shared.ACCENT, "dot"),
-    f"portfolio_{trust.PLAN}": (f"Fixed portfolio of {trust.PLAN}", shared.SECOND, "dot"),
+    f"advice_{trust.PLAN_SIZE}": (f"Plan of {trust.PLAN_SIZE}", shared.ACCENT, "dot"),
+    f"portfolio_{trust.PLAN_SIZE}": (f"Fixed portfolio of {trust.PLAN_SIZE}", shared.SECOND, "dot"),
 }
 FLOOR = 1e-3  # of a regret on a logarithmic axis
 
@@ -31,12 +31,12 @@ def regrets(known: Known) -> pd.DataFrame:
 def numbers(known: Known) -> None:
     """Mean regret of the advice and the defaults, and how much of the gap between default and best is closed."""
     found = regrets(known)
-    within = (found <= NEAR + 1e-9).sum() / found.notna().sum().clip(lower=1)
+    within = (found <= TOLERANCE + 1e-9).sum() / found.notna().sum().clip(lower=1)
     notes = {
         "advice": "the first of the advice",
         "sbs": f"always {known.safe_default}, or what it would have been without the dataset",
-        f"advice_{trust.PLAN}": "the best of the candidates that the plan would have run",
-        f"portfolio_{trust.PLAN}": "the best of the same candidates, run on every dataset",
+        f"advice_{trust.PLAN_SIZE}": "the best of the candidates that the plan would have run",
+        f"portfolio_{trust.PLAN_SIZE}": "the best of the same candidates, run on every dataset",
     }
     st.caption("Mean regret on the known datasets, each advised on as if it were new")
     with st.grid(5, min_column_width=170):
@@ -48,7 +48,7 @@ def numbers(known: Known) -> None:
                 delta_color="off", delta_arrow="off", border=True,
                 help=shared.plain(
                     f"Mean regret (the error minus that of the best candidate) of {notes[name]}."
-                    f" Near the best: within {NEAR} of it."
+                    f" Near the best: within {TOLERANCE} of it."
                 ),
             )  # fmt: skip
         closed(known)
@@ -106,8 +106,8 @@ def curves(found: pd.DataFrame) -> None:
             line={"shape": "hv", "color": color, "dash": dash, "width": 2.5},
             hovertemplate="%{y:.0%} of the datasets: at most %{x:.3g}<extra>" + label + "</extra>",
         )  # fmt: skip
-    figure.add_vline(x=NEAR, line={"color": shared.FAINT, "dash": "dash", "width": 1})
-    ticks = [tick for tick in (FLOOR, NEAR, 0.1, 1.0, 10.0) if tick <= end * 3]
+    figure.add_vline(x=TOLERANCE, line={"color": shared.FAINT, "dash": "dash", "width": 1})
+    ticks = [tick for tick in (FLOOR, TOLERANCE, 0.1, 1.0, 10.0) if tick <= end * 3]
     figure.update_xaxes(
         type="log", title="Regret at most", tickvals=ticks,
         ticktext=[f"{FLOOR:g} or less", *(f"{tick:g}" for tick in ticks[1:])], range=[np.log10(FLOOR), np.log10(end)],
@@ -135,7 +135,7 @@ def pairs(found: pd.DataFrame) -> None:
     figure.add_annotation(text="advice worse", x=0.03, y=0.97, xref="paper", yref="paper", showarrow=False)
     figure.add_annotation(text="advice better", x=0.97, y=0.03, xref="paper", yref="paper", showarrow=False)
     better, worse = (known["advice"] < known["sbs"] - 1e-9).sum(), (known["advice"] > known["sbs"] + 1e-9).sum()
-    ticks = [tick for tick in (FLOOR, NEAR, 0.1, 1.0, 10.0) if tick <= end]
+    ticks = [tick for tick in (FLOOR, TOLERANCE, 0.1, 1.0, 10.0) if tick <= end]
     axis = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks],
             "range": [np.log10(FLOOR) - 0.06, np.log10(end)]}  # fmt: skip
     figure.update_xaxes(title="Regret of the safe default", **axis)
@@ -151,8 +151,8 @@ def table(known: Known, found: pd.DataFrame) -> None:
     shown = known.about.assign(
         recommended=candidates_at(known.errors, past["advice"]), advice=past["advice"], sbs=past["sbs"],
         winner=known.errors.idxmin(axis=1), best=past["best"], regret=found["advice"],
-        saved=past["sbs"] - past["advice"], plan=found[f"advice_{trust.PLAN}"],
-        portfolio=found[f"portfolio_{trust.PLAN}"],
+        saved=past["sbs"] - past["advice"], plan=found[f"advice_{trust.PLAN_SIZE}"],
+        portfolio=found[f"portfolio_{trust.PLAN_SIZE}"],
     )  # fmt: skip
     shown = shown.rename_axis("dataset").reset_index().sort_values("regret", ascending=False, na_position="last")
     column = st.column_config
@@ -170,8 +170,8 @@ def table(known: Known, found: pd.DataFrame) -> None:
             "winner": "Best candidate",
             "regret": column.NumberColumn("Regret", format="%.4f", help="Of the recommended candidate"),
             "saved": column.NumberColumn("Saved", format="%.4f", help="Error of the safe default minus its error"),
-            "plan": column.NumberColumn(f"Plan of {trust.PLAN}", format="%.4f", help="Its regret"),
-            "portfolio": column.NumberColumn(f"Portfolio of {trust.PLAN}", format="%.4f", help="Its regret"),
+            "plan": column.NumberColumn(f"Plan of {trust.PLAN_SIZE}", format="%.4f", help="Its regret"),
+            "portfolio": column.NumberColumn(f"Portfolio of {trust.PLAN_SIZE}", format="%.4f", help="Its regret"),
         },
         hide_index=True, height="content" if len(shown) <= 12 else 460, key="each",
         alt="Known datasets, those where the advice lost most first",

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from core import knowledge
 from core.advice import fits, regret
-from core.advice.learning_curve import judged, learning_curve
+from core.advice.learning_curve import evaluate, regret_by_size
 from core.advice.selector import Selector
 from core.knowledge import TaskKind
 from tests.benchmarks import own_home
@@ -57,7 +57,7 @@ def _unseen(kind: TaskKind) -> Iterator[tuple[str, str]]:
         for fold in range(_FOLDS):
             out = folds == fold
             selector = Selector(seed=seed).fit(features[~out], known.errors[~out], groups=families)
-            pasts.append(judged(selector, features[out], known.errors[out]))
+            pasts.append(evaluate(selector, features[out], known.errors[out]))
         past = pd.concat(pasts)
         regrets = past.sub(past["best"], axis=0)
         gaps.append(regret.closed_gap(*(past[name].mean() for name in ("advice", "sbs", "best"))) or 0.0)
@@ -77,7 +77,7 @@ def curve(kind: TaskKind) -> pd.DataFrame:
     shipped = known.about.index[known.about["mark"].isin(_NOT_OWN)]
     n_own = len(known.errors) - len(shipped)
     sizes = [size for size in _SIZES if size <= 0.69 * n_own]
-    return learning_curve(fits.described(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
+    return regret_by_size(fits.described(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
 
 
 def draw(path: Path) -> None:

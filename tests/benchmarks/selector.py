@@ -19,7 +19,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from core.advice import regret
-from core.advice.learning_curve import judged, learning_curve
+from core.advice.learning_curve import evaluate, regret_by_size
 from core.advice.selector import Selector
 from tests.benchmarks import DATA, times_ms, told
 
@@ -145,7 +145,7 @@ def cross_validate(table: Table, seed: int) -> Judged:
         selector = Selector(seed=seed)
         selector.fit(table.features[~held_out], table.errors[~held_out], groups=table.groups)
         features, errors = table.features[held_out], table.errors[held_out]
-        pasts.append(judged(selector, features, errors))
+        pasts.append(evaluate(selector, features, errors))
         backs.append((selector.falls_back, selector.trust.plan_falls_back))
         told_errors = selector.predict(features).join(
             errors.stack().rename("actual").rename_axis(["dataset", "candidate"])
@@ -201,7 +201,7 @@ def _costs() -> Iterator[tuple[str, str]]:
 
 def _curve() -> Iterator[tuple[str, str]]:
     table = autosklearn("bac_error")
-    for size, row in learning_curve(table.features, table.errors, _CURVE).iterrows():
+    for size, row in regret_by_size(table.features, table.errors, _CURVE).iterrows():
         yield (
             f"autosklearn2016 balanced accuracy, {size} datasets known: mean regret",
             f"advice {row['advice']:.4f}, SBS {row['sbs']:.4f}, best of 3 {row['advice_3']:.4f},"
