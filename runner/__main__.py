@@ -16,7 +16,6 @@ from core import machine
 from core.errors import MetascoutError
 from core.store import database
 from runner import loop
-from runner.executors import EXECUTORS
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def main() -> int:
         machine.check_settings()
         with sole_runner():
             logging.info("The runner serves %s; stop it with Ctrl-C", database.home())
-            loop.serve(EXECUTORS, drain=arguments.drain, stopped=lambda: bool(signals))
+            loop.serve(drain=arguments.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m runner.child DIRECTORY` runs its executor and writes down what it reports.
+"""The process of one job: `python -m runner.child DIRECTORY` runs its engine and writes down what it reports.
 
 `python -m runner.child --spare ENGINE WIRE_FD` loads an engine first, and learns on the wire which directory it is.
 """
@@ -58,7 +58,7 @@ def wait_for_order(engine: str, wire_fd: int) -> int:
 def _work(directory: Path) -> int:
     try:
         with open(directory / "events.jsonl", "ab") as file:
-            result = _run_executor(directory, file)
+            result = _run_engine(directory, file)
         (directory / "result.json").write_text(json.dumps(asdict(result)))
     except OSError as error:
         traceback.print_exc()
@@ -66,12 +66,12 @@ def _work(directory: Path) -> int:
     return 0
 
 
-def _run_executor(directory: Path, file: IO[bytes]) -> Exit:
+def _run_engine(directory: Path, file: IO[bytes]) -> Exit:
     try:
-        spec, context, executor = receive(directory)
+        spec, context, engine = receive(directory)
         pause = Wish(directory / "pause")
         _write(file, events.Environment(machine.facts()))
-        for event in executor(spec, replace(context, paused=pause)):
+        for event in engine(spec, replace(context, paused=pause)):
             _write(file, event)
         # A pause that comes too late to be heard finds a job that is done.
         return Exit("cancelled" if context.cancelled() else "paused" if pause.heard else "succeeded")

@@ -7,30 +7,27 @@ lives, so its release is the news of their death, whoever killed them.
 
 from __future__ import annotations
 
-import importlib
 import json
-import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import portalocker
 import psutil
 
-from core import datasets, events, machine, specs
+from core import datasets, events, kinds, machine, specs
+from core.kinds import Kind
 from core.queue.jobs import Job
-from core.results import initialisations as stored
-from core.results.initialisations import Initialisation
 from core.store import database
 from runner import spare
+from runner.shared.context import Context, Engine
 from runner.spare import Spare
 from runner.supervisor import EXIT_BYTES, Exit
 
@@ -38,57 +35,20 @@ ROOT = Path(__file__).parents[1]
 PAUSE_S = 60.0
 _BATCH_BYTES = 4 * 2**20  # events are read and recorded in pieces of this size
 
-Executor = Callable[[Any, "Context"], Iterator[events.Event]]
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a job is given beside its spec.
-
-    `directory` is its own (absolute): files for the user go into artifacts/, temporary ones into tmp/, which is
-    removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to stop:
-    the job then keeps what is done, and returns. `paused()` likewise, for jobs that can go on from a checkpoint: the
-    job writes it into its directory and returns; its next attempt finds it there. A job that was told so counts as
-    paused once it returns; one that returns before it has asked again has succeeded. `initialisations` are those that
-    were known when it was started, for a job that learns a task from one, and `worths` what they are worth (higher is
-    better; None: unknown).
-    """
-
-    job_id: int
-    attempt: int
-    dataset: datasets.Dataset
-    directory: Path
-    cpus: int
-    gpus: int
-    cancelled: Callable[[], bool]
-    paused: Callable[[], bool] = bool
-    initialisations: tuple[Initialisation, ...] = ()
-    worths: tuple[float | None, ...] = ()
-
-    def began(self) -> float:
-        """When the attempt was started, on the monotonic clock: a budget counts the start of the process, too."""
-        order = self.directory / "job.json"
-        return time.monotonic() - (max(0.0, time.time() - order.stat().st_mtime) if order.exists() else 0.0)
-
-    def left(self, name: str, job_id: int | None = None) -> Path | None:
-        """The file that the last attempt of another job, or an earlier one of this job, has left under this name."""
-        paths = self.directory.parent.glob(f"{job_id or self.job_id}-*/{name}")
-        numbered = {int(path.parent.name.split("-")[1]): path for path in paths}
-        before = self.attempt if job_id in (None, self.job_id) else math.inf
-        return max(((n, path) for n, path in numbered.items() if n < before), default=(0, None))[1]
-
-
-def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:
+def start(job: Job, ready: Spare | None = None) -> None:
     """Start a job's attempt as a supervised process; `is_alive` holds from the moment that this returns.
 
-    `ready` is a spare that a job of its kind is handed to, so that it need not load its engine.
+    `ready` is a spare process that has an engine loaded, and takes the job if it is of that kind. Raises InputError
+    for a kind of job that this version does not know.
     """
+    kind = kinds.of(job.kind)
     directory = job.directory
     clean(directory)  # what a run of the same name left, in a data directory whose store was restored
     for name in ("artifacts", "tmp"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    (directory / "job.json").write_text(json.dumps(_order(job, executor)))
+    (directory / "job.json").write_text(json.dumps(_order(job, kind)))
     (directory / "events.jsonl").touch()
     # Written in place at the end, so that a full disk cannot keep the ending secret.
     (directory / "exit.json").write_text(" " * EXIT_BYTES)
@@ -96,7 +56,7 @@ def start(job: Job, executor: Executor, ready: Spare | None = None) -> None:
         portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         around = environment(job.cpus)
         pid = None
-        if ready is not None and job.kind == spare.KIND:
+        if ready is not None and ready.kind == job.kind:
             pid = spare.hand_over(ready, directory, around, (lock.fileno(), log.fileno()))
         lock.write(str(_supervised(directory, around, lock.fileno(), log.fileno()) if pid is None else pid))
 
@@ -119,20 +79,17 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
     return process.pid
 
 
-def _order(job: Job, executor: Executor) -> dict[str, Any]:
-    # A job does not open the store.
-    known = stored.everything() if job.kind == "finetune" else []
-    worths = stored.worths() if known else {}
+def _order(job: Job, kind: Kind) -> dict[str, Any]:
+    """Return what is written to job.json. A job does not open the store, so that all it needs is in it."""
     return {
         "job_id": job.id,
         "attempt": job.attempt,
-        "executor": f"{executor.__module__}:{executor.__qualname__}",
+        "executor": kind.entry,
         "spec": job.spec_text,
         "dataset": datasets.to_json(datasets.get(job.dataset_id)),
         "cpus": job.cpus or machine.cpu_slots(),
         "gpus": job.gpus,
-        "initialisations": [asdict(one) for one in known],
-        "worths": [worths.get(one.job_id) for one in known],
+        "order": kinds.load(kind.order)() if kind.order else {},
     }
 
 
@@ -239,11 +196,9 @@ def sweep(*, keep: set[Path]) -> None:
             clean(directory)
 
 
-def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
-    """What `start` ordered, as the job's own process sees it: its spec, context and executor."""
+def receive(directory: Path) -> tuple[specs.Spec, Context, Engine]:
+    """Return what `start` ordered, as the job's own process needs it: its spec, its context and its engine's `run`."""
     order = json.loads((directory / "job.json").read_text())
-    module, _, name = order["executor"].partition(":")
-    executor = getattr(importlib.import_module(module), name)
     context = Context(
         job_id=order["job_id"],
         attempt=order["attempt"],
@@ -253,7 +208,6 @@ def receive(directory: Path) -> tuple[specs.Spec, Context, Executor]:
         gpus=order["gpus"],
         cancelled=(directory / "cancel").exists,
         paused=(directory / "pause").exists,
-        initialisations=tuple(Initialisation(**body) for body in order["initialisations"]),
-        worths=tuple(order["worths"]),
+        order=order["order"],
     )
-    return specs.parse(order["spec"]), context, executor
+    return specs.parse(order["spec"]), context, kinds.load(order["executor"])

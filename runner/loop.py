@@ -6,11 +6,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from core import machine, results
+from core import kinds, machine, results
 from core.errors import InputError, MetascoutError
 from core.events import Message
 from core.queue import jobs, runners
@@ -19,7 +19,6 @@ from core.store import housekeeping
 from core.store.database import explain_disk_full
 from runner import launch, selector_fit
 from runner import spare as spares
-from runner.launch import Executor
 from runner.selector_fit import Fitting
 from runner.spare import Spare
 
@@ -34,22 +33,20 @@ STOP_S = 10.0
 log = logging.getLogger("metascout.runner")
 
 
-def run_once(executors: Mapping[str, Executor], worker_id: str) -> int | None:
+def run_once(worker_id: str) -> int | None:
     """Claim the next job, run it to its end, and return its id; None when nothing is queued."""
     job = jobs.claim(worker_id)
     if job is None:
         return None
     runs: dict[int, Job] = {}
-    _start(job, executors, runs)
+    _start(job, runs)
     while runs:
         _follow_all(runs)
         time.sleep(_turn_s(runs))
     return job.id
 
 
-def serve(
-    executors: Mapping[str, Executor], *, drain: bool = False, stopped: Callable[[], bool] = lambda: False
-) -> None:
+def serve(*, drain: bool = False, stopped: Callable[[], bool] = lambda: False) -> None:
     """Run jobs until `stopped()`; with `drain`, until nothing is queued or running.
 
     Jobs that an earlier runner left running are adopted. Beside the jobs the selectors are fitted anew where more is
@@ -70,7 +67,7 @@ def serve(
                 sweep_at = time.monotonic()
                 housekeeping.sweep()
             _follow_all(runs)
-            _claim_all(executors, worker_id, runs, spare)
+            _claim_all(worker_id, runs, spare)
             if not drain:
                 selector_fit.tend(fit, busy=bool(runs))
                 spares.tend(spare, launch.environment(0))
@@ -87,7 +84,7 @@ def serve(
 
 
 def _turn_s(runs: dict[int, Job]) -> float:
-    return QUICK_TURN_S if any(job.cpus == 0 for job in runs.values()) else TURN_S
+    return QUICK_TURN_S if any(job.kind in kinds.immediate() for job in runs.values()) else TURN_S
 
 
 def _beat(worker_id: str, runs: dict[int, Job]) -> None:
@@ -100,27 +97,25 @@ def _beat(worker_id: str, runs: dict[int, Job]) -> None:
     jobs.requeue_stale(STALE_S)
 
 
-def _claim_all(executors: Mapping[str, Executor], worker_id: str, runs: dict[int, Job], spare: Spare) -> None:
+def _claim_all(worker_id: str, runs: dict[int, Job], spare: Spare) -> None:
     """Start queued jobs while there are free slots; a job that asks for more cores than there are runs alone."""
     while True:
-        free_cpus = machine.cpu_slots() - sum(job.cpus for job in runs.values())
+        free_cpus = machine.cpu_slots() - sum(job.cpus for job in runs.values() if job.kind not in kinds.immediate())
         free_gpus = machine.gpu_slots() - sum(job.gpus for job in runs.values())
         job = jobs.claim(worker_id, cpus=free_cpus if runs else None, gpus=free_gpus if machine.gpu_slots() else None)
         if job is None:
             return
-        _start(job, executors, runs, spare)
+        _start(job, runs, spare)
 
 
-def _start(job: Job, executors: Mapping[str, Executor], runs: dict[int, Job], spare: Spare | None = None) -> None:
+def _start(job: Job, runs: dict[int, Job], spare: Spare | None = None) -> None:
     """Start a claimed job; one that cannot be started for a passing reason goes back to the queue."""
     log.info("Job %d: %s starts, attempt %d", job.id, job.kind, job.attempt)
     try:
-        if job.kind not in executors:
-            raise InputError(f"This runner has no engine for jobs of kind {job.kind!r}. Update it, then retry.")
         if job.gpus > machine.gpu_slots():
             raise InputError(f"gpus: the job asks for {job.gpus}, this machine has {machine.gpu_slots()}.")
         with explain_disk_full():
-            launch.start(job, executors[job.kind], spare)
+            launch.start(job, spare)
     except InputError as error:
         jobs.finish(job, "failed", f"The job could not be started: {error}")
         log.warning("Job %d could not be started: %s", job.id, error)

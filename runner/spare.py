@@ -16,10 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.results import initialisations
+from core import kinds
+from core.kinds import Kind
 
-KIND = "finetune"  # of the jobs that it is for
-ENGINE = "runner.fewshot.fine_tune"
 LOOK_S = 5.0  # between two looks into the store
 PAUSE_S = 3.0  # after a hand-over: the job that the spare has become wants the cores first
 BROKEN_PAUSE_S = 60.0
@@ -35,23 +34,24 @@ class Spare:
 
     process: subprocess.Popen[bytes] | None = None
     wire: socket.socket | None = None
+    kind: str = ""  # of the jobs that it can take
     environment: Mapping[str, str] = field(default_factory=dict)
     next_at: float = 0.0
 
 
 def tend(spare: Spare, environment: Mapping[str, str]) -> None:
-    """Keep one spare while there is an initialisation that a task could be learned from; never waits."""
+    """Keep one spare process for the kind of job that wants one (see `Kind.warm`); never waits."""
     if spare.process is not None and spare.process.poll() is not None:
         log.warning("The spare process ended with code %s; jobs start without one", spare.process.returncode)
         _let_go(spare, BROKEN_PAUSE_S)
     if (now := time.monotonic()) < spare.next_at:
         return
     spare.next_at = now + LOOK_S
-    wanted = initialisations.exist()
-    if spare.process is not None and not (wanted and spare.environment == environment):
+    kind = next((kind for kind in kinds.KINDS if kind.warm and kinds.load(kind.warm)()), None)
+    if spare.process is not None and not (kind and kind.name == spare.kind and spare.environment == environment):
         stop(spare)
-    elif spare.process is None and wanted:
-        _start(spare, environment)
+    elif spare.process is None and kind:
+        _start(spare, kind, environment)
 
 
 def hand_over(spare: Spare, directory: Path, environment: Mapping[str, str], files: Sequence[int]) -> int | None:
@@ -90,12 +90,12 @@ def _let_go(spare: Spare, pause_s: float) -> None:
     spare.next_at = time.monotonic() + pause_s
 
 
-def _start(spare: Spare, environment: Mapping[str, str]) -> None:
+def _start(spare: Spare, kind: Kind, environment: Mapping[str, str]) -> None:
     mine, its = socket.socketpair()
     with its:
         spare.process = subprocess.Popen(
-            [sys.executable, "-m", "runner.supervisor", "--spare", ENGINE, str(its.fileno())],
+            [sys.executable, "-m", "runner.supervisor", "--spare", kind.entry.partition(":")[0], str(its.fileno())],
             cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, pass_fds=[its.fileno()], start_new_session=True,
         )  # fmt: skip
-    spare.wire, spare.environment = mine, dict(environment)
+    spare.wire, spare.kind, spare.environment = mine, kind.name, dict(environment)

@@ -9,9 +9,15 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side, and threads wait for each other
 
-from core import datasets
+from core import datasets, kinds
 from core.specs import AutoMLSpec
 from core.store import database
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the kinds of job, which a test may replace (see tests/engines.py)."""
+    monkeypatch.setattr(kinds, "KINDS", kinds.KINDS)
 
 
 @pytest.fixture

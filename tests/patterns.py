@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import datasets, results
+from core import datasets, kinds, results
 from core.events import Event
 from core.queue import jobs
 from core.specs import FewShotSpec, Spec
 from runner import launch
-from runner.executors import EXECUTORS
 
 LABELS = tuple(f"pattern{number:02}" for number in range(15))
 
@@ -43,10 +42,10 @@ def run_here(spec: Spec) -> tuple[int, list[Event]]:
     assert job is not None
     assert job.id == job_id
     (job.directory / "artifacts").mkdir(parents=True)
-    (job.directory / "job.json").write_text(json.dumps(launch._order(job, EXECUTORS[job.kind])))
+    (job.directory / "job.json").write_text(json.dumps(launch._order(job, kinds.of(job.kind))))
     try:
-        parsed, context, executor = launch.receive(job.directory)
-        events = list(executor(parsed, context))
+        parsed, context, run = launch.receive(job.directory)
+        events = list(run(parsed, context))
     except Exception:
         jobs.finish(job, "failed")
         raise

@@ -24,12 +24,12 @@ from core.queue import jobs
 from core.results import downloads
 from core.scoring import METRICS, metrics_for, score
 from core.specs import AutoMLSpec
-from runner import executors, loop
+from runner import loop
 from runner.automl import job
 from runner.automl.frames import read
 from runner.automl.jvm import find_java
-from runner.launch import Context
 from runner.shared.baselines import yardstick
+from runner.shared.context import Context
 from tests.test_jvm import java_of
 
 GIB = 2**30
@@ -186,7 +186,7 @@ def test_all_scores_follow_from_the_models_that_are_handed_out(
 def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(telco: Dataset, tmp_path: Path) -> None:
     spec = spec_of(telco, budget_s=10, algorithms=("GLM",), folds=0)
     job_id = jobs.submit(spec)
-    assert loop.run_once(executors.EXECUTORS, "test") == job_id
+    assert loop.run_once("test") == job_id
     assert jobs.overview(job_id=job_id).status[0] == "succeeded"
     board = results.leaderboard(telco.id)
     assert set(board["algorithm"]) >= {"HistGradientBoosting", "Linear", "GLM"}

@@ -14,7 +14,6 @@ from core.datasets import Dataset
 from core.events import Metric
 from core.queue import jobs
 from core.specs import AutoMLSpec, NASSpec
-from runner import loop
 from tests import engines
 from tests.pictures import folders, zipped
 
@@ -29,7 +28,7 @@ def test_a_script_can_add_submit_watch_cancel_and_read_the_leaderboard(
     assert main(["submit", str(spec), "--priority", "2"]) == 0
     job_id = int(capsys.readouterr().out)
     assert jobs.get(job_id).priority == 2
-    loop.run_once({"automl": engines.succeed}, "w")
+    engines.run_once(automl=engines.succeed)
     assert main(["jobs", "--json"]) == 0
     assert [(job["id"], job["status"]) for job in json.loads(capsys.readouterr().out)] == [(job_id, "succeeded")]
     assert main(["leaderboard", "small", "--json"]) == 0

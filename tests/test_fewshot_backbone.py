@@ -26,7 +26,6 @@ from core.results import initialisations
 from core.specs import FewShotSpec, FineTuneSpec, parse
 from core.store import artifacts, backbones
 from runner import loop
-from runner.executors import EXECUTORS
 from runner.fewshot import backbone, features, initialisation, recipes
 from runner.fewshot.adapting import learned
 from runner.fewshot.deploy import _BACKBONE_CALLS, adapted, front
@@ -35,8 +34,8 @@ from runner.fewshot.job import run
 from runner.fewshot.learning.adapt import Inner
 from runner.fewshot.learning.task_networks import Adapter, initial
 from runner.fewshot.preparation import prepare
-from runner.launch import Context
 from runner.nas.space import export
+from runner.shared.context import Context
 from tests.patterns import run_here
 from tests.pictures import pixels
 
@@ -273,7 +272,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     photos: Dataset, weights: str, algorithm: str
 ) -> None:
     job_id = jobs.submit(_spec(photos, weights, algorithm=algorithm, budget_s=60))
-    assert loop.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once("w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
     board = initialisations.leaderboard(photos.id)
     assert list(board.protocol) == ["inductive"]
@@ -281,7 +280,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     stored = initialisations.initialisation(job_id)
     assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter-16", weights)
     tuned = jobs.submit(FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], shots=3, cpus=1))
-    assert loop.run_once(EXECUTORS, "w") == tuned
+    assert loop.run_once("w") == tuned
     assert jobs.overview(job_id=tuned).error[0] is None
     body = initialisations.adaptation(tuned)
     assert body is not None

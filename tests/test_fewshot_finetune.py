@@ -25,7 +25,6 @@ from core.queue import jobs, log
 from core.results import downloads, initialisations
 from core.specs import FewShotSpec, FineTuneSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from runner.fewshot import initialisation
 from runner.fewshot.adapting import fitted, learned
 from runner.fewshot.deploy import _CALLS, front, plain
@@ -66,7 +65,7 @@ def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_pred
     patterns: Dataset, tmp_path: Path
 ) -> None:
     job_id = jobs.submit(_spec(patterns, initialisation=MAML, shots=5, queries=10))
-    assert loop.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once("w") == job_id
     assert jobs.overview(job_id=job_id).error[0] is None
     body = initialisations.adaptation(job_id)
     assert body is not None

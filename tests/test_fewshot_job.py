@@ -18,7 +18,6 @@ from core.queue import jobs, log
 from core.results import initialisations
 from core.specs import FewShotSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from runner.fewshot import initialisation, recipes
 from runner.fewshot.job import CHECKPOINT, run
 from runner.fewshot.learning import checkpoint
@@ -27,12 +26,12 @@ from runner.fewshot.learning.episodes import SPLITS, ClassTasks, GroupTasks
 from runner.fewshot.learning.evaluation import evaluate
 from runner.fewshot.learning.task_networks import MLP, Conv4, ResNet
 from runner.fewshot.preparation import judged, prepare
-from runner.launch import Context
+from runner.shared.context import Context
 
 
 def _run(spec: FewShotSpec) -> int:
     job_id = jobs.submit(spec)
-    assert loop.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once("w") == job_id
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.error) == ("succeeded", 1.0, None)
     return job_id
@@ -175,7 +174,7 @@ def _saved(home: Path, job_id: int, thread: threading.Thread, attempt: int = 1) 
 
 
 def _served() -> threading.Thread:
-    thread = threading.Thread(target=loop.serve, args=(EXECUTORS,), kwargs={"drain": True})
+    thread = threading.Thread(target=loop.serve, kwargs={"drain": True})
     thread.start()
     return thread
 

@@ -23,8 +23,6 @@ from core.queue import jobs, log
 from core.specs import NASSpec
 from core.store import artifacts
 from runner import loop
-from runner.executors import EXECUTORS
-from runner.launch import Context
 from runner.nas.job import run
 from runner.nas.search import trace
 from runner.nas.search.finals import Finalist
@@ -35,6 +33,7 @@ from runner.nas.space.limits import restricted
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.tensors import prepare
+from runner.shared.context import Context
 
 _BY_TORCH = (
     "import sys, torch; from model import load; x = torch.load('x.pt'); torch.save(load('weights.pt')(x), 'y.pt');"
@@ -44,7 +43,7 @@ _BY_TORCH = (
 
 def _run(spec: NASSpec) -> int:
     job_id = jobs.submit(spec)
-    assert loop.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once("w") == job_id
     return job_id
 
 
@@ -185,7 +184,7 @@ def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(hom
         dataset_id=dataset.id, cpus=1, budget_s=3600, max_candidates=4, finalists=1, epochs=1, strategy="random"
     )
     job_id = jobs.submit(spec)
-    thread = threading.Thread(target=loop.serve, args=(EXECUTORS,), kwargs={"drain": True})
+    thread = threading.Thread(target=loop.serve, kwargs={"drain": True})
     thread.start()
     saved = home / "jobs" / f"{job_id}-1" / trace.CHECKPOINT
     while not (saved.exists() and (climb := trace.load(saved).climb) and climb.rungs):
@@ -222,7 +221,7 @@ def test_an_extended_search_adds_new_trials_and_repeats_none(home: Path) -> None
         NASSpec(dataset_id=dataset.id, budget_s=60, max_candidates=4, finalists=2, epochs=3, strategy="random")
     )
     second = jobs.extend(first, more_candidates=4)
-    assert loop.run_once(EXECUTORS, "w") == second
+    assert loop.run_once("w") == second
     board = results.leaderboard(dataset.id)
     assert board.groupby("job_id").size().to_dict() == {first: 2, second: 2}
     assert board.candidate.is_unique

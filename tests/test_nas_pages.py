@@ -582,9 +582,9 @@ def test_a_search_from_the_form_to_predictions_by_its_files(site: str, page: Pag
 
 
 _RUNNER = """
-import runner.__main__, runner.executors
+import runner.__main__
 from tests import engines
-runner.executors.EXECUTORS["nas"] = engines.search
+engines.use(nas=engines.search)
 raise SystemExit(runner.__main__.main())
 """
 

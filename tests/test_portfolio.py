@@ -28,10 +28,9 @@ from core.results import downloads
 from core.scoring import Array, score
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
 from runner import loop
-from runner.executors import EXECUTORS
-from runner.launch import Context
 from runner.portfolio import job
 from runner.shared import pipelines
+from runner.shared.context import Context
 from runner.shared.rows import flat, read
 from tests.test_automl import unpack
 
@@ -339,7 +338,7 @@ def test_a_wrong_wish_is_named_with_its_value(change: dict[str, object], said: s
 @pytest.mark.slow
 def test_a_job_of_the_queue_fills_the_leaderboard_the_performance_table_and_the_landmarkers(classes: Dataset) -> None:
     job_id = jobs.submit(PortfolioSpec(dataset_id=classes.id, candidates=QUICK, cpus=2))
-    assert loop.run_once(EXECUTORS, "w") == job_id
+    assert loop.run_once("w") == job_id
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 3, None)
     assert set(results.leaderboard(classes.id).algorithm) == set(QUICK)
@@ -410,7 +409,7 @@ def test_a_model_of_images_reads_a_folder_of_pictures(home: Path, tmp_path: Path
 def test_the_zip_of_a_trial_holds_the_model_the_script_and_the_read_me(classes: Dataset) -> None:
     pytest.importorskip("skops")
     jobs.submit(PortfolioSpec(dataset_id=classes.id, candidates=("Linear",)))
-    job_id = loop.run_once(EXECUTORS, "w")
+    job_id = loop.run_once("w")
     assert job_id is not None
     trial = results.trial(results.trials_of(job_id).trial_id[0])
     found = downloads.of_trial(trial)

@@ -17,8 +17,8 @@ from core.events import Artifact, Message, Score, TrialDone
 from core.metafeatures import NAMES
 from core.queue import jobs
 from core.specs import AutoMLSpec, PortfolioSpec
-from runner.launch import Context
 from runner.portfolio import job
+from runner.shared.context import Context
 from runner.shared.pipelines import build, shape_of
 from runner.shared.report import fitted
 from runner.shared.rows import read

@@ -19,8 +19,7 @@ from core.queue import jobs, log
 from core.results import initialisations
 from core.specs import FineTuneSpec
 from runner import launch, loop, spare
-from runner.executors import EXECUTORS
-from runner.launch import Executor
+from runner.shared.context import Engine
 from runner.spare import Spare
 from tests import engines
 from tests.patterns import patterns
@@ -69,11 +68,13 @@ def _spec(dataset: Dataset, **more: object) -> FineTuneSpec:
     return FineTuneSpec(dataset_id=dataset.id, classes=dataset.labels[-3:], **more)
 
 
-def _run(spec: FineTuneSpec, one: Spare | None, executor: Executor = EXECUTORS["finetune"]) -> int:
+def _run(spec: FineTuneSpec, one: Spare | None, engine: Engine | None = None) -> int:
     """Run one job to its end; returns its id."""
     job_id = jobs.submit(spec)
     runs: dict[int, jobs.Job] = {}
-    loop._claim_all({"finetune": executor}, "w", runs, one or Spare())
+    if engine is not None:
+        engines.use(finetune=engine)
+    loop._claim_all("w", runs, one or Spare())
     while runs:
         loop._follow_all(runs)
         time.sleep(0.05)

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import results
+from core import kinds, results
 from core.events import to_json
 from core.queue import jobs, log, runners
 from core.specs import AutoMLSpec, NASSpec
 from core.store import artifacts, housekeeping
 from runner import launch, loop
-from runner.launch import Executor
+from runner.shared.context import Engine
 from tests import engines
 
 
@@ -32,11 +32,11 @@ def _until(condition: Callable[[], object], seconds: float = 20) -> None:
 
 
 @contextmanager
-def _serving(executor: Executor) -> Iterator[None]:
+def _serving(engine: Engine) -> Iterator[None]:
     """A runner's loop in a thread."""
     stop = threading.Event()
-    executors = {"automl": executor, "nas": executor}
-    thread = threading.Thread(target=loop.serve, args=(executors,), kwargs={"stopped": stop.is_set})
+    engines.use(automl=engine, nas=engine)
+    thread = threading.Thread(target=loop.serve, kwargs={"stopped": stop.is_set})
     thread.start()
     try:
         yield
@@ -51,7 +51,7 @@ def _started(job_id: int) -> bool:
 
 def test_a_job_runs_to_its_end_and_leaves_what_it_reported(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
-    assert loop.run_once({"automl": engines.succeed}, "w") == job_id
+    assert engines.run_once(automl=engines.succeed) == job_id
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.fraction, row.n_trials, row.error) == ("succeeded", 1.0, 1, None)
     assert '"scikit-learn"' in row.environment
@@ -61,20 +61,20 @@ def test_a_job_runs_to_its_end_and_leaves_what_it_reported(spec: AutoMLSpec) -> 
     directory = jobs.get(job_id).directory
     assert not (directory / "tmp").exists()
     assert not launch.is_alive(directory)
-    assert loop.run_once({"automl": engines.succeed}, "w") is None
+    assert engines.run_once(automl=engines.succeed) is None
 
 
 def test_bad_input_ends_in_its_sentence_and_the_next_job_runs(spec: AutoMLSpec) -> None:
     first, second = jobs.submit(spec), jobs.submit(spec)
-    loop.run_once({"automl": engines.refuse}, "w")
-    loop.run_once({"automl": engines.succeed}, "w")
+    engines.run_once(automl=engines.refuse)
+    engines.run_once(automl=engines.succeed)
     assert jobs.overview(job_id=first).error[0] == "column 'x' has the value 7; remove it"
     assert jobs.get(second).status == "succeeded"
 
 
 def test_a_bug_keeps_the_trials_before_it_and_leaves_its_trace_in_the_log(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
-    loop.run_once({"automl": engines.break_down}, "w")
+    engines.run_once(automl=engines.break_down)
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.n_trials) == ("failed", 1)
     assert "ZeroDivisionError: a bug" in row.error
@@ -83,23 +83,26 @@ def test_a_bug_keeps_the_trials_before_it_and_leaves_its_trace_in_the_log(spec: 
 
 def test_a_full_disk_ends_the_job_with_a_sentence_and_keeps_what_was_recorded(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
-    loop.run_once({"automl": engines.fill_the_disk}, "w")
+    engines.run_once(automl=engines.fill_the_disk)
     row = jobs.overview(job_id=job_id).iloc[0]
     assert (row.status, row.n_trials) == ("failed", 1)
     assert "is full. Free some space" in row.error
 
 
-def test_a_kind_that_the_runner_has_no_engine_for_fails_with_a_sentence(spec: AutoMLSpec) -> None:
+def test_a_kind_that_this_version_does_not_know_fails_with_a_sentence(
+    spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id = jobs.submit(spec)
-    loop.run_once({}, "w")
-    assert "no engine for jobs of kind 'automl'" in jobs.overview(job_id=job_id).error[0]
+    monkeypatch.setattr(kinds, "KINDS", tuple(kind for kind in kinds.KINDS if kind.name != "automl"))
+    loop.run_once("w")
+    assert "This version knows no kind of job 'automl'" in jobs.overview(job_id=job_id).error[0]
 
 
 def test_a_killed_job_is_tried_again(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
-    loop.run_once({"automl": engines.die_once}, "w")
+    engines.run_once(automl=engines.die_once)
     assert jobs.get(job_id).status == "queued"
-    loop.run_once({"automl": engines.die_once}, "w")
+    engines.run_once(automl=engines.die_once)
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
     assert list(results.trials_of(job_id).candidate) == ["attempt 2"]
@@ -108,7 +111,7 @@ def test_a_killed_job_is_tried_again(spec: AutoMLSpec) -> None:
 
 def test_a_killed_job_leaves_no_process_and_no_temporary_file(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
-    loop.run_once({"automl": engines.leave_children}, "w")
+    engines.run_once(automl=engines.leave_children)
     directory = jobs.get(job_id).directory.with_name(f"{job_id}-1")
     pid = int((directory / "child.pid").read_text())
     assert not psutil.pid_exists(pid)
@@ -137,7 +140,7 @@ def test_cancel_ends_a_deaf_job_by_force(spec: AutoMLSpec, monkeypatch: pytest.M
 def test_a_silent_job_is_ended_at_its_limit_and_queued_again(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METASCOUT_STALL_S", "0.5")
     job_id = jobs.submit(spec)
-    loop.run_once({"automl": engines.fall_silent}, "w")
+    engines.run_once(automl=engines.fall_silent)
     assert jobs.get(job_id).attempt == 2
     assert "no sign of life for 0.5 s" in " ".join(jobs.history(job_id).reason.dropna())
 
@@ -167,14 +170,14 @@ def test_two_jobs_share_the_slots_and_a_third_waits(spec: AutoMLSpec, monkeypatc
 @pytest.mark.slow
 def test_drain_runs_what_is_queued_and_returns(spec: AutoMLSpec) -> None:
     ids = [jobs.submit(spec) for _ in range(2)]
-    loop.serve({"automl": engines.succeed}, drain=True)
+    engines.drain(automl=engines.succeed)
     assert [jobs.get(job_id).status for job_id in ids] == ["succeeded", "succeeded"]
 
 
 _RUNNER = """
-import runner.__main__, runner.executors
+import runner.__main__
 from tests import engines
-runner.executors.EXECUTORS |= {"automl": engines.wait_for_cancel, "nas": engines.search}
+engines.use(automl=engines.wait_for_cancel, nas=engines.search)
 raise SystemExit(runner.__main__.main())
 """
 
@@ -236,7 +239,7 @@ def test_a_runner_that_starts_removes_what_dead_attempts_left(home: Path) -> Non
     left = home / "jobs" / "7-1" / "tmp"
     left.mkdir(parents=True)
     (left / "library.so").write_text("unpacked")
-    loop.serve({}, drain=True)
+    loop.serve(drain=True)
     assert not left.exists()
 
 
@@ -254,14 +257,14 @@ def test_a_torn_line_in_the_event_file_becomes_a_warning(spec: AutoMLSpec, tmp_p
 def test_a_job_that_was_claimed_but_never_started_is_run_by_the_next_runner(spec: AutoMLSpec) -> None:
     job_id = jobs.submit(spec)
     assert jobs.claim("a runner that is killed now") is not None
-    loop.serve({"automl": engines.succeed}, drain=True)
+    engines.drain(automl=engines.succeed)
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
 
 
 def test_an_artifact_that_is_gone_is_a_warning_and_holds_nobody_up(spec: AutoMLSpec) -> None:
     first, second = jobs.submit(spec), jobs.submit(spec)
-    loop.serve({"automl": engines.report_a_missing_file}, drain=True)
+    engines.drain(automl=engines.report_a_missing_file)
     assert [jobs.get(job_id).status for job_id in (first, second)] == ["succeeded", "succeeded"]
     assert "gone.zip that the job reported is not there" in " ".join(log.messages(first).text)
     assert len(results.trials_of(first)) == 1
@@ -271,9 +274,10 @@ def test_files_of_a_job_that_ended_with_the_machine_are_kept_before_they_are_swe
     job_id = jobs.submit(spec)
     job = jobs.claim("w")
     assert job is not None
-    launch.start(job, engines.succeed)
+    engines.use(automl=engines.succeed)
+    launch.start(job)
     _until(lambda: not launch.is_alive(job.directory))  # it ended, and no runner has read a word of it
-    loop.serve({"automl": engines.succeed}, drain=True)
+    engines.drain(automl=engines.succeed)
     assert jobs.get(job_id).status == "succeeded"
     kept = results.trial(results.trials_of(job_id).trial_id[0]).artifacts
     assert artifacts.locate(kept.sha256[0]).exists()
@@ -292,7 +296,7 @@ def test_a_passing_trouble_with_the_start_queues_the_job_again(
         start(*given)
 
     monkeypatch.setattr(launch, "start", start_on_a_disk_that_is_full_once)
-    loop.serve({"automl": engines.succeed}, drain=True)
+    engines.drain(automl=engines.succeed)
     assert jobs.get(job_id).status == "succeeded"
     assert "is full: free some space" in " ".join(jobs.history(job_id).reason.dropna())
 
@@ -302,7 +306,7 @@ def test_a_job_that_asks_for_a_gpu_which_is_not_there_says_so(
 ) -> None:
     monkeypatch.setenv("METASCOUT_GPU_SLOTS", "0")
     job_id = jobs.submit(spec.model_copy(update={"gpus": 1}))
-    loop.serve({"automl": engines.succeed}, drain=True)
+    engines.drain(automl=engines.succeed)
     assert "asks for 1, this machine has 0" in jobs.overview(job_id=job_id).error[0]
 
 
@@ -311,8 +315,9 @@ def test_a_runner_that_breaks_leaves_its_jobs_running(spec: AutoMLSpec, monkeypa
     beats = iter([{"cpu_frac": 0.5}])
     monkeypatch.setattr("core.machine.usage", lambda: next(beats))
     monkeypatch.setattr(loop, "BEAT_S", 0.5)
+    engines.use(automl=engines.wait_for_cancel)
     with pytest.raises(StopIteration):
-        loop.serve({"automl": engines.wait_for_cancel})
+        loop.serve()
     job = jobs.get(job_id)
     assert job.status == "running"
     assert launch.is_alive(job.directory)
@@ -338,7 +343,8 @@ def test_a_stop_that_comes_before_the_supervisor_listens_is_heard(spec: AutoMLSp
     jobs.submit(spec)
     job = jobs.claim("w")
     assert job is not None
-    launch.start(job, engines.wait_for_cancel)
+    engines.use(automl=engines.wait_for_cancel)
+    launch.start(job)
     launch.stop(job.directory)
     _until(lambda: not launch.is_alive(job.directory))
     assert launch.read_exit(job.directory).status == "stopped"
@@ -365,10 +371,10 @@ def test_a_paused_job_keeps_its_checkpoint_and_goes_on_from_it(search: NASSpec) 
     assert 3 < reached < 60
     assert _steps(job_id) == list(range(1, reached + 1))
     housekeeping.sweep(now=time.time() + 10 * housekeeping.MAX_AGE_S)
-    loop.serve({}, drain=True)  # another runner sweeps when it starts
+    loop.serve(drain=True)  # another runner sweeps when it starts
     jobs.resume(job_id, more_candidates=4)
     assert _steps(job_id) == list(range(1, reached + 1))  # shown until the next attempt reports
-    loop.serve({"nas": engines.search}, drain=True)
+    engines.drain(nas=engines.search)
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
     assert _steps(job_id) == list(range(reached + 1, 65))
@@ -414,7 +420,7 @@ def test_a_job_that_is_killed_while_it_should_pause_is_paused_and_goes_on(search
             os.kill(process.pid, signal.SIGKILL)
         _until(lambda: jobs.get(job_id).status == "paused")
     jobs.resume(job_id)
-    loop.serve({"nas": engines.search}, drain=True)
+    engines.drain(nas=engines.search)
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
 
 
@@ -438,15 +444,15 @@ def test_a_wish_for_an_attempt_that_never_started_does_not_break_the_runner(sear
     for job_id, wish in zip(ids, (jobs.request_pause, jobs.request_cancel), strict=True):
         assert jobs.claim("a runner that is killed now") is not None
         wish(job_id)
-    loop.serve({"nas": engines.search}, drain=True)
+    engines.drain(nas=engines.search)
     assert [jobs.get(job_id).status for job_id in ids] == ["paused", "cancelled"]
 
 
 def test_a_job_that_continues_another_finds_what_that_left(search: NASSpec) -> None:
     old = jobs.submit(search)
-    loop.serve({"nas": engines.search}, drain=True)
+    engines.drain(nas=engines.search)
     new = jobs.extend(old, more_candidates=5)
-    loop.serve({"nas": engines.search}, drain=True)
+    engines.drain(nas=engines.search)
     assert jobs.get(new).status == "succeeded"
     assert _steps(new) == [61, 62, 63, 64, 65]
     assert len(_steps(old)) == 60

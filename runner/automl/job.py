@@ -20,8 +20,8 @@ from runner.automl.frames import Rows, load, read, usable
 from runner.automl.jvm import Jvm, Stopped, jvm
 from runner.automl.models import Holdout, candidate_of, evaluate
 from runner.automl.rest import Rest, rows
-from runner.launch import Context
 from runner.shared.baselines import yardstick
+from runner.shared.context import Context
 
 _POLL_S = 0.5
 _ENSEMBLE_SHARE = 0.12  # of the budget that is kept for combining the models that were found

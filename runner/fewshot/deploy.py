@@ -17,10 +17,10 @@ from runner.fewshot import backbone, initialisation
 from runner.fewshot.initialisation import Initialisation
 from runner.fewshot.learning.adapt import RATE
 from runner.fewshot.learning.task_networks import STATISTICS, Adapter, Conv4, ResNet, Weights
-from runner.launch import Context
 from runner.nas.deploy import script
 from runner.nas.space import export
 from runner.nas.space.fronts import Pixels
+from runner.shared.context import Context
 
 _README = """\
 {title}

@@ -19,7 +19,7 @@ from core.specs import FewShotSpec
 from runner.fewshot import backbone, recipes
 from runner.fewshot.learning.episodes import ClassTasks
 from runner.fewshot.preparation import Prepared
-from runner.launch import Context
+from runner.shared.context import Context
 
 # How long an image's features are as a vector. Of 1, 2, 4 and 8 these learned the best within 12 s on Omniglot with a
 # network of random numbers: ProtoNet 53, 52, 47 and 43% of 5-way 1-shot, MAML 45, 48, 51 and 49%.

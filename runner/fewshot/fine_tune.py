@@ -19,6 +19,7 @@ from core.datasets.images.examples import UNKNOWN
 from core.errors import InputError
 from core.events import Adapted, Event, Message, Progress
 from core.results.initialisations import Initialisation as Stored
+from core.results.initialisations import from_order
 from core.specs import FineTuneSpec
 from core.store import backbones
 from runner.fewshot import answer, backbone, deploy, initialisation, new_tasks, recipes, similarity
@@ -26,7 +27,7 @@ from runner.fewshot.adapting import Step, fitted, learned
 from runner.fewshot.initialisation import Initialisation
 from runner.fewshot.new_tasks import Task
 from runner.fewshot.similarity import Known, Near
-from runner.launch import Context
+from runner.shared.context import Context
 
 _TOLD = 5  # names in a sentence
 _COPIES = 6  # of its activations that a step takes, gradients among them
@@ -72,7 +73,8 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
 
 def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[Stored, Task, list[Near]]:
     """The asked-for initialisation, or the nearest; the task as it takes it; and all by their distance."""
-    known = {one.job_id: one for one in context.initialisations}
+    initialisations, scores = from_order(context.order)
+    known = {one.job_id: one for one in initialisations}
     if spec.initialisation is not None and spec.initialisation not in known:
         raise InputError(
             f"initialisation: job {spec.initialisation} has left none. Choose a meta-training that has, or leave it "
@@ -84,7 +86,7 @@ def _chosen(spec: FineTuneSpec, context: Context, task: Task) -> tuple[Stored, T
             f"{_words(task.kind)}. Choose another, or leave it empty for the nearest one."
         )
     fitting = _fitting(spec, task, known)
-    worths = dict(zip(known, context.worths, strict=True))
+    worths = dict(zip(known, scores, strict=True))
     near = similarity.nearest(
         [
             Known(job_id, known[job_id].about.get("profile") or {}, known[job_id].ways, worths[job_id])

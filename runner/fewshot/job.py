@@ -27,8 +27,8 @@ from runner.fewshot.learning.meta_training import Diverged, OtherTraining, Setti
 from runner.fewshot.learning.task_networks import Adapter, Network, Weights, has_norms, initial
 from runner.fewshot.preparation import Prepared, judged, prepare
 from runner.fewshot.similarity import Profile, describe
-from runner.launch import Context
 from runner.shared.allocator import keep_memory
+from runner.shared.context import Context
 
 CHECKPOINT = "meta.pt"
 FILE = "initialisation.safetensors"
@@ -63,7 +63,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
 
     Raises InputError for what cannot be trained on or with, and MetascoutError where the budget ends before a step.
     """
-    began = context.began()
+    began = context.started_at()
     device = _device(spec)
     torch.set_num_threads(context.cpus)
     keep_memory()
@@ -81,7 +81,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
         prepared = featured
     job = _job(spec, context, _on(prepared, device), device, began)
     path = context.directory / CHECKPOINT
-    if previous := context.left(CHECKPOINT):
+    if previous := context.previous_file(CHECKPOINT):
         shutil.copy(previous, path)  # what is trained already may be all that there will be
     left = max(0.0, job.deadline - time.monotonic())
     yield Progress(max(0.0, 1 - left / spec.budget_s), "Timing the evaluation", left)

@@ -16,7 +16,6 @@ from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Progress, TrialDone
 from core.scoring import METRICS, Array, check_metric, confusion, residuals, score, values
 from core.specs import NASSpec
-from runner.launch import Context
 from runner.nas.deploy import handout
 from runner.nas.search.finals import Finalist
 from runner.nas.search.search import Data, Judge, NothingTrained, OtherSearch, Settings, search
@@ -25,6 +24,7 @@ from runner.nas.space import export
 from runner.nas.space.drawing import layers
 from runner.nas.space.limits import LimitError
 from runner.nas.tensors import Prepared, prepare
+from runner.shared.context import Context
 
 _DRAWN_CLASSES = 100
 
@@ -46,12 +46,12 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
 
     Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
     """
-    began = context.began()
+    began = context.started_at()
     metric = check_metric(context.dataset.task, spec.metric)
     device = _device(spec)
-    previous = context.left(CHECKPOINT)
+    previous = context.previous_file(CHECKPOINT)
     continued = None if previous else _continued(spec, context)
-    found = {job_id: context.left(CHECKPOINT, job_id) for job_id in spec.starts}
+    found = {job_id: context.previous_file(CHECKPOINT, job_id) for job_id in spec.starts}
     starts = [path for path in found.values() if path is not None]
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
@@ -96,7 +96,7 @@ def _continued(spec: NASSpec, context: Context) -> Path | None:
     """The checkpoint of the job to go on with; raises InputError where it has left none."""
     if spec.continues is None:
         return None
-    found = context.left(CHECKPOINT, spec.continues)
+    found = context.previous_file(CHECKPOINT, spec.continues)
     if found is None:
         raise InputError(
             f"continues: job {spec.continues} has left no checkpoint of a search. Choose a job that has searched, "

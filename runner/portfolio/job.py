@@ -20,8 +20,8 @@ from core.events import Artifact, Event, Landmarkers, Message, Metric, Progress,
 from core.metafeatures import landmarkers
 from core.scoring import METRICS, check_metric
 from core.specs import PortfolioSpec
-from runner.launch import Context
 from runner.portfolio import deploy
+from runner.shared.context import Context
 from runner.shared.pipelines import build, chosen_rows, fitting, row_limit, shape_of
 from runner.shared.report import fitted
 from runner.shared.rows import Rows, read

@@ -15,7 +15,6 @@ from core.queue import jobs
 from core.results import initialisations
 from core.specs import FewShotSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
 COMMON: dict[str, Any] = {"cpus": 1, "rotations": True, "test_episodes": 1000}
@@ -40,7 +39,7 @@ def figures() -> Iterator[tuple[str, str]]:
             if wanted and not name.startswith(wanted):
                 continue
             job_id = jobs.submit(FewShotSpec(dataset_id=dataset.id, **COMMON | given))
-            loop.run_once(EXECUTORS, "benchmark")
+            loop.run_once("benchmark")
             job = jobs.overview(job_id=job_id).iloc[0]
             if job.status != "succeeded":
                 yield f"{name}: the job {job.status}", str(job.error)

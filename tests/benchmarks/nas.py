@@ -15,7 +15,6 @@ from core.datasets import Dataset
 from core.queue import jobs
 from core.specs import NASSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
 SEARCHES = {  # by dataset: seconds, and the metric
@@ -34,7 +33,7 @@ def figures() -> Iterator[tuple[str, str]]:
             job_id = jobs.submit(
                 NASSpec(dataset_id=dataset.id, cpus=2, budget_s=budget_s, max_candidates=1000, metric=metric)
             )
-            loop.run_once(EXECUTORS, "benchmark")
+            loop.run_once("benchmark")
             job = jobs.overview(job_id=job_id).iloc[0]
             if job.status != "succeeded":
                 yield f"{name}: the job {job.status}", str(job.error)

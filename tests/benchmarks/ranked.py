@@ -15,7 +15,6 @@ from core.advice import fits
 from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
 TABLES = {"bank_marketing": "y", "telco_churn": "churn", "credit_g": "class", "adult": "income"}
@@ -44,6 +43,6 @@ def _best(dataset_id: int, algorithms: tuple[str, ...] | None) -> float:
     """The least valid error that AutoML reaches."""
     chosen = {} if algorithms is None else {"algorithms": algorithms}
     job_id = jobs.submit(AutoMLSpec(dataset_id=dataset_id, budget_s=_BUDGET_S, memory_bytes=2**30, **chosen))
-    loop.run_once(EXECUTORS, "benchmark")
+    loop.run_once("benchmark")
     found = results.trials_of(job_id)
     return float(found.loc[~found["yardstick"], "valid_error"].min())

@@ -15,7 +15,6 @@ from core import datasets, results
 from core.queue import jobs
 from core.specs import NASSpec
 from runner import loop
-from runner.executors import EXECUTORS
 from tests.benchmarks import DATA, own_home
 
 TABLES = {"adult": "income", "bank_marketing": "y", "telco_churn": "churn", "credit_g": "class", "segment": "class"}
@@ -58,7 +57,7 @@ def _searched(dataset_id: int, seed: int, starts: tuple[int, ...]) -> int:
         epochs=1, metric="accuracy", cpus=1,
     )  # fmt: skip
     job_id = jobs.submit(spec)
-    loop.run_once(EXECUTORS, "benchmark")
+    loop.run_once("benchmark")
     return job_id
 
 

@@ -18,7 +18,6 @@ from core import datasets, results
 from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import launch, loop
-from runner.executors import EXECUTORS
 
 _LEFT_S = 10
 
@@ -68,7 +67,7 @@ def _job(directory: Path) -> psutil.Process:
 def test_a_killed_job_or_supervisor_leaves_no_java(
     home: Path, job_id: int, victim: Callable[[Path], psutil.Process]
 ) -> None:
-    runner = threading.Thread(target=loop.run_once, args=(EXECUTORS, "drill"))
+    runner = threading.Thread(target=loop.run_once, args=("drill",))
     runner.start()
     directory = home / "jobs" / f"{job_id}-1"
     try:
@@ -133,6 +132,6 @@ def test_a_killed_runner_leaves_a_job_that_ends_without_it_and_is_cleaned_up(hom
         launch.stop(directory)
     assert (directory / "tmp").exists()
     jobs.request_cancel(job_id)
-    loop.serve(EXECUTORS, drain=True)
+    loop.serve(drain=True)
     assert jobs.get(job_id).status == "cancelled"
     assert _left(home) == []

@@ -26,7 +26,6 @@ from core.results import Scope
 from core.specs import AutoMLSpec, PortfolioSpec, Spec
 from runner import loop
 from runner.__main__ import sole_runner
-from runner.executors import EXECUTORS
 from tools.shipped_knowledge.tasks import KnownTask, known_tasks
 
 _CANDIDATE_S, _BUDGET_S = 300, 3_600  # seldom reached: the run may have to stand back behind other work
@@ -49,7 +48,7 @@ def measure(tasks: Sequence[KnownTask], path: Path, *, h2o_s: int = 0) -> pd.Dat
         dataset = _registered(task)
         for spec in _missing(dataset, h2o_s):
             jobs.submit(spec)
-        loop.serve(EXECUTORS, drain=True)
+        loop.serve(drain=True)
         found = rows(task, dataset)
         log.info("%d of %d: %s, %d candidates", number, len(tasks), task.name, len(found))
         known = pd.concat([known, found], ignore_index=True)
