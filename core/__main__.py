@@ -7,7 +7,6 @@ import dataclasses
 import getpass
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -229,8 +228,8 @@ def _more(options: argparse.Namespace) -> dict[str, int | None]:
 
 @contextmanager
 def _options_named(options: argparse.Namespace) -> Iterator[None]:
-    """An error about a number that was given with --more-... names that option, not the field of the spec."""
-    fields = {
+    """Raise an error about a number that was given with --more-... as one about that option."""
+    named = {
         "budget_s": ("--more-seconds", options.more_seconds),
         "max_candidates": ("--more-candidates", options.more_candidates),
         "max_candidate_epochs": ("--more-candidate-epochs", options.more_candidate_epochs),
@@ -238,12 +237,14 @@ def _options_named(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        text = str(error)
-        for field, (option, value) in fields.items():
-            if value is not None:
-                # The rest of its sentence tells the value; one that tells the sum is about the job's own field.
-                text = re.sub(rf"\b{field}: (?=[^;]*(?<!\d){value}\b)", f"{option}: ", text)
-        raise InputError(text) from None
+        # One whose value is the sum, not what was given here, is about the job's own field.
+        raise error.renamed(
+            {field: option for field, (option, value) in named.items() if _about(error, value)}
+        ) from None
+
+
+def _about(error: InputError, value: int | None) -> bool:
+    return value is not None and (error.value == value or any(part.value == value for part in error.parts))
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:

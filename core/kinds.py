@@ -33,7 +33,9 @@ class Kind:
 
     `name` is what specs and the store call it, `label` and `about` (one sentence) are for people, `entry` is the
     function `run(spec, context)` that does the job, imported in the job's own process only. `candidates` are the
-    algorithms that advice may rank, by modality; `prefix` makes a candidate's name of one. `resumable` jobs leave a
+    algorithms that advice may rank, by modality; `prefix` makes a candidate's name of one. A plan has a job of
+    the kind on data of the `always_planned` modalities, and on those `planned_if_unknown` where no advice ranks its
+    candidates: no plan could have named them. `resumable` jobs leave a
     checkpoint, `continuable` ones can be taken up by a later job, `immediate` ones take no slot and go first.
 
     `form` is the page part with the fields of a new job (its `show`; None where jobs are asked for elsewhere), and
@@ -48,6 +50,8 @@ class Kind:
     spec: type[Spec]
     entry: str
     modalities: tuple[str, ...] = MODALITIES
+    always_planned: tuple[str, ...] = ()
+    planned_if_unknown: tuple[str, ...] = ()
     candidates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prefix: str = ""
     resumable: bool = False
@@ -68,6 +72,7 @@ KINDS: tuple[Kind, ...] = (
         AutoMLSpec,
         "runner.automl.job:run",
         modalities=("table",),
+        planned_if_unknown=("table",),
         candidates={"table": AUTOML_ALGORITHMS},
         prefix="H2O ",
         form="pages.parts.forms.automl_form",
@@ -79,6 +84,7 @@ KINDS: tuple[Kind, ...] = (
         "Finds a network for images, texts or a table.",
         NASSpec,
         "runner.nas.job:run",
+        always_planned=("text", "image"),
         candidates=NETWORKS,
         prefix="NAS ",
         resumable=True,
@@ -132,6 +138,11 @@ def of(name: str) -> Kind:
     raise InputError(
         f"This version knows no kind of job {name!r}.", field="kind", value=name, remedy=f"Choose one of {known}."
     )
+
+
+def for_spec(spec: type[Spec]) -> Kind:
+    """Return the row of the kind whose specs are of this type."""
+    return next(kind for kind in KINDS if kind.spec is spec)
 
 
 def label(name: str) -> str:

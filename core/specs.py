@@ -39,7 +39,8 @@ class _Spec(BaseModel):
         fields = cls.model_fields if isinstance(data, dict) else {}
         wrong = [n for n in fields if isinstance(data.get(n), bool) and fields[n].annotation is not bool]
         if wrong:
-            raise ValueError("; ".join(f"{n}: input should not be true or false (given: {data[n]})" for n in wrong))
+            parts = (InputError(f"{data[n]} is no number.", field=n, value=data[n]) for n in wrong)
+            raise InputError("", parts=tuple(parts))
         return data
 
 
@@ -60,11 +61,13 @@ class AutoMLSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> AutoMLSpec:
         if not self.algorithms:
-            raise ValueError("algorithms: choose at least one")
+            raise _wrong("algorithms", self.algorithms, "None is chosen.", "Choose at least one.")
         if self.algorithms == ("StackedEnsemble",):
-            raise ValueError("algorithms: StackedEnsemble combines other models; add one more algorithm")
+            raise _wrong(
+                "algorithms", self.algorithms, "StackedEnsemble combines other models.", "Add one more algorithm."
+            )
         if self.folds == 1:
-            raise ValueError("folds: 1 is not cross-validation; use 0 for none, or 2 and more")
+            raise _wrong("folds", 1, "1 fold is no cross-validation.", "Use 0 for none, or 2 or more.")
         return self
 
 
@@ -93,11 +96,17 @@ class NASSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> NASSpec:
         if self.gpus > 1:
-            raise ValueError(f"gpus: the search uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
+            raise _wrong("gpus", self.gpus, f"A search uses one GPU, not {self.gpus}.", "Choose 1, or 0 for the CPU.")
         if self.starts and self.continues is not None:
-            raise ValueError("starts: a search that continues another has its candidates already; leave this empty")
+            raise _wrong(
+                "starts",
+                self.starts,
+                "A search that continues another has its candidates already.",
+                "Leave this empty.",
+            )
         if self.finalists > self.max_candidates:
-            raise ValueError(f"finalists: {self.finalists} are more than max_candidates, {self.max_candidates}")
+            text = f"{self.finalists} finalists are more than the {self.max_candidates} candidates."
+            raise _wrong("finalists", self.finalists, text, "Ask for fewer finalists, or more candidates.")
         return self
 
 
@@ -114,9 +123,9 @@ class PortfolioSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> PortfolioSpec:
         if not self.candidates:
-            raise ValueError("candidates: choose at least one")
+            raise _wrong("candidates", self.candidates, "None is chosen.", "Choose at least one.")
         if self.gpus:
-            raise ValueError(f"gpus: the portfolio uses none; ask for 0 (given: {self.gpus})")
+            raise _wrong("gpus", self.gpus, f"The portfolio uses no GPU, not {self.gpus}.", "Ask for 0.")
         return self
 
 
@@ -165,25 +174,29 @@ class FewShotSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> FewShotSpec:
         if self.gpus > 1:
-            raise ValueError(f"gpus: meta-training uses one GPU; choose 1, or 0 for the processor (given: {self.gpus})")
+            raise _wrong(
+                "gpus", self.gpus, f"Meta-training uses one GPU, not {self.gpus}.", "Choose 1, or 0 for the CPU."
+            )
         if (self.network == "pretrained") != (self.backbone is not None):
-            raise ValueError("backbone: give pretrained weights with the network 'pretrained', and only with it")
+            text = "Pretrained weights belong to the network 'pretrained'."
+            raise _wrong("backbone", self.backbone, text, "Give both, or neither.")
         if self.backbone is not None and (self.rotations or self.distortions):
-            raise ValueError(
-                "rotations: the features of pretrained weights are computed once, of the images as they are; leave "
-                "rotations and distortions out"
-            )
+            text = "The features of pretrained weights are computed once, from the images as they are."
+            raise _wrong("rotations", self.rotations, text, "Leave rotations and distortions out.")
         if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
-            raise ValueError("inner_steps: ProtoNet has no inner steps; leave inner_steps and inner_rate empty")
+            raise _wrong(
+                "inner_steps",
+                self.inner_steps,
+                "ProtoNet has no inner steps.",
+                "Leave inner_steps and inner_rate empty.",
+            )
         if self.algorithm != "ProtoNet" and self.train_ways is not None:
-            raise ValueError(
-                f"train_ways: a head of {self.algorithm} has one output for each of the ways; leave it empty"
-            )
+            text = f"The head of {self.algorithm} has one output for each of the ways."
+            raise _wrong("train_ways", self.train_ways, text, "Leave it empty.")
         if self.algorithm in ("ProtoNet", "Reptile") and (self.learned_rates or self.multi_step_loss):
-            raise ValueError(
-                f"learned_rates: {self.algorithm} learns no inner rates and judges no inner steps; choose MAML, "
-                "First-order MAML or ANIL, or leave learned_rates and multi_step_loss out"
-            )
+            text = f"{self.algorithm} learns no inner rates and has no loss after each inner step."
+            remedy = "Choose MAML, First-order MAML or ANIL, or leave learned_rates and multi_step_loss out."
+            raise _wrong("learned_rates", self.learned_rates, text, remedy)
         return self
 
 
@@ -213,46 +226,114 @@ class FineTuneSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> FineTuneSpec:
         if self.examples is not None and self.classes:
-            raise ValueError("classes: the file of examples has its own classes; leave one of the two empty")
+            raise _wrong(
+                "classes", self.classes, "The file of examples has its own classes.", "Leave one of them empty."
+            )
         if self.examples is None and not self.classes:
-            raise ValueError("classes: choose 2 or more classes of the dataset, or give examples")
+            raise _wrong("classes", (), "None is chosen.", "Choose 2 or more classes of the dataset, or give examples.")
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: each class may be chosen once")
+            raise _wrong("classes", self.classes, "A class is chosen twice.", "Choose each class once.")
         if self.gpus:
-            raise ValueError(f"gpus: a few examples are learned on the processor; ask for 0 (given: {self.gpus})")
+            raise _wrong("gpus", self.gpus, f"Fine-tuning runs on the CPU, not on {self.gpus} GPUs.", "Ask for 0.")
         return self
 
 
 Spec = AutoMLSpec | NASSpec | PortfolioSpec | FewShotSpec | FineTuneSpec
-_KINDS = ("automl", "nas", "portfolio", "fewshot", "finetune")
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 
-def parse(data: str | bytes | dict[str, Any]) -> Spec:
-    """The spec that JSON text or a dict describes.
+# What people call the fields of specs, in forms and in errors.
+LABELS = {
+    "algorithm": "Algorithm",
+    "algorithms": "Algorithms",
+    "backbone": "Pretrained weights",
+    "balance_classes": "Balance classes",
+    "budget_s": "Time budget, seconds",
+    "candidate_s": "Limit per candidate, seconds",
+    "candidates": "Candidates",
+    "classes": "Classes",
+    "continues": "Continues job",
+    "cpus": "CPU threads",
+    "dataset_id": "Dataset",
+    "distortions": "Small distortions",
+    "epochs": "Epochs of the finalists",
+    "examples": "Examples",
+    "finalists": "Finalists",
+    "first_order_frac": "First-order share",
+    "folds": "Cross-validation folds",
+    "gpus": "GPUs",
+    "group": "Column of the tasks",
+    "initialisation": "Initialisation",
+    "inner_rate": "Inner rate",
+    "inner_steps": "Inner steps",
+    "iterations": "Maximum iterations",
+    "keep_models": "Keep the models",
+    "learned_rates": "Learned rates",
+    "max_candidate_epochs": "Maximum candidate-epochs",
+    "max_candidates": "Maximum candidates",
+    "max_latency_s": "Maximum latency",
+    "max_models": "Maximum models",
+    "max_parameters": "Maximum parameters",
+    "memory_bytes": "Memory, bytes",
+    "meta_batch": "Tasks of a step",
+    "metric": "Metric",
+    "multi_step_loss": "Multi-step loss",
+    "network": "Network",
+    "note": "Note",
+    "outer_rate": "Outer rate",
+    "priority": "Priority",
+    "queries": "Queries of a class",
+    "rotations": "Quarter turns as classes",
+    "seed": "Seed",
+    "shots": "Shots",
+    "starts": "Starts with the best of jobs",
+    "strategy": "Strategy",
+    "test_episodes": "Test episodes",
+    "train_ways": "Ways in training",
+    "transductive": "Transductive batch norm",
+    "ways": "Ways",
+    "width": "Width",
+}
+_PLAIN = {
+    "missing": "A value is needed",
+    "extra_forbidden": "There is no such field",
+    "union_tag_not_found": "The kind of job is needed",
+}
+_WITHOUT_VALUE = ("missing", "union_tag_not_found")
 
-    Raises InputError that names each wrong field, its value and what is allowed.
+
+def parse(data: str | bytes | dict[str, Any]) -> Spec:
+    """Return the spec that JSON text or a dict describes.
+
+    Raises InputError with a part for each wrong field, which names the value and what is allowed.
     """
     try:
         if isinstance(data, dict):
             return _ADAPTER.validate_python(data)
         return _ADAPTER.validate_json(data)
     except ValidationError as error:
-        raise InputError(_sentence(error)) from None
+        parts = tuple(part for item in error.errors(include_url=False) for part in _parts(item))
+        raise InputError("The job cannot be submitted.", parts=parts) from None
 
 
 def to_json(spec: Spec) -> str:
-    """The spec as JSON text; `parse` gives it back."""
+    """Return the spec as JSON text; `parse` reads it."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
-def _sentence(error: ValidationError) -> str:
-    parts = []
-    for item in error.errors(include_url=False):
-        if item["type"] == "value_error":
-            parts.append(str(item["ctx"]["error"]))
-            continue
-        field = ".".join(str(step) for step in item["loc"] if step not in _KINDS) or "spec"
-        given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.80})"
-        parts.append(f"{field}: {item['msg'][:1].lower()}{item['msg'][1:]}{given}")
-    return "The job cannot be submitted. " + "; ".join(parts) + "."
+def _parts(item: Any) -> tuple[InputError, ...]:
+    """Return what pydantic found wrong as errors of our own, one a field."""
+    if item["type"] == "value_error" and isinstance(error := item["ctx"]["error"], InputError):
+        return error.parts or (error,)
+    if item["type"] == "union_tag_invalid":
+        remedy = f"Choose one of {item['ctx']['expected_tags'].replace(chr(39), '')}."
+        text = f"There is no kind of job {item['ctx']['tag']!r}."
+        return (InputError(text, field="kind", value=item["ctx"]["tag"], remedy=remedy),)
+    # The location begins with the kind, by which the type of spec was chosen.
+    field = ".".join(str(step) for step in item["loc"][1:]) or ("kind" if "tag" in item["type"] else "spec")
+    given = "" if item["type"] in _WITHOUT_VALUE else f" (given: {item['input']!r:.80})"
+    return (InputError(f"{_PLAIN.get(item['type'], item['msg'])}{given}.", field=field, value=item["input"]),)
+
+
+def _wrong(field: str, value: Any, text: str, remedy: str) -> InputError:
+    return InputError(text, field=field, value=value, remedy=remedy)

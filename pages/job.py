@@ -11,10 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import results
+from core import kinds, results
 from core.errors import InputError
 from core.queue import jobs, log, runners
 from core.scoring import METRICS
+from core.specs import LABELS
 from pages import shared
 from pages.parts import fewshot_results, job_buttons, policy_charts, search_candidates, trial_table
 
@@ -143,7 +144,7 @@ def relatives(job: dict[str, Any]) -> None:
     """Links to the job that this one continues, and to those that continue it."""
     if job["continues"] is not None:
         shared.link(shared.JOB, f"Continues job {job['continues']}", icon=":material/undo:", job=job["continues"])
-    for later in shared.read(jobs.continuations, job["id"]) if job["kind"] in jobs.CONTINUABLE else ():
+    for later in shared.read(jobs.continuations, job["id"]) if kinds.of(job["kind"]).continuable else ():
         shared.link(shared.JOB, f"Continued by job {later}", icon=":material/redo:", job=later)
 
 
@@ -238,9 +239,7 @@ def spec(job: dict[str, Any]) -> None:
     if body.get("max_latency_s"):
         told["max_latency_s"] = shared.duration(body["max_latency_s"])
     rows = {
-        shared.FIELDS.get(name, name).partition(",")[0]: value
-        for name, value in told.items()
-        if name not in ("note", "kind")
+        LABELS.get(name, name).partition(",")[0]: value for name, value in told.items() if name not in ("note", "kind")
     }
     pairs(rows)
     st.caption("As JSON, for python -m core submit")

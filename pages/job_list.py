@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core import datasets
+from core import datasets, kinds
 from core.queue import jobs
 from pages import shared
 
@@ -92,8 +92,8 @@ def engine(kind: str, spec: str) -> str:
 def actions(status: str, job_id: int, kind: str) -> list[str]:
     """What can be done with a job, as its row's menu says it."""
     offered = ACTIONS.get(status, ENDED)
-    missing = set() if kind in jobs.RESUMABLE else {PAUSE, RESUME, MORE}
-    if status in jobs.ENDED and kind not in jobs.CONTINUABLE:
+    missing = set() if kinds.of(kind).resumable else {PAUSE, RESUME, MORE}
+    if status in jobs.ENDED and not kinds.of(kind).continuable:
         missing.add(MORE)
     return [label.format(job_id) for label in offered if label not in missing]
 

@@ -198,7 +198,7 @@ def waiting(job: jobs.Job) -> None:
     if job.status in jobs.ENDED:
         row = shared.read(jobs.overview, job_id=job.id).iloc[0]
         error = row["error"] if isinstance(row["error"], str) else "The job has ended without an answer; see its log."
-        st.error(shared.plain(shared.named(error)), icon=":material/error:")
+        st.error(shared.plain(error), icon=":material/error:")
     elif not shared.read(runners.alive):
         st.warning(
             "No runner is alive: the job waits until one is. Home says how to start it.", icon=":material/power_off:"
@@ -233,7 +233,7 @@ def show() -> None:
         try:
             job_id = submit(wish.asked() | rates | {"initialisation": chosen.job_id if chosen else None})
         except MetascoutError as error:
-            place.error(shared.plain(shared.named(str(error))), icon=":material/error:")
+            place.error(shared.plain(shared.sentence(error)), icon=":material/error:")
     if job_id is not None:
         result(job_id)
 

@@ -20,6 +20,7 @@ from core import datasets
 from core.errors import InputError, MetascoutError
 from core.queue import jobs
 from core.scoring import METRICS
+from core.specs import LABELS
 from core.store import database
 
 P = ParamSpec("P")
@@ -57,57 +58,6 @@ ENGINES = {
     "portfolio": "Portfolio",
     "fewshot": "Few-shot meta-training",
     "finetune": "Few-shot fine-tuning",
-}
-FIELDS = {  # of a spec, as people know them
-    "algorithm": "Algorithm",
-    "algorithms": "Algorithms",
-    "backbone": "Pretrained weights",
-    "balance_classes": "Balance classes",
-    "budget_s": "Time budget, seconds",
-    "candidate_s": "Longest candidate, seconds",
-    "candidates": "Candidates",
-    "classes": "Classes",
-    "continues": "Continues job",
-    "cpus": "CPU threads",
-    "dataset_id": "Dataset",
-    "distortions": "Small distortions",
-    "epochs": "Epochs of the finalists",
-    "examples": "Examples",
-    "finalists": "Finalists",
-    "first_order_frac": "First-order share",
-    "folds": "Cross-validation folds",
-    "gpus": "GPUs",
-    "group": "Column of the tasks",
-    "initialisation": "Initialisation",
-    "inner_rate": "Inner rate",
-    "inner_steps": "Inner steps",
-    "iterations": "Most iterations",
-    "keep_models": "Keep the models",
-    "learned_rates": "Learned rates",
-    "max_candidate_epochs": "Most candidate-epochs",
-    "max_candidates": "Most candidates",
-    "max_latency_s": "Most latency",
-    "max_models": "Most models",
-    "max_parameters": "Most parameters",
-    "memory_bytes": "Memory, bytes",
-    "meta_batch": "Tasks of a step",
-    "metric": "Metric",
-    "multi_step_loss": "Multi-step loss",
-    "network": "Network",
-    "note": "Note",
-    "outer_rate": "Outer rate",
-    "priority": "Priority",
-    "queries": "Queries of a class",
-    "rotations": "Quarter turns as classes",
-    "seed": "Seed",
-    "shots": "Shots",
-    "starts": "Starts with the best of jobs",
-    "strategy": "Strategy",
-    "test_episodes": "Test episodes",
-    "train_ways": "Ways in training",
-    "transductive": "Transductive batch norm",
-    "ways": "Ways",
-    "width": "Width",
 }
 TASKS = {"binary": "Binary classification", "multiclass": "Multiclass classification", "regression": "Regression"}
 
@@ -178,13 +128,13 @@ def sentences() -> Iterator[None]:
 
 
 def say(error: MetascoutError) -> None:
-    """The sentence of a known error; a field of a spec by the name that its form gives it."""
-    st.error(plain(named(str(error))), icon=":material/error:")
+    """Show the sentence of a known error."""
+    st.error(plain(sentence(error)), icon=":material/error:")
 
 
-def named(text: str) -> str:
-    """The text with `field: what is wrong` as `Label: what is wrong`."""
-    return re.sub(r"\b([a-z_]+): ", lambda found: f"{FIELDS.get(found[1], found[1])}: ", text)
+def sentence(error: MetascoutError) -> str:
+    """Return the sentence of a known error, with a spec's fields by the labels that forms give them."""
+    return error.sentence(LABELS) if isinstance(error, InputError) else str(error)
 
 
 def lost(title: str, error: InputError, page: str, label: str) -> None:
@@ -261,7 +211,7 @@ def act_on_job(action: str, job_id: int, priority: int | None = None) -> int | N
             text = f"has priority {priority} now."
         st.session_state["told"] = "success", f"Job {job_id} {text}"
     except MetascoutError as error:
-        st.session_state["told"] = "error", named(str(error))
+        st.session_state["told"] = "error", sentence(error)
     return made
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from core import events, machine
-from core.errors import MetascoutError
+from core.errors import InputError, MetascoutError
+from core.specs import LABELS
 from runner.launch import receive
 from runner.supervisor import Exit, take_over
 
@@ -75,6 +76,8 @@ def _run_engine(directory: Path, file: IO[bytes]) -> Exit:
             _write(file, event)
         # A pause that comes too late to be heard finds a job that is done.
         return Exit("cancelled" if context.cancelled() else "paused" if pause.heard else "succeeded")
+    except InputError as error:
+        return Exit("failed", error.sentence(LABELS))
     except MetascoutError as error:
         return Exit("failed", str(error))
     except Exception as error:

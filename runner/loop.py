@@ -15,6 +15,7 @@ from core.errors import InputError, MetascoutError
 from core.events import Message
 from core.queue import jobs, runners
 from core.queue.jobs import Job
+from core.specs import LABELS
 from core.store import housekeeping
 from core.store.database import explain_disk_full
 from runner import launch, selector_fit
@@ -117,7 +118,7 @@ def _start(job: Job, runs: dict[int, Job], spare: Spare | None = None) -> None:
         with explain_disk_full():
             launch.start(job, spare)
     except InputError as error:
-        jobs.finish(job, "failed", f"The job could not be started: {error}")
+        jobs.finish(job, "failed", f"The job could not be started: {error.sentence(LABELS)}")
         log.warning("Job %d could not be started: %s", job.id, error)
     except (MetascoutError, OSError) as error:
         jobs.requeue(job, f"It could not be started: {error}", blame=False)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import advice, candidates, datasets, knowledge, results, specs
+from core import advice, datasets, kinds, knowledge, results, specs
 from core.__main__ import main
 from core.advice import fits, learning_curve
 from core.advice.selector import Selector
@@ -204,11 +204,10 @@ def test_a_search_can_start_from_those_of_near_datasets_of_ones_own(ships: Path,
 
 
 def test_candidates_are_named_by_their_engine() -> None:
-    assert candidates.engine_of("H2O GBM") == "automl"
-    assert candidates.algorithm_of("H2O GBM") == "GBM"
-    assert candidates.engine_of("NAS ResidualMLP") == "nas"
-    assert candidates.engine_of("RandomForest") == "portfolio"
-    assert candidates.engine_of("weka.J48") is None
+    assert kinds.of_candidate("H2O GBM") == (kinds.of("automl"), "GBM")
+    assert kinds.of_candidate("NAS ResidualMLP") == (kinds.of("nas"), "ResidualMLP")
+    assert kinds.of_candidate("RandomForest") == (kinds.of("portfolio"), "RandomForest")
+    assert kinds.of_candidate("weka.J48") is None
 
 
 def test_own_trials_of_two_engines_are_two_candidates(ships: Path, numbers: Dataset) -> None:

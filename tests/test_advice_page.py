@@ -62,7 +62,7 @@ def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships
     at = opened("dataset_advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
     at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
-    assert "Time budget, seconds: input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
+    assert "Time budget, seconds: Input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
     at.checkbox(key="wanted_0").uncheck()
     at.checkbox(key="wanted_1").uncheck()
     at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()

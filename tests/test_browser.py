@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from core import advice, candidates, datasets, knowledge
+from core import advice, datasets, knowledge
 from core.advice import fits
 from core.queue import jobs
 from tests import browser
@@ -60,7 +60,7 @@ def test_from_a_file_to_a_leaderboard_and_back_by_its_link(page: Page, site: str
 
     page.goto(f"{site}/new_job?dataset=telco_churn")
     _type(page, "Time budget, seconds", "15")
-    _type(page, "Most models", "2")
+    _type(page, "Maximum models", "2")
     _type(page, "Cross-validation folds", "0")
     page.get_by_role("button", name="Submit job").click()
     page.get_by_role("link", name="Open job 1").click()
@@ -160,7 +160,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     given = advice.before_results(dataset.id)
     assert given is not None
     told = advice.outcome(given)
-    assert {name for name in given.plan if candidates.engine_of(name) == "portfolio"} <= set(told["candidate"])
+    assert {name for name in given.plan if name in kinds.of("portfolio").candidates["table"]} <= set(told["candidate"])
     expect(page.get_by_text(f"{int(told['inside'].sum())} of {len(told)}")).to_be_visible()
 
 

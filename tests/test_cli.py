@@ -119,9 +119,9 @@ def test_a_script_can_pause_resume_and_extend_a_search(dataset: Dataset, capsys:
     results.record(job, [Metric("valid_error", 0.5, 1, "a")])
     jobs.finish(job, "paused")
     assert main(["resume", str(job_id), "--more-seconds", "-5"]) == 1
-    assert "--more-seconds: -5 more is no more" in capsys.readouterr().err
+    assert "--more-seconds: -5 more is not possible" in capsys.readouterr().err
     assert main(["resume", str(job_id), "--more-seconds", "86399"]) == 1
-    assert "budget_s: input should be less than or equal to 86400 (given: 86459)" in capsys.readouterr().err
+    assert "budget_s: Input should be less than or equal to 86400 (given: 86459)" in capsys.readouterr().err
     assert main(["resume", str(job_id), "--more-seconds", "30", "--more-candidates", "6"]) == 0
     spec = jobs.get(job_id).spec
     assert isinstance(spec, NASSpec)
@@ -130,8 +130,8 @@ def test_a_script_can_pause_resume_and_extend_a_search(dataset: Dataset, capsys:
     assert capsys.readouterr().out.splitlines()[-1] == "paused"
     assert main(["cancel", str(job_id)]) == 0
     capsys.readouterr()
-    for amount, said in (("-5", "--more-seconds: input should be greater than or equal to 10 (given: -5)"),
-                         ("5", "--more-seconds: input should be greater than or equal to 10 (given: 5)")):  # fmt: skip
+    for amount, said in (("-5", "--more-seconds: Input should be greater than or equal to 10 (given: -5)"),
+                         ("5", "--more-seconds: Input should be greater than or equal to 10 (given: 5)")):  # fmt: skip
         assert main(["extend", str(job_id), "--more-seconds", amount]) == 1
         assert said in capsys.readouterr().err
     assert main(["extend", str(job_id), "--more-seconds", "20"]) == 0

@@ -21,6 +21,7 @@ from core.datasets.images import examples
 from core.errors import InputError
 from core.queue import jobs, runners
 from core.results import downloads, initialisations
+from core.specs import LABELS
 from core.store import artifacts, backbones
 from pages import job_list as jobs_page
 from pages import shared
@@ -158,7 +159,7 @@ def test_a_task_of_more_classes_than_the_dataset_has_is_told_with_the_most_that_
     at.number_input(key="ways_fewshot").set_value(9).run()
     at.button(key="submit").click().run()
     assert not at.exception
-    assert "Ways: train, valid and test need 9 classes each, and 'glyphs' has 18 in all; choose at most 6" in shown(
+    assert "Ways: Train, valid and test need 9 classes each, and 'glyphs' has 18 in all. Choose at most 6" in shown(
         at.error[0].value
     )
     assert sum(jobs.counts().values()) == before
@@ -174,7 +175,7 @@ def test_a_senseless_number_of_ways_shots_or_queries_draws_nothing_and_breaks_no
         at = fine(at)
         at.button(key="submit").click().run()
         assert not at.exception
-        assert shared.FIELDS[field] in at.error[0].value
+        assert LABELS[field] in at.error[0].value
 
 
 def test_a_regression_is_asked_for_the_column_of_its_tasks(filled: Filled) -> None:
@@ -243,7 +244,7 @@ def test_every_algorithm_and_network_has_its_words() -> None:
     assert set(fewshot_form.ALGORITHMS) == set(specs.FEWSHOT_ALGORITHMS)
     assert set(fewshot_form.NETWORKS) == set(specs.FEWSHOT_NETWORKS)
     for kind in (specs.FewShotSpec, specs.FineTuneSpec):
-        assert set(kind.model_fields) - {"kind"} <= set(shared.FIELDS)
+        assert set(kind.model_fields) - {"kind"} <= set(LABELS)
 
 
 @pytest.mark.parametrize(("n", "ways", "parts"), [(964, 5, (627, 96, 241)), (18, 5, (8, 5, 5)), (6, 2, (2, 2, 2))])
@@ -435,7 +436,7 @@ def test_a_failed_fine_tuning_tells_why(filled: Filled) -> None:
     job = jobs.claim("a runner")
     assert job is not None
     assert job.id == filled.waiting
-    jobs.finish(job, "failed", "classes: 'glyph 01' has 3 examples, and 5 are needed. Choose fewer shots.")
+    jobs.finish(job, "failed", "Classes: 'glyph 01' has 3 examples, and 5 are needed. Choose fewer shots.")
     at = opened("playground", job=str(job.id))
     assert "Classes: 'glyph 01' has 3 examples" in shown(at.error[0].value)
 
@@ -445,7 +446,8 @@ def test_one_class_alone_is_refused_with_the_remedy(filled: Filled) -> None:
     at = fine(opened("playground", initialisation=str(filled.maml)))
     at.multiselect(key=f"play_classes_{filled.images}").set_value([name(1)]).run()
     at.button(key="adapt").click().run()
-    assert "Classes: 'glyph 01' alone tells nothing apart; choose 2 or more." in shown(at.error[0].value)
+    expected = "Classes: 'glyph 01' alone cannot be told apart from anything. Choose 2 or more classes."
+    assert expected in shown(at.error[0].value)
     assert sum(jobs.counts().values()) == before
 
 
@@ -520,7 +522,7 @@ def test_adapting_without_examples_says_what_is_missing(filled: Filled) -> None:
     before = sum(jobs.counts().values())
     at = uploading(filled, "Class by class")
     at.button(key="adapt").click().run()
-    assert "Examples: there are none yet; give images of two classes or more." in shown(at.error[0].value)
+    assert "Examples: there are none yet. Give images of 2 classes or more." in shown(at.error[0].value)
     two = uploading(filled, "Class by class")
     two.text_input(key="play_name_1").set_value("A").run()
     assert any("Class 2 is named 'A': give each class a name of its own" in shown(w.value) for w in two.warning)

@@ -48,12 +48,12 @@ def _done(dataset: Dataset, directory: Path, *more: Event, **choices: Any) -> Jo
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        ({"inner_steps": 3}, "ProtoNet has no inner steps; leave inner_steps and inner_rate empty"),
-        ({"algorithm": "Reptile", "learned_rates": True}, "Reptile learns no inner rates .* choose MAML"),
-        ({"network": "pretrained"}, "backbone: give pretrained weights with the network 'pretrained', and only with"),
-        ({"gpus": 2}, "meta-training uses one GPU; choose 1, or 0"),
-        ({"ways": 1}, r"ways: input should be greater than or equal to 2 \(given: 1\)"),
-        ({"ways": True}, "ways: input should not be true or false"),
+        ({"inner_steps": 3}, "ProtoNet has no inner steps. Leave inner_steps and inner_rate empty"),
+        ({"algorithm": "Reptile", "learned_rates": True}, "Reptile learns no inner rates .* Choose MAML"),
+        ({"network": "pretrained"}, "backbone: Pretrained weights belong to the network 'pretrained'"),
+        ({"gpus": 2}, "Meta-training uses one GPU, not 2. Choose 1, or 0"),
+        ({"ways": 1}, r"ways: Input should be greater than or equal to 2 \(given: 1\)"),
+        ({"ways": True}, "ways: True is no number"),
         ({"algorithm": "Magic"}, r"algorithm: .* \(given: 'Magic'\)"),
     ],
 )
@@ -68,20 +68,20 @@ def test_a_job_that_does_not_fit_its_dataset_is_refused_at_submission(signs: Dat
             jobs.submit(FewShotSpec(**{"dataset_id": signs.id, **choices}))
         return str(caught.value)
 
-    assert "has 15 in all; choose at most 5" in told(ways=6)
-    assert "leave it empty" in told(group="label")
-    assert "4 are more than 5 classes of 'signs' can give with a query left: choose at most 3." in told(shots=4)
+    assert "has 15 in all. Choose at most 5" in told(ways=6)
+    assert "Leave it empty" in told(group="label")
+    assert "5 classes of 'signs' cannot give 4 shots and one query each. Choose at most 3." in told(shots=4)
     waves = datasets.add_sample("sine_waves").id
     assert "'hue' is no feature of" in told(dataset_id=waves, group="hue", algorithm="MAML")
     assert "Choose one of wave, x." in told(dataset_id=waves, algorithm="MAML")
-    assert "ProtoNet has classes only" in told(dataset_id=waves, group="wave")
+    assert "ProtoNet predicts classes only" in told(dataset_id=waves, group="wave")
     assert jobs.counts() == {}
 
 
 def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp_path: Path) -> None:
     for choices, sentence in (
-        ({"classes": ("sign 00", "sign 99")}, "'sign 99' is no class of 'signs', which has 15"),
-        ({"classes": ("sign 00",)}, "alone tells nothing apart; choose 2 or more"),
+        ({"classes": ("sign 00", "sign 99")}, "'sign 99' is no class of 'signs'. Choose among its 15"),
+        ({"classes": ("sign 00",)}, "alone cannot be told apart from anything. Choose 2 or more"),
     ):
         with pytest.raises(InputError, match=sentence):
             jobs.submit(FineTuneSpec(dataset_id=signs.id, **choices))
@@ -89,7 +89,7 @@ def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp
     slow = jobs.submit(FewShotSpec(dataset_id=signs.id), priority=9)
     wanted = FineTuneSpec(dataset_id=signs.id, classes=("sign 00", "sign 01"), initialisation=trained.id)
     quick = jobs.submit(wanted)
-    with pytest.raises(InputError, match=f"initialisation: job {quick} is of another kind"):
+    with pytest.raises(InputError, match=f"initialisation: Job {quick} is no meta-training"):
         jobs.submit(wanted.model_copy(update={"initialisation": quick}))
     assert [job.id for job in (jobs.claim("w", cpus=0), jobs.claim("w", cpus=2)) if job] == [quick, slow]
 

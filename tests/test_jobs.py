@@ -198,7 +198,7 @@ def test_automl_on_a_table_of_texts_alone_is_refused_here_and_not_only_on_the_pa
     path.write_text("words,label\n" + "\n".join(rows) + "\n")
     texts = datasets.register(path, name="texts", target="label")
     assert texts.modality == "text"
-    with pytest.raises(InputError, match="AutoML learns from tables, and 'texts' holds texts"):
+    with pytest.raises(InputError, match="H2O AutoML needs tables, and 'texts' holds texts"):
         jobs.submit(AutoMLSpec(dataset_id=texts.id))
     assert jobs.counts() == {}
 
@@ -259,8 +259,8 @@ def test_a_resumed_search_may_have_a_larger_budget(search: NASSpec) -> None:
     ("more", "said"),
     [
         ({"more_s": 90_000}, "budget_s: .* less than or equal to 86400 .given: 90060"),
-        ({"more_s": -5}, "budget_s: -5 more is no more"),
-        ({"more_candidate_epochs": 5}, "max_candidate_epochs: the job has no such limit"),
+        ({"more_s": -5}, "budget_s: -5 more is not possible"),
+        ({"more_candidate_epochs": 5}, "max_candidate_epochs: The job has no such limit"),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused_and_the_job_stays_paused(
@@ -332,18 +332,18 @@ def test_more_time_for_an_ended_search_is_a_new_job_that_continues_it(search: NA
 
 def test_what_cannot_be_continued_is_refused_with_the_reason(spec: AutoMLSpec, search: NASSpec) -> None:
     job = _running(search)
-    with pytest.raises(InputError, match=f"job {job.id} is running; wait until it has ended"):
+    with pytest.raises(InputError, match=rf"Job {job.id} is running\. Wait until it has ended"):
         jobs.extend(job.id)
     jobs.finish(job, "paused")
-    with pytest.raises(InputError, match=f"job {job.id} is paused; resume it"):
+    with pytest.raises(InputError, match=rf"Job {job.id} is paused\. Resume it"):
         jobs.extend(job.id)
     jobs.request_cancel(job.id)
-    with pytest.raises(InputError, match=f"job {job.id} has trained nothing to go on from"):
+    with pytest.raises(InputError, match=f"Job {job.id} has trained nothing that could be continued"):
         jobs.extend(job.id)
-    with pytest.raises(InputError, match="of kind 'automl', which another cannot go on from"):
+    with pytest.raises(InputError, match="of kind 'automl', which cannot be continued"):
         jobs.extend(jobs.submit(spec))
     other = datasets.add_sample("diabetes")
-    with pytest.raises(InputError, match=f"job {job.id} searched another dataset"):
+    with pytest.raises(InputError, match=f"Job {job.id} searched another dataset"):
         jobs.submit(NASSpec(dataset_id=other.id, continues=job.id))
     with pytest.raises(InputError, match="no job 99"):
         jobs.submit(search.model_copy(update={"continues": 99}))
@@ -369,9 +369,11 @@ def test_what_the_runner_could_never_give_is_refused_at_submission(dataset: data
     for spec in (on_gpu, wide):
         assert jobs.submit(spec), "nobody knows the machine yet"
     _alive(4, 0)
-    with pytest.raises(InputError, match="gpus: 1 asked for, and the runner's machine has none; ask for 0"):
+    with pytest.raises(InputError, match=r"gpus: The job asks for 1, and the runner's machine has none\. Ask for 0"):
         jobs.submit(on_gpu)
-    with pytest.raises(InputError, match="cpus: 5 asked for, and the runner's machine has 4; ask for 4 or fewer"):
+    with pytest.raises(
+        InputError, match=r"cpus: The job asks for 5, and the runner's machine has 4\. Ask for 4 or fewer"
+    ):
         jobs.submit(wide)
     assert jobs.submit(NASSpec(dataset_id=dataset.id, cpus=4))
     _alive(8, 1)
@@ -382,5 +384,5 @@ def test_what_the_runner_could_never_give_is_refused_at_submission(dataset: data
 def test_the_default_number_of_threads_is_taken_on_a_machine_of_one(dataset: datasets.Dataset) -> None:
     _alive(1, 0)
     assert jobs.submit(NASSpec(dataset_id=dataset.id))
-    with pytest.raises(InputError, match="has 1; ask for 2 or fewer"):
+    with pytest.raises(InputError, match=r"has 1\. Ask for 2 or fewer"):
         jobs.submit(NASSpec(dataset_id=dataset.id, cpus=3))

@@ -105,18 +105,18 @@ def test_a_wish_that_cannot_be_is_told_and_not_queued(filled: Filled) -> None:
     at.number_input(key="finalists_nas").set_value(9)
     at.button(key="submit").click().run()
     assert not at.exception
-    assert "9 are more than max_candidates, 4" in shown(at.error[0].value)
+    assert "9 finalists are more than the 4 candidates" in shown(at.error[0].value)
     assert sum(jobs.counts().values()) == before
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("budget_s_nas", 5, "Time budget, seconds: input should be greater than or equal to 10 (given: 5)"),
-        ("max_latency_ms_nas", -1.0, "Most latency: input should be greater than 0"),
-        ("max_candidate_epochs_nas", 0, "Most candidate-epochs: input should be greater than or equal to 1"),
-        ("cpus_nas", 1_000, "CPU threads: input should be less than or equal to 256 (given: 1000)"),
-        ("seed_nas", -1, "Seed: input should be greater than or equal to 0"),
+        ("budget_s_nas", 5, "Time budget, seconds: Input should be greater than or equal to 10 (given: 5)"),
+        ("max_latency_ms_nas", -1.0, "Maximum latency: Input should be greater than 0"),
+        ("max_candidate_epochs_nas", 0, "Maximum candidate-epochs: Input should be greater than or equal to 1"),
+        ("cpus_nas", 1_000, "CPU threads: Input should be less than or equal to 256 (given: 1000)"),
+        ("seed_nas", -1, "Seed: Input should be greater than or equal to 0"),
         ("priority_nas", 500, "Priority: 500 is out of range"),
     ],
 )
@@ -466,7 +466,7 @@ def test_the_spec_of_a_search_is_told_in_words(filled: Filled) -> None:
     rows = dict(at.dataframe[0].value.itertuples(index=False))
     assert rows["Time budget"] == "2 min 0 s"
     assert rows["Epochs of the finalists"] == "As the budget allows"
-    assert rows["Most parameters"] == "No limit"
+    assert rows["Maximum parameters"] == "No limit"
     assert "Memory" not in rows
 
 
@@ -553,7 +553,7 @@ def test_a_dataset_without_trials_offers_a_job(dataset: datasets.Dataset) -> Non
 def test_a_search_from_the_form_to_predictions_by_its_files(site: str, page: Page, tmp_path: Path) -> None:
     dataset = datasets.add_sample("digits_images")
     page.goto(f"{site}/new_job?dataset=digits_images")
-    for label, value in {"Time budget, seconds": "120", "Most candidates": "8", "Finalists": "1"}.items():
+    for label, value in {"Time budget, seconds": "120", "Maximum candidates": "8", "Finalists": "1"}.items():
         page.get_by_label(label, exact=True).fill(value)
         page.keyboard.press("Tab")
     page.get_by_role("button", name="Submit job").click()

@@ -56,10 +56,10 @@ def test_the_form_submits_what_was_given(filled: Filled) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("budget_s_portfolio", 3, "Time budget, seconds: input should be greater than or equal to 10 (given: 3)"),
-        ("candidate_s_portfolio", 0, "Longest candidate, seconds: input should be greater than or equal to 1"),
-        ("candidates_portfolio", [], "Candidates: choose at least one"),
-        ("cpus_portfolio", 0, "CPU threads: input should be greater than or equal to 1 (given: 0)"),
+        ("budget_s_portfolio", 3, "Time budget, seconds: Input should be greater than or equal to 10 (given: 3)"),
+        ("candidate_s_portfolio", 0, "Limit per candidate, seconds: Input should be greater than or equal to 1"),
+        ("candidates_portfolio", [], "Candidates: None is chosen. Choose at least one"),
+        ("cpus_portfolio", 0, "CPU threads: Input should be greater than or equal to 1 (given: 0)"),
     ],
 )
 def test_a_wrong_wish_is_answered_with_a_sentence_and_no_job(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import candidates, datasets, metafeatures, results
+from core import datasets, kinds, metafeatures, results
 from core.advice import fits
 from core.advice.fits import Refit
 from core.advice.selector import Selector
@@ -21,7 +21,7 @@ from core.datasets import Dataset
 from core.errors import InputError
 from core.knowledge import METRIC, TaskKind
 from core.queue import jobs
-from core.specs import AutoMLSpec, NASSpec, PortfolioSpec, Spec
+from core.specs import AutoMLSpec, NASSpec, Spec
 from core.store import database
 
 _RUN = 6  # of the first of the ranking, those that its engine trains besides the plan
@@ -188,28 +188,28 @@ def specs_of(advice: Advice, *, cpus: int = 2) -> list[Spec]:
     known = {item.engine for item in advice.ranking}
     by_engine: dict[str, list[str]] = {}
     for name in wanted:
-        if (engine := candidates.engine_of(name)) is not None:
-            by_engine.setdefault(engine, []).append(candidates.algorithm_of(name))
-    if dataset.modality == "table" and "automl" not in known:
-        by_engine.setdefault("automl", [])
-    if dataset.modality != "table":
-        by_engine.setdefault("nas", [])
+        if (trained := kinds.of_candidate(name)) is not None:
+            by_engine.setdefault(trained[0].name, []).append(trained[1])
+    for kind in kinds.KINDS:
+        if dataset.modality in kind.always_planned or (
+            dataset.modality in kind.planned_if_unknown and kind.name not in known
+        ):
+            by_engine.setdefault(kind.name, [])
     return [_spec(engine, names, dataset.id, cpus) for engine, names in by_engine.items()]
 
 
 def _spec(engine: str, names: list[str], dataset_id: int, cpus: int) -> Spec:
     common: dict[str, Any] = {"dataset_id": dataset_id, "cpus": cpus, "note": "From the advice"}
-    if engine == "portfolio":
-        return PortfolioSpec(candidates=tuple(names), **common)
-    if engine == "nas":
-        return NASSpec(**common)
-    return AutoMLSpec(**common)
+    spec = kinds.of(engine).spec
+    if "candidates" in spec.model_fields:  # the others train what they have
+        common["candidates"] = tuple(names)
+    return spec(**common)
 
 
 def ranked_algorithms(advice: Advice) -> tuple[str, ...]:
     """H2O's algorithms among the first of the ranking, with its ensembles; empty where none is there."""
-    names = [item.candidate for item in advice.ranking[:_RUN] if item.engine == "automl"]
-    found = dict.fromkeys([*(candidates.algorithm_of(name) for name in names), "StackedEnsemble"])
+    names = [item.candidate for item in advice.ranking[:_RUN] if item.engine == kinds.for_spec(AutoMLSpec).name]
+    found = dict.fromkeys([*(item[1] for name in names if (item := kinds.of_candidate(name))), "StackedEnsemble"])
     return tuple(found) if set(found) != {"StackedEnsemble"} else ()
 
 
@@ -217,9 +217,13 @@ def warm_starts(advice: Advice) -> list[int]:
     """The last searches that have succeeded on near own datasets: jobs whose best a new search can start with."""
     with database.transaction() as connection:
         rows = connection.execute(
-            "SELECT d.name, max(j.id) FROM jobs j JOIN datasets d ON d.id = j.dataset_id WHERE j.kind = 'nas'"
+            "SELECT d.name, max(j.id) FROM jobs j JOIN datasets d ON d.id = j.dataset_id WHERE j.kind = ?"
             " AND j.status = 'succeeded' AND d.id <> ? AND list_contains(?, d.name) GROUP BY d.name",
-            [advice.dataset_id, [item.dataset for item in advice.near if item.origin == "own"]],
+            [
+                kinds.for_spec(NASSpec).name,
+                advice.dataset_id,
+                [item.dataset for item in advice.near if item.origin == "own"],
+            ],
         ).fetchall()
     last = dict(rows)
     return [last[item.dataset] for item in advice.near if item.dataset in last]
@@ -252,8 +256,8 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
     found = metafeatures.get(dataset.id)
     features = pd.DataFrame([found], [dataset.name])
     known = list(selector.model.errors.columns)
-    among = [name for name in known if candidates.engine_of(name) is None or candidates.runnable(name, dataset)]
-    runnable = [name for name in among if candidates.engine_of(name) is not None]
+    among = [name for name in known if not kinds.of_candidate(name) or kinds.runnable(name, dataset.modality)]
+    runnable = [name for name in among if kinds.of_candidate(name)]
     if not runnable:
         raise InputError(
             f"Nothing is known of any candidate that {dataset.name!r} could have; run a portfolio on it first."
@@ -267,7 +271,7 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
     return Advice(
         id=0, dataset_id=dataset.id, given_at=time.time(), fitted_at=refit.fitted_at, metric=METRIC[dataset.task],
         ranking=tuple(
-            Ranked(str(name), candidates.engine_of(str(name)), float(row.error), float(row.lower),
+            Ranked(str(name), _engine(str(name)), float(row.error), float(row.lower),
                    min(float(row.upper), _WORST[METRIC[dataset.task]]), fits.fit_s(refit.fit_times, str(name), found))
             for name, row in ranking.iterrows()
         ),
@@ -279,6 +283,11 @@ def _made(dataset: Dataset, refit: Refit, selector: Selector) -> Advice:
         single_best=safe, reason=selector.trust.sentence(safe),
         n_known=refit.n_datasets, n_own=refit.n_own,
     )  # fmt: skip
+
+
+def _engine(candidate: str) -> str | None:
+    trained = kinds.of_candidate(candidate)
+    return trained[0].name if trained else None
 
 
 def _single_best(selector: Selector, among: Collection[str]) -> str:

@@ -1,65 +1,45 @@
 """The queue: submit, claim, heartbeat, cancel, pause, resume, finish, requeue.
 
-queued -> running -> succeeded | failed | cancelled, and running -> paused -> queued for kinds of job that can go on
-from a checkpoint. Every write for a running job matches (id, attempt, running), so
-that a process which was given up for dead cannot overwrite its successor. Each move leaves a row in the history.
+queued -> running -> succeeded | failed | cancelled, and running -> paused -> queued for kinds of job that can resume
+from a checkpoint. Every write for a running job matches (id, attempt, running), so that a process which was given up
+for dead cannot overwrite its successor. Each move leaves a row in the history.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from core import datasets, specs
+from core import datasets, kinds, specs
 from core.errors import InputError
-from core.queue import log, runners
-from core.scoring import check_metric
-from core.store import backbones, database
+from core.queue import checks, log
+from core.queue.job import (
+    COLUMNS,
+    ENDED,
+    Job,
+    Status,
+    continuations,
+    counts,
+    get,
+    history,
+    overview,
+    read,
+    running,
+)
+from core.store import database
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
 
-Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
-RESUMABLE = ("nas", "fewshot")  # the kinds of job that leave a checkpoint, from which they go on after a pause
-CONTINUABLE = ("nas",)  # those that a later job can go on from
+__all__ = [
+    "ENDED", "Job", "Status", "accept", "cancel_requests", "claim", "continuations", "counts", "extend", "finish",
+    "get", "heartbeat", "history", "overview", "pause_requests", "request_cancel", "request_pause", "requeue",
+    "requeue_stale", "resume", "retry", "running", "set_environment", "set_priority", "set_progress", "show_attempt",
+    "submit",
+]  # fmt: skip
+
 MAX_ATTEMPTS = 3
-_PRIORITIES = range(-100, 101)
-_FIELDS = "id, attempt, spec, kind, dataset_id, priority, owner, note, status, cpus, gpus, worker_id, event_offset"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A queued request; with `attempt`, one try at it. `event_offset`: bytes of its event file that are recorded."""
-
-    id: int
-    attempt: int
-    spec_text: str
-    kind: str
-    dataset_id: int
-    priority: int
-    owner: str
-    note: str
-    status: Status
-    cpus: int
-    gpus: int
-    worker_id: str | None
-    event_offset: int
-
-    @property
-    def spec(self) -> specs.Spec:
-        """What was asked. Raises InputError where this version no longer takes it."""
-        return specs.parse(self.spec_text)
-
-    @property
-    def directory(self) -> Path:
-        """The attempt's run directory (absolute; it may not exist yet)."""
-        return database.home() / "jobs" / f"{self.id}-{self.attempt}"
 
 
 def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reason: str = "submitted") -> int:
@@ -68,9 +48,9 @@ def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reas
     Raises InputError where the dataset does not exist, the spec does not fit it, or the runner's machine could never
     give what it asks for.
     """
-    _check_priority(priority)
-    _check_fits(spec)
-    _check_slots(spec)
+    checks.check_priority(priority)
+    checks.check_spec(spec, datasets.get(spec.dataset_id))
+    checks.check_slots(spec)
     now = time.time()
     row = {
         "kind": spec.kind,
@@ -86,129 +66,12 @@ def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reas
         "max_attempts": MAX_ATTEMPTS,
         "created_at": now,
         "shown_attempt": 1,
-        "continues": _continued(spec),
+        "continues": getattr(spec, "continues", None),
     }
     with database.transaction(write=True) as connection:
         job_id = database.insert(connection, "jobs", row)
         _remember(connection, job_id, 1, "queued", now, reason)
     return job_id
-
-
-def _check_priority(priority: int) -> None:
-    if priority not in _PRIORITIES:
-        raise InputError(f"priority: {priority} is out of range; use a whole number from -100 to 100.")
-
-
-def _check_fits(spec: specs.Spec) -> None:
-    dataset = datasets.get(spec.dataset_id)
-    if spec.kind == "automl" and dataset.modality != "table":
-        raise InputError(
-            f"AutoML learns from tables, and {dataset.name!r} holds {dataset.modality}s: choose another kind of job "
-            "or dataset."
-        )
-    check_metric(dataset.task, spec.metric)
-    if isinstance(spec, specs.FewShotSpec):
-        _check_few_shot(spec, dataset)
-    elif isinstance(spec, specs.FineTuneSpec):
-        _check_fine_tune(spec, dataset)
-    if (old_id := _continued(spec)) is not None:
-        _check_continues(get(old_id), spec.dataset_id)
-    for other in getattr(spec, "starts", ()):
-        if (kind := get(other).kind) != "nas":
-            raise InputError(f"starts: job {other} is of kind {kind!r}; choose jobs that have searched for networks.")
-
-
-def _check_few_shot(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
-    """Raises InputError where the dataset has no tasks of that kind."""
-    if dataset.task == "regression":
-        columns = [column.name for column in dataset.features]
-        if spec.group not in columns:
-            raise InputError(
-                "group: few-shot regression needs the column whose values are the tasks, "
-                f"{f'and {spec.group!r} is no feature of {dataset.name!r}' if spec.group else 'and none is chosen'}. "
-                f"Choose one of {', '.join(columns[:20])}."
-            )
-        if spec.algorithm == "ProtoNet":
-            raise InputError("algorithm: ProtoNet has classes only; choose MAML, first-order MAML, ANIL or Reptile.")
-    elif spec.group is not None:
-        raise InputError(f"group: the classes of {dataset.name!r} are the tasks' classes; leave it empty.")
-    elif len(dataset.labels) < 3 * spec.ways:
-        # A third at least is left for each of train, valid and test where there are few.
-        most = len(dataset.labels) // 3
-        told = f"choose at most {most}" if most > 1 else "add classes: six or more"
-        raise InputError(
-            f"ways: train, valid and test need {spec.ways} classes each, and {dataset.name!r} has "
-            f"{len(dataset.labels)} in all; {told}."
-        )
-    elif dataset.modality == "image":
-        _check_shots(spec, dataset)
-    if spec.backbone is not None:
-        backbones.kept(spec.backbone)
-
-
-def _check_shots(spec: specs.FewShotSpec, dataset: datasets.Dataset) -> None:
-    """Raises InputError for more shots than even the largest classes can give; the engine knows of each split."""
-    largest = dataset.target_column.histogram  # the counts of the commonest classes
-    if len(largest) >= spec.ways and (most := largest[spec.ways - 1] - 1) < spec.shots:
-        raise InputError(
-            f"shots: {spec.shots} are more than {spec.ways} classes of {dataset.name!r} can give with a query left: "
-            f"choose at most {max(1, most)}."
-        )
-
-
-def _check_fine_tune(spec: specs.FineTuneSpec, dataset: datasets.Dataset) -> None:
-    """Raises InputError for an initialisation that is none, or classes that the dataset does not have."""
-    if spec.initialisation is not None and get(spec.initialisation).kind != "fewshot":
-        raise InputError(
-            f"initialisation: job {spec.initialisation} is of another kind; choose a few-shot meta-training."
-        )
-    if dataset.task != "regression" and (wrong := [name for name in spec.classes if name not in dataset.labels]):
-        raise InputError(
-            f"classes: {wrong[0]!r} is no class of {dataset.name!r}, which has {len(dataset.labels)}, among them "
-            f"{', '.join(dataset.labels[:5])}."
-        )
-    if dataset.task != "regression" and len(spec.classes) == 1:
-        raise InputError(f"classes: {spec.classes[0]!r} alone tells nothing apart; choose 2 or more.")
-
-
-def _check_slots(spec: specs.Spec) -> None:
-    """Raises InputError for more than the runner's machine has; without a runner nobody knows, and all is taken."""
-    if (slots := runners.slots()) is None:
-        return
-    cpus, gpus = slots
-    most = max(cpus, type(spec).model_fields["cpus"].default)  # a job with the default runs alone on a smaller machine
-    if spec.cpus > most:
-        raise InputError(
-            f"cpus: {spec.cpus} asked for, and the runner's machine has {cpus}; ask for {most} or fewer, or start "
-            "the runner with a larger METASCOUT_CPU_SLOTS."
-        )
-    if spec.gpus > gpus:
-        raise InputError(
-            f"gpus: {spec.gpus} asked for, and the runner's machine has {gpus or 'none'}; ask for {gpus}, or start the "
-            "runner where there are more."
-        )
-
-
-def _continued(spec: specs.Spec) -> int | None:
-    return spec.continues if isinstance(spec, specs.NASSpec) else None
-
-
-def _check_continues(old: Job, dataset_id: int) -> None:
-    """Raises InputError where another job cannot go on from `old` on that dataset."""
-    if old.kind not in CONTINUABLE:
-        raise InputError(
-            f"continues: job {old.id} is of kind {old.kind!r}, which another cannot go on from. Clone it instead."
-        )
-    if old.dataset_id != dataset_id:
-        raise InputError(f"continues: job {old.id} searched another dataset; choose that one, or leave this empty.")
-    if old.status == "paused":
-        raise InputError(f"continues: job {old.id} is paused; resume it, with more time if you like.")
-    if old.status not in ENDED:
-        raise InputError(f"continues: job {old.id} is {old.status}; wait until it has ended, or cancel it.")
-    with database.transaction() as connection:
-        rows = connection.execute("SELECT 1 FROM metrics WHERE job_id=? LIMIT 1", [old.id]).fetchall()
-    if not rows:
-        raise InputError(f"continues: job {old.id} has trained nothing to go on from. Retry it instead.")
 
 
 def extend(
@@ -225,7 +88,7 @@ def extend(
     nothing to go on from.
     """
     old = get(job_id)
-    _check_continues(old, old.dataset_id)
+    checks.check_continued(old, old.dataset_id)
     given = _given(more_s, more_candidates, more_candidate_epochs)
     spec = specs.parse({**json.loads(old.spec_text), **given, "continues": job_id})
     return submit(spec, priority=old.priority, user=user, reason=f"continues job {job_id}")
@@ -247,7 +110,7 @@ def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -
     """Take the next queued job, or None. `cpus` and `gpus` are what is free (None: any will do).
 
     A job that needs more cores than are free holds back those behind it, so that small jobs cannot starve a large one;
-    but one that needs none, as it takes seconds, goes first.
+    but one of an immediate kind takes no slot, and goes first.
     """
     if "queued" not in counts():  # reading is cheaper than writing, and an idle runner asks four times a second
         return None
@@ -256,10 +119,10 @@ def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -
         rows = connection.execute(
             "UPDATE jobs SET status='running', worker_id=$worker, started_at=$now, heartbeat_at=$now WHERE id = ("
             " SELECT id FROM jobs WHERE status='queued' AND ($gpus IS NULL OR gpus <= $gpus)"
-            " ORDER BY cpus = 0 DESC, priority DESC, id LIMIT 1)"
-            " AND status='queued' AND ($cpus IS NULL OR cpus <= $cpus)"
-            f" RETURNING {_FIELDS}",
-            {"worker": worker_id, "now": now, "cpus": cpus, "gpus": gpus},
+            " ORDER BY list_contains($immediate, kind) DESC, priority DESC, id LIMIT 1)"
+            " AND status='queued' AND ($cpus IS NULL OR cpus <= $cpus OR list_contains($immediate, kind))"
+            f" RETURNING {COLUMNS}",
+            {"worker": worker_id, "now": now, "cpus": cpus, "gpus": gpus, "immediate": kinds.immediate()},
         ).fetchall()
         if not rows:
             return None
@@ -306,7 +169,7 @@ def request_cancel(job_id: int) -> Status:
     """
     now = time.time()
     with database.transaction(write=True) as connection:
-        job = _get(connection, job_id)
+        job = read(connection, job_id)
         if job.status in ENDED:
             raise InputError(f"Job {job_id} has ended already ({job.status}); there is nothing to cancel.")
         if job.status != "running":
@@ -334,10 +197,10 @@ def request_pause(job_id: int) -> Status:
     """
     now = time.time()
     with database.transaction(write=True) as connection:
-        job = _get(connection, job_id)
-        if job.kind not in RESUMABLE:
+        job = read(connection, job_id)
+        if not kinds.of(job.kind).resumable:
             raise InputError(
-                f"Job {job_id} is of kind {job.kind!r}, which cannot pause; cancel it, and retry it later."
+                f"Job {job_id} is of kind {job.kind!r}, which cannot pause.", remedy="Cancel it, and retry it later."
             )
         if job.status not in ("queued", "running"):
             raise InputError(f"Job {job_id} is {job.status}; only a job that waits or runs can pause.")
@@ -370,7 +233,7 @@ def resume(
     """
     given = _given(more_s, more_candidates, more_candidate_epochs)
     with database.transaction(write=True) as connection:
-        job = _get(connection, job_id)
+        job = read(connection, job_id)
         if job.status != "paused":
             raise InputError(f"Job {job_id} is {job.status}; only a paused job can be resumed.")
         # One that was paused before it began has no attempt to go on from; else the user's pause is nobody's fault.
@@ -381,7 +244,7 @@ def resume(
             [_larger(job.spec_text, given) if given else job.spec_text, job_id],
         )
         more = ", ".join(f"{name} {value:+,}" for name, value in given.items())
-        attempt = _get(connection, job_id).attempt
+        attempt = read(connection, job_id).attempt
         _remember(connection, job_id, attempt, "queued", time.time(), f"resumed, {more}" if more else "resumed")
 
 
@@ -390,18 +253,21 @@ def _larger(spec_text: str, more: dict[str, int]) -> str:
     body = json.loads(spec_text)
     for name, value in more.items():
         if value < 1:
-            raise InputError(f"{name}: {value} more is no more; give a whole number from 1.")
+            raise InputError(f"{value} more is not possible.", field=name, value=value, remedy="Use at least 1.")
         if body.get(name) is None:
-            raise InputError(f"{name}: the job has no such limit, so there is nothing to add {value} to. Leave it out.")
+            raise InputError(
+                f"The job has no such limit, so {value} cannot be added to it.",
+                field=name, value=value, remedy="Leave it out.",
+            )  # fmt: skip
         body[name] += value
     return specs.to_json(specs.parse(body))
 
 
 def set_priority(job_id: int, priority: int) -> None:
     """Move a queued job in the queue. Raises InputError for a job that is not queued."""
-    _check_priority(priority)
+    checks.check_priority(priority)
     with database.transaction(write=True) as connection:
-        job = _get(connection, job_id)
+        job = read(connection, job_id)
         if job.status != "queued":
             raise InputError(f"Job {job_id} is {job.status}; only a queued job's priority can change.")
         connection.execute("UPDATE jobs SET priority=? WHERE id=?", [priority, job_id])
@@ -455,7 +321,7 @@ def requeue_stale(older_than_s: float, *, now: float | None = None) -> list[int]
     now = time.time() if now is None else now
     with database.transaction(write=True) as connection:
         rows = connection.execute(
-            f"SELECT {_FIELDS} FROM jobs WHERE status='running' AND heartbeat_at < ? ORDER BY id", [now - older_than_s]
+            f"SELECT {COLUMNS} FROM jobs WHERE status='running' AND heartbeat_at < ? ORDER BY id", [now - older_than_s]
         ).fetchall()
         for row in rows:
             _requeue(connection, Job(*row), f"no sign of life for {older_than_s:g} s", now)
@@ -469,7 +335,7 @@ def _requeue(connection: duckdb.DuckDBPyConnection, job: Job, reason: str, now: 
         [job.id, job.attempt],
     ).fetchall()
     if not rows:
-        return _get(connection, job.id).status
+        return read(connection, job.id).status
     cancelled, paused, max_attempts = rows[0]
     last = job.attempt >= max_attempts
     status: Status = "cancelled" if cancelled else "failed" if last else "paused" if paused else "queued"
@@ -493,70 +359,3 @@ def _remember(
     connection: duckdb.DuckDBPyConnection, job_id: int, attempt: int, status: str, now: float, reason: str | None
 ) -> None:
     connection.execute("INSERT INTO job_history VALUES (?, ?, ?, ?, ?)", [job_id, attempt, status, now, reason])
-
-
-def get(job_id: int) -> Job:
-    """The job as it stands. Raises InputError where there is none of this id."""
-    with database.transaction() as connection:
-        return _get(connection, job_id)
-
-
-def _get(connection: duckdb.DuckDBPyConnection, job_id: int) -> Job:
-    rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE id=?", [int(job_id)]).fetchall()
-    if not rows:
-        raise InputError(f"There is no job {job_id}; see the Jobs page for those there are.")
-    return Job(*rows[0])
-
-
-def running() -> list[Job]:
-    """The jobs that are running, by any runner."""
-    with database.transaction() as connection:
-        rows = connection.execute(f"SELECT {_FIELDS} FROM jobs WHERE status='running' ORDER BY id").fetchall()
-    return [Job(*row) for row in rows]
-
-
-def counts() -> dict[str, int]:
-    """How many jobs there are in each state that has any."""
-    with database.transaction() as connection:
-        return dict(connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall())
-
-
-def overview(
-    *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int | None = 200
-) -> pd.DataFrame:
-    """The queue as a table: running, then queued in their order, then paused, then ended, the newest of these first.
-
-    One row a job: id, kind, dataset, note, owner, status, priority, attempt, fraction (0 to 1), stage, remaining_s,
-    created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, pause_requested, spec,
-    environment, dataset_id, continues (the job that it goes on from). `limit` None: all of them.
-    """
-    with database.transaction() as connection:
-        return connection.execute(
-            "SELECT j.id, j.kind, d.name AS dataset, j.note, j.owner, j.status, j.priority, j.attempt, j.fraction,"
-            " j.stage, j.remaining_s, j.created_at, j.started_at, j.finished_at,"
-            " coalesce(j.finished_at, CASE WHEN j.status='running' THEN $now END) - j.started_at AS elapsed_s,"
-            " (SELECT count(*) FROM trials t WHERE t.job_id = j.id AND t.attempt = j.shown_attempt) AS n_trials,"
-            " j.error, j.cancel_requested, j.pause_requested, j.spec, j.environment, j.dataset_id, j.continues"
-            " FROM jobs j LEFT JOIN datasets d ON d.id = j.dataset_id"
-            " WHERE ($job IS NULL OR j.id = $job) AND ($dataset IS NULL OR j.dataset_id = $dataset)"
-            " AND (len($statuses) = 0 OR list_contains($statuses, j.status))"
-            " ORDER BY CASE j.status WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,"
-            " CASE WHEN j.status='queued' THEN -j.priority ELSE 0 END,"
-            " CASE WHEN j.status='queued' THEN j.id ELSE -j.id END LIMIT $limit",
-            {"now": time.time(), "job": job_id, "dataset": dataset_id, "statuses": list(statuses), "limit": limit},
-        ).df()
-
-
-def continuations(job_id: int) -> list[int]:
-    """Ids of the jobs that go on from where this one stopped, in their order."""
-    with database.transaction() as connection:
-        rows = connection.execute("SELECT id FROM jobs WHERE continues=? ORDER BY id", [int(job_id)]).fetchall()
-    return [row[0] for row in rows]
-
-
-def history(job_id: int) -> pd.DataFrame:
-    """Every move of a job: attempt, status, happened_at, reason; oldest first."""
-    with database.transaction() as connection:
-        return connection.execute(
-            "SELECT attempt, status, happened_at, reason FROM job_history WHERE job_id=? ORDER BY happened_at", [job_id]
-        ).df()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import datasets
-from core.candidates import NAMED
 from core.errors import InputError
+from core.kinds import CANDIDATE_SQL
 from core.scoring import DEFAULT_METRIC, Task, check_metric
 from core.store import database
 
@@ -212,14 +212,14 @@ def performance_table() -> pd.DataFrame:
 def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
     """Of each dataset and candidate the trial with the lowest valid error by the task's default metric.
 
-    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see `core.candidates`), fit_s, metric (the one
+    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see core/kinds.py), fit_s, metric (the one
     that `judged_by` names for the task), error (on the test rows, by that metric) and valid_error.
     """
     with database.transaction() as connection:
         return connection.execute(
             "WITH chosen AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
-            f" {NAMED} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
-            f" QUALIFY row_number() OVER (PARTITION BY d.id, {NAMED} ORDER BY s.valid_error, t.id) = 1)"
+            f" {CANDIDATE_SQL} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
+            f" QUALIFY row_number() OVER (PARTITION BY d.id, {CANDIDATE_SQL} ORDER BY s.valid_error, t.id) = 1)"
             " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM chosen JOIN scores m"
             " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
             [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],

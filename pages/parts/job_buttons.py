@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from core import kinds
 from core.errors import MetascoutError
 from core.queue import jobs
 from pages import shared
@@ -14,8 +15,8 @@ from pages import shared
 
 def buttons(job: dict[str, Any]) -> None:
     """What can be done with the job now."""
-    ended, resumable = job["status"] in jobs.ENDED, job["kind"] in jobs.RESUMABLE
-    continuable = job["kind"] in jobs.CONTINUABLE
+    ended, resumable = job["status"] in jobs.ENDED, kinds.of(job["kind"]).resumable
+    continuable = kinds.of(job["kind"]).continuable
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if resumable and not ended:
             pause_or_resume(job)

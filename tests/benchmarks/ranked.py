@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from core import advice, candidates, datasets, results
+from core import advice, datasets, kinds, results
 from core.advice import fits
 from core.queue import jobs
 from core.specs import AutoMLSpec
@@ -31,7 +31,7 @@ def figures() -> Iterator[tuple[str, str]]:
             table.sample(min(_ROWS, len(table)), random_state=1).to_csv(folder / f"{name}.csv", index=False)
             dataset = datasets.register(folder / f"{name}.csv", name=name, target=target)
             names = [item.candidate for item in advice.advise(dataset.id).ranking if item.engine == "automl"]
-            ranked = [candidates.algorithm_of(item) for item in names if "Ensemble" not in item][:_RANKED]
+            ranked = [kinds.of_candidate(item)[1] for item in names if "Ensemble" not in item][:_RANKED]
             every, some = (_best(dataset.id, chosen) for chosen in (None, (*ranked, "StackedEnsemble")))
             gains.append(100 * (every - some))
             yield f"{name}: valid error of {', '.join(ranked)}, and of all", f"{some:.4f} against {every:.4f}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core import candidates, datasets, metafeatures, results
+from core import datasets, kinds, metafeatures, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
 from core.knowledge import FEWEST_ROWS, METRIC
@@ -60,7 +60,7 @@ def measure(tasks: Sequence[KnownTask], path: Path, *, h2o_s: int = 0) -> pd.Dat
 def rows(task: KnownTask, dataset: Dataset) -> pd.DataFrame:
     """What the jobs of a task found, a row a candidate; the columns are those of `measure`."""
     board = results.leaderboard(dataset.id, metric=METRIC[dataset.task], scope=Scope(yardsticks=False))
-    board["candidate"] = [candidates.named(*pair) for pair in zip(board["engine"], board["algorithm"], strict=True)]
+    board["candidate"] = [kinds.candidate(*pair) for pair in zip(board["engine"], board["algorithm"], strict=True)]
     best = board.drop_duplicates("candidate")[["candidate", "test_error", "metric", "fit_s"]]
     best = best.rename(columns={"test_error": "error"})
     best = best[np.isfinite(best["error"])].reset_index(drop=True)

@@ -75,7 +75,7 @@ def gathered(pictures: Sequence[Picture]) -> Examples:
     labels = tuple(dict.fromkeys(one.label for one in pictures if one.label is not None))
     if len(labels) < 2:
         told = f"{labels[0]!r} alone tells nothing apart" if labels else "there are none yet"
-        raise InputError(f"examples: {told}; give images of two classes or more.")
+        raise InputError(f"{told}.", field="examples", remedy="Give images of 2 classes or more.")
     if len(pictures) > MOST:
         raise InputError(f"examples: {len(pictures):,} images are given, and at most {MOST:,} are taken.")
     codes = np.array([UNKNOWN if one.label is None else labels.index(one.label) for one in pictures], np.int64)

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import machine
+from core import kinds, machine
 from core.datasets import Dataset
 from core.queue import jobs, runners
 from core.scoring import metrics_for
@@ -100,7 +100,7 @@ def _candidates(dataset: Dataset, start: PortfolioSpec, mark: str) -> dict[str, 
         help="For all candidates. The quick ones come first; what is not done by then is left out.",
     )  # fmt: skip
     longest = two.number_input(
-        "Longest candidate, seconds", value=start.candidate_s, step=10, key=f"candidate_s{mark}",
+        "Limit per candidate, seconds", value=start.candidate_s, step=10, key=f"candidate_s{mark}",
         help="A candidate that takes longer is given up, and the others go on.",
     )  # fmt: skip
     with three:
@@ -116,7 +116,7 @@ def _models(start: AutoMLSpec, mark: str) -> dict[str, Any]:
         help="How long AutoML may train. More time means more models and better tuned ones.",
     )  # fmt: skip
     models = right.number_input(
-        "Most models", value=start.max_models, step=1, key=f"max_models{mark}",
+        "Maximum models", value=start.max_models, step=1, key=f"max_models{mark}",
         help="The search ends after this many models even if time is left. Ensembles do not count.",
     )  # fmt: skip
     chosen = st.pills(
@@ -154,11 +154,11 @@ def _search(start: NASSpec, mark: str) -> dict[str, Any]:
         help="For the search and the full training of the finalists. More time means more networks, trained longer.",
     )  # fmt: skip
     candidates = two.number_input(
-        "Most candidates", value=start.max_candidates, step=8, key=f"max_candidates{mark}",
+        "Maximum candidates", value=start.max_candidates, step=8, key=f"max_candidates{mark}",
         help="The search ends after this many different networks even if time is left.",
     )  # fmt: skip
     epochs = three.number_input(
-        "Most candidate-epochs", value=start.max_candidate_epochs, step=100, key=f"max_candidate_epochs{mark}",
+        "Maximum candidate-epochs", value=start.max_candidate_epochs, step=100, key=f"max_candidate_epochs{mark}",
         placeholder="No limit",
         help="The search ends once its candidates were trained for so many epochs together, finalists apart. It makes "
         "searches on machines of different speed alike.",
@@ -180,16 +180,20 @@ def _limits(dataset: Dataset, start: NASSpec, mark: str) -> dict[str, Any]:
     """Which networks are not trained, and the search that this one goes on with."""
     one, two, three = st.columns([1, 1, 2])
     largest = one.number_input(
-        "Most parameters", value=start.max_parameters, step=10_000, key=f"max_parameters{mark}", placeholder="No limit",
+        "Maximum parameters", value=start.max_parameters, step=10_000, key=f"max_parameters{mark}",
+        placeholder="No limit",
         help="Larger networks are not trained. Smaller ones predict faster and take less memory.",
     )  # fmt: skip
     slowest = two.number_input(
-        "Most latency, ms", value=start.max_latency_s and start.max_latency_s * 1e3, step=1.0, format="%g",
+        "Maximum latency, ms", value=start.max_latency_s and start.max_latency_s * 1e3, step=1.0, format="%g",
         key=f"max_latency_ms{mark}", placeholder="No limit",
         help="Networks that take longer to predict one row alone, on the device of the job, are not trained.",
     )  # fmt: skip
     ended = shared.read(jobs.overview, statuses=jobs.ENDED, dataset_id=dataset.id)
-    ids = [int(job_id) for job_id in ended[ended["kind"].isin(jobs.CONTINUABLE)]["id"]]
+    ids = [
+        int(job_id)
+        for job_id in ended[ended["kind"].isin([kind.name for kind in kinds.KINDS if kind.continuable])]["id"]
+    ]
     ids += [start.continues] if start.continues and start.continues not in ids else []
     continues = three.selectbox(
         "Continues job", ids, index=ids.index(start.continues) if start.continues else None,

@@ -127,7 +127,7 @@ def _training(start: FewShotSpec, mark: str) -> dict[str, Any]:
             help="How long it may train. More time means more tasks seen.",
         ),
         "iterations": two.number_input(
-            "Most iterations", value=start.iterations, step=1_000, key=f"iterations{mark}",
+            "Maximum iterations", value=start.iterations, step=1_000, key=f"iterations{mark}",
             placeholder="As the budget allows",
             help="The training ends after this many outer steps even if time is left. It makes trainings on machines "
             "of different speed alike.",
