@@ -209,7 +209,7 @@ def waiting(job: jobs.Job) -> None:
 
 def show() -> None:
     """The page below its title."""
-    known = shared.read(initialisations.everything)
+    known = shared.read(initialisations.all_initialisations)
     if not known:
         shared.empty(
             "The playground starts from what a few-shot meta-training has learned, and there is none yet.",

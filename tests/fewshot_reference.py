@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from runner.fewshot.learning.adapt import Inner
+from runner.fewshot.learning.batch_norm import EPSILON
 from runner.fewshot.learning.episodes import Batch
-from runner.fewshot.learning.norms import EPSILON
+from runner.fewshot.learning.inner_loop import Inner
 from runner.fewshot.learning.task_networks import Weights
 
 Plain = Callable[[Weights, Tensor], Tensor]

@@ -26,14 +26,14 @@ from core.results import initialisations
 from core.specs import FewShotSpec, FineTuneSpec, parse
 from core.store import artifacts, backbones
 from runner import loop
-from runner.fewshot import backbone, features, initialisation, recipes
-from runner.fewshot.adapting import learned
+from runner.fewshot import backbone_features, backbone_network, initialisation_file, recipes
 from runner.fewshot.deploy import _BACKBONE_CALLS, adapted, front
-from runner.fewshot.initialisation import Initialisation
+from runner.fewshot.initialisation_file import LoadedInitialisation
 from runner.fewshot.job import run
-from runner.fewshot.learning.adapt import Inner
-from runner.fewshot.learning.task_networks import Adapter, initial
-from runner.fewshot.preparation import prepare
+from runner.fewshot.learning.inner_loop import Inner
+from runner.fewshot.learning.task_networks import Adapter, initial_weights
+from runner.fewshot.task_adaptation import adapt_task
+from runner.fewshot.training_setup import set_up
 from runner.nas.space import export
 from runner.shared.context import Context
 from tests.patterns import run_here
@@ -103,7 +103,7 @@ def plain_features(state: State, images: Tensor, size: tuple[int, int]) -> Tenso
 
 def kept(folder: Path, state: State) -> str:
     save_file(state, folder / "weights.safetensors")
-    return backbones.keep(folder / "weights.safetensors", "weights.safetensors")
+    return backbones.store(folder / "weights.safetensors", "weights.safetensors")
 
 
 def _images(n: int, height: int, width: int, channels: int = 3) -> Tensor:
@@ -127,14 +127,14 @@ RESNET18 = ((64, 128, 256, 512), (2, 2, 2, 2))
 def test_features_are_those_of_the_plain_network(
     home: Path, tmp_path: Path, state: State, shape: tuple[int, int, int], size: tuple[int, int]
 ) -> None:
-    network = backbone.load(kept(tmp_path, state))
+    network = backbone_network.load(kept(tmp_path, state))
     images = _images(3, *shape[1:], shape[0])
     expected = plain_features(state, images, size)
     assert expected.std(0).mean() > 0.01
     scale = float(expected.abs().max())
-    found = backbone.features(network, images.permute(0, 2, 3, 1).numpy())
+    found = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
     assert float((found - expected).abs().max()) < 1e-5 * scale
-    exact = network.double()(backbone.enlarged(network, *shape[1:]).double()(images.double() / 255))
+    exact = network.double()(backbone_network.input_layer(network, *shape[1:]).double()(images.double() / 255))
     # The means and deviations of ImageNet are kept in float32.
     assert float((exact - expected).abs().max()) < 1e-6 * scale
 
@@ -142,10 +142,10 @@ def test_features_are_those_of_the_plain_network(
 def test_an_image_has_the_same_features_in_whatever_batch(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, images = backbone.load(kept(tmp_path, resnet(SMALL, SMALL_BLOCKS))), _images(7, 16, 16)
-    [whole] = backbone.batches(network, images)
-    monkeypatch.setattr(backbone, "_BATCH_PIXELS", 3 * 128 * 128)
-    parts = list(backbone.batches(network, images))
+    network, images = backbone_network.load(kept(tmp_path, resnet(SMALL, SMALL_BLOCKS))), _images(7, 16, 16)
+    [whole] = backbone_network.feature_batches(network, images)
+    monkeypatch.setattr(backbone_network, "_BATCH_PIXELS", 3 * 128 * 128)
+    parts = list(backbone_network.feature_batches(network, images))
     assert [len(part) for part in parts] == [3, 3, 1]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-5, atol=1e-5)
 
@@ -154,17 +154,17 @@ def test_an_image_has_the_same_features_in_whatever_batch(
 def test_a_prefix_of_all_names_is_taken_off(home: Path, tmp_path: Path, prefix: str) -> None:
     state = resnet(SMALL, SMALL_BLOCKS)
     named = {prefix + name: value for name, value in state.items()} | {"projector.0.weight": torch.zeros(3)}
-    one, other = (backbone.load(kept(tmp_path, given)) for given in (state, named))
+    one, other = (backbone_network.load(kept(tmp_path, given)) for given in (state, named))
     images = _images(2, 16, 16).permute(0, 2, 3, 1).numpy()
-    assert torch.equal(backbone.features(one, images), backbone.features(other, images))
+    assert torch.equal(backbone_network.extract_features(one, images), backbone_network.extract_features(other, images))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_other_floats_become_float32(home: Path, tmp_path: Path, kind: torch.dtype) -> None:
     state = {name: value.to(kind) for name, value in resnet(SMALL, SMALL_BLOCKS).items()}
-    network, images = backbone.load(kept(tmp_path, state)), _images(2, 16, 16)
+    network, images = backbone_network.load(kept(tmp_path, state)), _images(2, 16, 16)
     expected = plain_features(state, images, (128, 128))
-    found = backbone.features(network, images.permute(0, 2, 3, 1).numpy())
+    found = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
     assert found.dtype == torch.float32
     assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
 
@@ -181,12 +181,12 @@ def _changed(**changes: Tensor | None) -> State:
         (_changed(layer2__1__bn2__bias=None), r"weights.safetensors has no layer2\.1\.bn2\.bias, which a ResNet needs"),
         (_changed(layer3__0__downsample__0__weight=None), r"has no layer3\.0\.downsample\.0\.weight"),
         (_changed(layer1__0__conv2__weight=torch.zeros(9, 8, 3, 3)), r"layer1\.0\.conv2\.weight .* \[9, 8, 3, 3\]"),
-        (_changed(bn1__weight=torch.zeros(5)), r"bn1\.weight of .* has the shape \[5\], and \[8\] fits"),
-        (_changed(conv1__weight=torch.zeros(8, 1, 7, 7)), r"\[8, 1, 7, 7\], and \[8, 3, 7, 7\] fits .* RGB images"),
+        (_changed(bn1__weight=torch.zeros(5)), r"bn1\.weight of .* has the shape \[5\], but \[8\] fits"),
+        (_changed(conv1__weight=torch.zeros(8, 1, 7, 7)), r"\[8, 1, 7, 7\], but \[8, 3, 7, 7\] fits .* RGB images"),
         (_changed(conv1__weight=torch.zeros(8)), r"conv1\.weight of .* has the shape \[8\]"),
-        (_changed(layer1__0__se__fc__weight=torch.zeros(4)), r"has layer1\.0\.se\.fc\.weight, which is no part of"),
-        (_changed(conv1__weight=torch.zeros(8, 3, 7, 7, dtype=torch.int8)), r"conv1\.weight of .* is of the type I8"),
-        ({"blocks.0.weight": torch.zeros(3)}, r"no ResNet by torchvision's names .*\"resnet18.safetensors\"\)\.$"),
+        (_changed(layer1__0__se__fc__weight=torch.zeros(4)), r"has layer1\.0\.se\.fc\.weight, which is not part of"),
+        (_changed(conv1__weight=torch.zeros(8, 3, 7, 7, dtype=torch.int8)), r"conv1\.weight of .* has the type I8"),
+        ({"blocks.0.weight": torch.zeros(3)}, r"no ResNet with torchvision's names .*\"resnet18.safetensors\"\)\.$"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_resnet_is_refused_by_the_tensor_that_is_wrong(
@@ -201,16 +201,16 @@ def test_a_file_that_is_none_is_refused_with_the_way_to_make_one(home: Path, tmp
     path = tmp_path / "weights.pth"
     for content in (b"", b"PK\3\4" + bytes(99), (2**60).to_bytes(8, "little")):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"weights.pth is no safetensors file .* safetensors.torch.save_file\("):
-            backbones.keep(path, path.name)
-    with pytest.raises(InputError, match="is no safetensors file"):
-        backbones.keep(tmp_path / "nothing", "nothing")
+        with pytest.raises(InputError, match=r"weights.pth is not a safetensors file .* safetensors.torch.save_file\("):
+            backbones.store(path, path.name)
+    with pytest.raises(InputError, match="is not a safetensors file"):
+        backbones.store(tmp_path / "nothing", "nothing")
 
 
 def test_values_that_are_no_numbers_are_refused(home: Path, tmp_path: Path) -> None:
     sha256 = kept(tmp_path, _changed(bn1__bias=torch.full((8,), torch.nan)))
-    with pytest.raises(InputError, match=rf"bn1\.bias of the file {sha256[:12]} holds values that are no numbers"):
-        backbone.load(sha256)
+    with pytest.raises(InputError, match=rf"bn1\.bias of the file {sha256[:12]} has values that are not finite"):
+        backbone_network.load(sha256)
 
 
 def test_the_command_keeps_weights_and_prints_what_a_spec_names_them_by(
@@ -222,7 +222,7 @@ def test_the_command_keeps_weights_and_prints_what_a_spec_names_them_by(
     assert artifacts.locate(capsys.readouterr().out.strip()).read_bytes() == path.read_bytes()
     path.write_bytes(b"no weights")
     assert main(["fewshot-weights", str(path)]) == 1
-    assert "weights.safetensors is no safetensors file" in capsys.readouterr().err
+    assert "weights.safetensors is not a safetensors file" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
     board = initialisations.leaderboard(photos.id)
     assert list(board.protocol) == ["inductive"]
     assert board.lower[0] > 0.5  # chance is a third
-    stored = initialisations.initialisation(job_id)
+    stored = initialisations.get(job_id)
     assert (stored.network, stored.about["inputs"]["backbone"]) == ("Adapter-16", weights)
     tuned = jobs.submit(FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], shots=3, cpus=1))
     assert loop.run_once("w") == tuned
@@ -295,22 +295,22 @@ def test_a_task_on_features_is_learned_from_few_images_of_another_size(
 ) -> None:
     job_id = _trained(photos, weights)
     images = np.concatenate([_photos(100, 6, 32), _photos(101, 6, 32)])
-    sha256 = examples.keep(images, [0] * 6 + [1] * 6, ["one", "other"], [f"{n}.png" for n in range(12)])
+    sha256 = examples.store(images, [0] * 6 + [1] * 6, ["one", "other"], [f"{n}.png" for n in range(12)])
     _, events = run_here(FineTuneSpec(dataset_id=photos.id, examples=sha256, shots=3, cpus=1))
     [body] = [event.body for event in events if isinstance(event, Adapted)]
     assert (body["initialisation"], body["n_queries"]) == (job_id, 6)
     assert body["steps"][-1]["accuracy"] > 0.8
-    assert "keep their own size of 32 x 32 pixels" in _texts(events)
-    assert "they were learned at 16 x 16" in _texts(events)
+    assert "stay at 32 x 32 pixels" in _texts(events)
+    assert "training used 16 x 16" in _texts(events)
 
 
 def test_features_are_standardised_by_the_train_classes_and_said_in_the_recipe(photos: Dataset, weights: str) -> None:
-    prepared = prepare(photos, _spec(photos, weights))
-    assert prepared.network == Adapter(16, 3)
-    found = features.with_features(
-        prepared, torch.randn(180, 16, generator=torch.Generator().manual_seed(1)) * 3 + 5, 8.0
+    setup = set_up(photos, _spec(photos, weights))
+    assert setup.network == Adapter(16, 3)
+    found = backbone_features.use_features(
+        setup, torch.randn(180, 16, generator=torch.Generator().manual_seed(1)) * 3 + 5, 8.0
     )
-    trains = torch.isin(prepared.tasks.labels, torch.tensor(prepared.tasks.splits["train"]))
+    trains = torch.isin(setup.tasks.labels, torch.tensor(setup.tasks.splits["train"]))
     x = found.tasks.inputs[trains]
     assert float(x.mean(0).abs().max()) < 1e-5
     assert float((x.std(0, correction=0) - 2).abs().max()) < 1e-5  # a length of 8 by 16 features
@@ -331,16 +331,21 @@ def _context(dataset: Dataset, folder: Path, attempt: int = 1, stops: object = N
 
 def _computed(spec: FewShotSpec, context: Context, monkeypatch: pytest.MonkeyPatch) -> tuple[object, int]:
     """The tasks on features, and how many images went through the network."""
-    seen = []
-    way = backbone.batches
-    monkeypatch.setattr(backbone, "batches", lambda network, images: seen.append(len(images)) or way(network, images))
-    every = features.computed(spec, context, prepare(context.dataset, spec), "cpu", float("inf"))
+    counts = []
+    original = backbone_network.feature_batches
+
+    def count(network: object, images: Tensor) -> object:
+        counts.append(len(images))
+        return original(network, images)
+
+    monkeypatch.setattr(backbone_network, "feature_batches", count)
+    every = backbone_features.compute(spec, context, set_up(context.dataset, spec), "cpu", float("inf"))
     while True:
         try:
             next(every)
         except StopIteration as end:
-            monkeypatch.setattr(backbone, "batches", way)
-            return end.value, sum(seen)
+            monkeypatch.setattr(backbone_network, "feature_batches", original)
+            return end.value, sum(counts)
 
 
 def test_what_is_computed_before_a_pause_is_not_computed_again(
@@ -380,31 +385,31 @@ def test_a_checkpoint_of_other_weights_is_refused(photos: Dataset, weights: str,
 def test_progress_tells_the_features_and_a_budget_that_is_too_short_is_refused(
     photos: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "_TELL_S", 0.0)
+    monkeypatch.setattr(backbone_features, "_REPORT_S", 0.0)
     spec = _spec(photos, weights)
-    prepared = prepare(photos, spec)
+    setup = set_up(photos, spec)
     deadline = time.monotonic() + 300
-    told = list(features.computed(spec, _context(photos, tmp_path), prepared, "cpu", deadline))
+    told = list(backbone_features.compute(spec, _context(photos, tmp_path), setup, "cpu", deadline))
     assert [type(event) for event in told] == [Progress] * 6
     assert told[0].stage.startswith("Features of the images: 32 of 180")
     assert 0 < told[-1].remaining_s < 300
     for path in (tmp_path / "9-1").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"budget_s: the features of 180 images take .* has 300\. Give more"):
-        list(features.computed(spec, _context(photos, tmp_path, 2), prepared, "cpu", 0.0))
+    with pytest.raises(InputError, match=r"budget_s: The features of 180 images need .* has 300 s\. Give it more"):
+        list(backbone_features.compute(spec, _context(photos, tmp_path, 2), setup, "cpu", 0.0))
 
 
 def test_images_that_turn_or_move_have_no_fixed_features(photos: Dataset, weights: str) -> None:
     given = json.loads(_spec(photos, weights).model_dump_json())
     for name in ("rotations", "distortions"):
-        with pytest.raises(InputError, match="computed once, of the images as they are; leave rotations and"):
+        with pytest.raises(InputError, match=r"computed once, from the images as they are\. Leave rotations and"):
             parse(given | {name: True})
 
 
 def test_weights_that_were_removed_are_asked_for_again(photos: Dataset, weights: str, no_files: None) -> None:
     job_id = _trained(photos, weights)
     artifacts.locate(weights).unlink()
-    sentence = f"no file of weights is kept as {weights[:12]}. Keep the same file again, by `python -m core fewshot-w"
+    sentence = f"no stored file of weights {weights[:12]}. Store the same file again, with `python -m core fewshot-w"
     with pytest.raises(InputError, match=sentence):
         jobs.submit(_spec(photos, weights))
     asked = FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], initialisation=job_id, cpus=1)
@@ -420,14 +425,14 @@ def test_weights_that_were_removed_are_asked_for_again(photos: Dataset, weights:
 def test_the_network_to_take_away_says_what_the_engine_says(home: Path, tmp_path: Path, bottleneck: bool) -> None:
     sha256 = kept(tmp_path, resnet(SMALL, SMALL_BLOCKS, bottleneck=bottleneck))
     every = torch.cat([_images(16, 20, 24, 1), _images(32, 20, 24, 1)[16:]])
-    found = backbone.features(backbone.load(sha256), every.permute(0, 2, 3, 1).numpy())
+    found = backbone_network.extract_features(backbone_network.load(sha256), every.permute(0, 2, 3, 1).numpy())
     recipe = recipes.feature_recipe(recipes.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy(), 8.0)
     network = Adapter(found.shape[1], 4)
     noise = torch.Generator().manual_seed(3)
-    changed = {n: v + 0.05 * torch.randn(v.shape, generator=noise) for n, v in initial(network, 1).items()}
-    start = Initialisation("MAML", network, Inner(steps=3, rate=0.05), changed, recipe)
-    x = recipes.from_features(recipe, found)
-    *_, step = learned(start, x[:16], torch.arange(16) % 4, x[16:])
+    changed = {n: v + 0.05 * torch.randn(v.shape, generator=noise) for n, v in initial_weights(network, 1).items()}
+    start = LoadedInitialisation("MAML", network, Inner(steps=3, rate=0.05), changed, recipe)
+    x = recipes.encode_features(recipe, found)
+    *_, step = adapt_task(start, x[:16], torch.arange(16) % 4, x[16:])
     module = adapted(start, step.weights)
     text = export.source(module, front(1), "Test", "abcd", _BACKBONE_CALLS)
     files = export.write(export.module(text, module, front(1), None), text, every[:2], tmp_path)
@@ -440,8 +445,8 @@ def test_the_network_to_take_away_says_what_the_engine_says(home: Path, tmp_path
 def test_an_initialisation_on_features_comes_back_as_it_was(tmp_path: Path) -> None:
     network = Adapter(5, 3)
     recipe = {"kind": "image", "shape": [8, 8, 3], "backbone": "0" * 64, "mean": [0.1] * 5, "std": [1.5] * 5}
-    one = Initialisation("ANIL", network, Inner(steps=2, only_head=True), initial(network, 1), recipe)
-    initialisation.save(one, tmp_path / "meta.safetensors")
-    other = initialisation.load(tmp_path / "meta.safetensors")
-    assert (other.network, other.inputs) == (network, recipe)
+    one = LoadedInitialisation("ANIL", network, Inner(steps=2, only_head=True), initial_weights(network, 1), recipe)
+    initialisation_file.save(one, tmp_path / "meta.safetensors")
+    other = initialisation_file.load(tmp_path / "meta.safetensors")
+    assert (other.network, other.recipe) == (network, recipe)
     assert other.n_parameters == 5 * 5 + 5 + 3 * 5 + 3

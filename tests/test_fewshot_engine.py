@@ -8,22 +8,22 @@ import pytest
 import torch
 
 from runner.fewshot.learning import maml, protonet, reptile
-from runner.fewshot.learning.adapt import Inner, adapt, each, losses, query_outputs, steps
-from runner.fewshot.learning.chunks import chunks
+from runner.fewshot.learning.batch_norm import normalise
 from runner.fewshot.learning.episodes import Batch, SinusoidTasks
-from runner.fewshot.learning.norms import normalised
+from runner.fewshot.learning.inner_loop import Inner, adapt, adapt_in_steps, losses, query_outputs, weights_per_task
+from runner.fewshot.learning.microbatches import microbatches
 from runner.fewshot.learning.task_networks import (
     MLP,
-    STORED,
+    STORED_STATISTICS,
     Adapter,
     Conv4,
     Network,
     ResNet,
     TextMean,
     Weights,
-    initial,
+    initial_weights,
+    measure_statistics,
     outputs,
-    statistics,
 )
 from tests import fewshot_reference
 
@@ -31,7 +31,7 @@ from tests import fewshot_reference
 def _meta(network: Network, noise: float = 0.1) -> Weights:
     """Weights in float64, none of them zero."""
     generator = torch.Generator().manual_seed(1)
-    start = initial(network, 0, torch.float64)
+    start = initial_weights(network, 0, torch.float64)
     return {n: v + noise * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in start.items()}
 
 
@@ -102,7 +102,7 @@ def test_the_meta_gradient_of_an_adapter_is_that_of_finite_differences(inner: In
 
 def test_an_adapter_begins_with_the_features_as_they_are() -> None:
     network, batch = Adapter(5, 3), _rows()
-    weights = each(network, initial(network, 0, torch.float64), len(batch))
+    weights = weights_per_task(network, initial_weights(network, 0, torch.float64), len(batch))
     assert torch.equal(network.features(weights, batch.query_x), batch.query_x)
 
 
@@ -111,7 +111,7 @@ def test_batch_norm_by_all_rows_is_that_by_the_first_rows_where_these_are_all() 
     places = [part.requires_grad_() for part in (x, scale, shift)]
     seconds = []
     for n_statistics in (None, 5):
-        y = normalised(x, scale, shift, n_statistics).tanh()
+        y = normalise(x, scale, shift, n_statistics).tanh()
         first = torch.autograd.grad(y.square().sum(), places, create_graph=True)
         seconds.append(torch.autograd.grad(sum(g.square().sum() for g in first), places))
     for one, other in zip(*seconds, strict=True):
@@ -159,7 +159,7 @@ def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, st
 
 def _meta_loss(network: Network, meta: Weights, batch: Batch, inner: Inner) -> float:
     """The query losses after the last step and, as far as `every_step` says, their mean over the steps."""
-    _, *after = steps(network, meta, batch.support_x, batch.support_y, inner)
+    _, *after = adapt_in_steps(network, meta, batch.support_x, batch.support_y, inner)
     found = [losses(query_outputs(network, w, batch, inner).detach(), batch.query_y).sum() for w in after]
     return float((1 - inner.every_step) * found[-1] + inner.every_step * sum(found) / len(found))
 
@@ -169,7 +169,7 @@ def test_one_step_of_reptile_is_joint_training() -> None:
     meta = {name: value.requires_grad_() for name, value in _meta(network).items()}
     moved, _ = reptile.gradient(network, meta, batch, inner)
     x, y = torch.cat([batch.support_x, batch.query_x], 1), torch.cat([batch.support_y, batch.query_y], 1)
-    joint = losses(outputs(network, each(network, meta, len(x)), x), y).sum()
+    joint = losses(outputs(network, weights_per_task(network, meta, len(x)), x), y).sum()
     gradients = torch.autograd.grad(joint, list(meta.values()))
     assert _apart({n: v / 0.1 for n, v in moved.items()}, dict(zip(meta, gradients, strict=True))) < 1e-12
 
@@ -181,7 +181,7 @@ def test_first_order_is_second_order_where_the_hessian_is_zero(scale: float) -> 
     x = torch.randn(2, 12, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     # Far from the origin the cross-entropy of wrong classes is linear in the head: probabilities are 0 or 1.
     far = scale * x[:, :6]
-    wrong = outputs(network, each(network, meta, 2), far).argmin(2)
+    wrong = outputs(network, weights_per_task(network, meta, 2), far).argmin(2)
     batch = Batch(far, wrong, x[:, 6:], wrong)
     inner = [Inner(2, rate, only_head=True, first_order=order) for order in (False, True)]
     second, first = (maml.gradient(network, meta, batch, way)[0] for way in inner)
@@ -195,7 +195,7 @@ def test_anil_changes_the_head_only_and_equals_maml_with_frozen_features() -> No
     weights = adapt(network, meta, batch.support_x, batch.support_y, Inner(2, 0.1, only_head=True))
     for name, value in weights.items():
         assert torch.equal(value, meta[name].expand_as(value)) == (not name.startswith("head")), name
-    by_hand = each(network, meta, len(batch))
+    by_hand = weights_per_task(network, meta, len(batch))
     for _ in range(2):
         by_hand = {name: value.detach().requires_grad_() for name, value in by_hand.items()}
         total = losses(outputs(network, by_hand, batch.support_x), batch.support_y).sum()
@@ -206,7 +206,7 @@ def test_anil_changes_the_head_only_and_equals_maml_with_frozen_features() -> No
 
 def test_each_step_lowers_the_support_loss_and_the_first_weights_are_the_initial_ones() -> None:
     network, batch = Conv4(1, 3, width=8), _images()
-    found = list(steps(network, _meta(network), batch.support_x, batch.support_y, Inner(4, 0.05)))
+    found = list(adapt_in_steps(network, _meta(network), batch.support_x, batch.support_y, Inner(4, 0.05)))
     curve = [float(losses(outputs(network, w, batch.support_x), batch.support_y).detach().sum()) for w in found]
     assert len(curve) == 5
     assert curve == sorted(curve, reverse=True)
@@ -228,11 +228,13 @@ def test_an_inductive_answer_does_not_depend_on_the_other_query_rows_and_a_trans
 def test_stored_statistics_are_those_of_the_rows_that_they_were_measured_on(network: Network) -> None:
     batch, meta = _images(), _meta(network)
     rows = batch.support_x[0]
-    stored = meta | statistics(network, meta, rows)
-    weights = each(network, stored, 1)
-    by_rows = network.features(weights, network.prepared(rows[None]))
-    assert float((network.features(weights, network.prepared(rows[None]), STORED) - by_rows).abs().max()) < 1e-12
-    one = network.features(weights, network.prepared(rows[None, :1]), STORED)
+    stored = meta | measure_statistics(network, meta, rows)
+    weights = weights_per_task(network, stored, 1)
+    by_rows = network.features(weights, network.prepare(rows[None]))
+    assert (
+        float((network.features(weights, network.prepare(rows[None]), STORED_STATISTICS) - by_rows).abs().max()) < 1e-12
+    )
+    one = network.features(weights, network.prepare(rows[None, :1]), STORED_STATISTICS)
     assert float((one - by_rows[:, :1]).abs().max()) < 1e-12
 
 
@@ -240,7 +242,7 @@ def test_stored_statistics_are_those_of_the_rows_that_they_were_measured_on(netw
 def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm: object, inner: Inner) -> None:
     network, batch = Conv4(1, 3, width=8), _images()
     meta = _meta(network)
-    stored = meta | statistics(network, meta, batch.query_x.flatten(0, 1))
+    stored = meta | measure_statistics(network, meta, batch.query_x.flatten(0, 1))
     alone = replace(batch, query_x=batch.query_x[:, :1], query_y=batch.query_y[:, :1])
     one, all_ = (algorithm.outputs(network, stored, b, inner).detach()[:, :1] for b in (alone, batch))
     assert float((one - all_).abs().max()) < 1e-12
@@ -251,7 +253,7 @@ def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm
 @pytest.mark.parametrize("algorithm", [maml, reptile, protonet])
 def test_the_parts_of_a_meta_batch_add_up_to_the_whole(algorithm: object) -> None:
     network, batch, inner = Conv4(1, 3, width=8), _images(), Inner(2, 0.1)
-    parts = list(chunks(network, batch, inner, limit=1))
+    parts = list(microbatches(network, batch, inner, limit=1))
     assert [len(part) for part in parts] == [1] * len(batch)
     whole, _ = algorithm.gradient(network, _meta(network), batch, inner)
     pieces = [algorithm.gradient(network, _meta(network), part, inner)[0] for part in parts]
@@ -268,14 +270,14 @@ def test_prototypes_are_the_means_of_their_classes() -> None:
     meta = _meta(network)
     found = protonet.outputs(network, meta, both, inner)
     x = torch.cat([both.support_x, both.query_x], 1)
-    features = network.features(each(network, meta, len(x)), network.prepared(x), 6)
+    features = network.features(weights_per_task(network, meta, len(x)), network.prepare(x), 6)
     middle = (features[:, 1] + features[:, 4]) / 2
     assert torch.allclose(found[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
 
 
 def test_query_outputs_after_no_step_are_those_of_the_initialisation() -> None:
     network, batch = Conv4(1, 3, width=8), _images()
-    start = each(network, _meta(network), len(batch))
+    start = weights_per_task(network, _meta(network), len(batch))
     inner = Inner(0, 0.1, transductive=True)
     expected = outputs(network, start, batch.query_x)
     assert torch.equal(query_outputs(network, start, batch, inner), expected)

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from runner.fewshot.learning.episodes import SPLITS, ClassTasks, GroupTasks, SinusoidTasks, TooFew, split_classes
+from runner.fewshot.learning.episodes import (
+    SPLITS,
+    ClassTasks,
+    GroupTasks,
+    SinusoidTasks,
+    TooFewExamples,
+    split_classes,
+)
 
 
 def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ClassTasks:
@@ -47,7 +54,7 @@ def test_classes_of_one_group_stay_together() -> None:
     splits = split_classes(groups, seed=0)
     homes = [{groups[c] for c in splits[split]} for split in SPLITS]
     assert sum(len(home) for home in homes) == 5
-    with pytest.raises(TooFew, match="there are 2: add classes"):
+    with pytest.raises(TooFewExamples, match="there are 2: add classes"):
         split_classes(["a", "b", "b"], seed=0)
 
 
@@ -61,7 +68,7 @@ def test_an_episode_depends_on_seed_split_and_number_only() -> None:
 
 
 def test_no_image_and_no_class_leaks() -> None:
-    tasks = _tasks(rotated=True)
+    tasks = _tasks(rotations=True)
     seen: dict[str, set[int]] = {split: set() for split in SPLITS}
     for split in SPLITS:
         batch = tasks.batch(split, 0, 60)
@@ -75,7 +82,7 @@ def test_no_image_and_no_class_leaks() -> None:
 
 
 def test_only_train_classes_turn_and_a_class_comes_once_in_a_task() -> None:
-    tasks = _tasks(rotated=True)
+    tasks = _tasks(rotations=True)
     turns = {split: {turn for e in range(60) for _, turn, _ in tasks.draw(split, e)} for split in SPLITS}
     assert turns == {"train": {0, 1, 2, 3}, "valid": {0}, "test": {0}}
     for episode in range(60):
@@ -97,17 +104,21 @@ def test_labels_follow_the_images() -> None:
 
 
 def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
-    with pytest.raises(TooFew, match=r"5 valid classes can give: at most 5-way with 2 shots, and at most 0 shots with"):
+    with pytest.raises(
+        TooFewExamples, match=r"5 valid classes can give: at most 5-way with 2 shots, and at most 0 shots with"
+    ):
         _tasks(ways=6)
-    with pytest.raises(TooFew, match=r"at most 0-way with 9 shots, and at most 3 shots with 2 ways\. Choose fewer"):
+    with pytest.raises(
+        TooFewExamples, match=r"at most 0-way with 9 shots, and at most 3 shots with 2 ways\. Choose fewer"
+    ):
         _tasks(shots=9)
-    with pytest.raises(TooFew, match=r"With at most 4 queries it would do\. Choose fewer"):
+    with pytest.raises(TooFewExamples, match=r"At most 4 queries would be possible\. Choose fewer"):
         _tasks(queries=15)
-    with pytest.raises(TooFew, match="ways are 2 or more"):
+    with pytest.raises(TooFewExamples, match="ways must be at least 2"):
         _tasks(ways=1)
     assert len(_tasks(ways=2, shots=3).batch("valid", 0, 1)) == 1
-    with pytest.raises(ValueError, match=r"\(8, 6\) cannot turn: make them square"):
-        replace(_tasks(), inputs=_tasks().inputs[..., :6], rotated=True)
+    with pytest.raises(ValueError, match=r"\(8, 6\) cannot be rotated: make them square"):
+        replace(_tasks(), inputs=_tasks().inputs[..., :6], rotations=True)
 
 
 def test_train_tasks_may_be_of_more_classes_and_fewer_questions_than_those_that_judge() -> None:
@@ -115,14 +126,14 @@ def test_train_tasks_may_be_of_more_classes_and_fewer_questions_than_those_that_
     batches = [tasks.batch(split, 0, 2) for split in SPLITS]
     assert [(b.support_x.shape[1], b.query_x.shape[1]) for b in batches] == [(14, 7), (4, 6), (4, 6)]
     assert batches[0].query_y.tolist() == [list(range(7))] * 2
-    with pytest.raises(TooFew, match="11-way 2-shot with 3 queries a class is more than the 10 train classes"):
+    with pytest.raises(TooFewExamples, match="11-way 2-shot with 3 queries a class is more than the 10 train classes"):
         _tasks(train_ways=11)
 
 
 def test_train_images_are_distorted_alike_for_one_episode_whatever_it_is_drawn_with() -> None:
     images = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0)).mul(255).byte()
     plain = replace(_tasks(), inputs=images)
-    tasks = replace(plain, distorted=True)
+    tasks = replace(plain, distortions=True)
     both, second = tasks.batch("train", 4, 2), tasks.batch("train", 5, 1)
     assert torch.equal(both.support_x[1], second.support_x[0])
     moved = (both.query_x - plain.batch("train", 4, 2).query_x).abs().flatten(2).mean(2)
@@ -136,8 +147,8 @@ def test_inputs_that_are_no_pixels_stay_as_they_are() -> None:
     assert batch.support_x.dtype == torch.int64
     assert batch.query_x.shape == (3, 6, 7)
     assert set(batch.support_x[0, :, 0].tolist()) <= set(range(0, 120 * 7, 7))
-    with pytest.raises(ValueError, match="cannot turn"):
-        replace(_tasks(), inputs=ids, rotated=True)
+    with pytest.raises(ValueError, match="cannot be rotated"):
+        replace(_tasks(), inputs=ids, rotations=True)
 
 
 def test_the_seed_of_training_changes_the_train_tasks_only() -> None:
@@ -161,7 +172,7 @@ def test_the_rows_of_a_regression_task_are_of_one_group_and_support_and_query_ap
         assert torch.equal(batch.query_y, 2 * batch.query_x)
         seen[split] = set(of.flatten().tolist())
         assert seen[split] == set(tasks.splits[split])
-    with pytest.raises(TooFew, match="the largest has 6 rows, which is at most 3 shots with 3 queries"):
+    with pytest.raises(TooFewExamples, match="the largest has 6 rows, which is at most 3 shots with 3 queries"):
         replace(tasks, shots=4)
 
 

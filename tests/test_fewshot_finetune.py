@@ -25,12 +25,12 @@ from core.queue import jobs, log
 from core.results import downloads, initialisations
 from core.specs import FewShotSpec, FineTuneSpec
 from runner import loop
-from runner.fewshot import initialisation
-from runner.fewshot.adapting import fitted, learned
+from runner.fewshot import initialisation_file
 from runner.fewshot.deploy import _CALLS, front, plain
-from runner.fewshot.initialisation import Initialisation
-from runner.fewshot.learning.adapt import Inner
-from runner.fewshot.learning.task_networks import Conv4, ResNet, initial, statistics
+from runner.fewshot.initialisation_file import LoadedInitialisation
+from runner.fewshot.learning.inner_loop import Inner
+from runner.fewshot.learning.task_networks import Conv4, ResNet, initial_weights, measure_statistics
+from runner.fewshot.task_adaptation import adapt_task, configure
 from runner.nas.space import export
 from tests.patterns import LABELS, meta_train, pattern, patterns, run_here
 from tests.pictures import pixels
@@ -88,7 +88,7 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
             "model.onnx", "model.py", "weights.pt", "predict.py", "README.txt", "adapted.safetensors",
         }  # fmt: skip
         archive.extractall(folder / "taken")
-    kept = initialisation.load(folder / "taken" / "adapted.safetensors")
+    kept = initialisation_file.load(folder / "taken" / "adapted.safetensors")
     assert (kept.algorithm, kept.network.n_outputs) == (body["algorithm"], 3)
     (folder / "images").mkdir()
     stored = pd.read_parquet(dataset.table).set_index("row")["c0"]
@@ -112,15 +112,15 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
 def test_the_network_to_take_away_says_what_the_engine_says(
     tmp_path: Path, network: Conv4 | ResNet, algorithm: str, stored: bool
 ) -> None:
-    inner, weights = Inner(steps=3, rate=0.1), initial(network, 1)
+    inner, weights = Inner(steps=3, rate=0.1), initial_weights(network, 1)
     if stored:
         other = torch.from_numpy(np.stack([pixels(200 + n, 14, 16) for n in range(9)])).permute(0, 3, 1, 2) / 300
-        weights |= statistics(network, weights, other)
-    start = Initialisation(algorithm, network, inner, weights, {"kind": "image", "shape": [14, 16, 3]})
+        weights |= measure_statistics(network, weights, other)
+    start = LoadedInitialisation(algorithm, network, inner, weights, {"kind": "image", "shape": [14, 16, 3]})
     support, query = (torch.from_numpy(np.stack([pixels(k + n, 14, 16) for k in range(16)])) for n in (0, 100))
     raw = query.permute(0, 3, 1, 2).contiguous()
     x, y = support.permute(0, 3, 1, 2).float() / 255, torch.arange(16) % 4
-    *_, step = learned(start, x, y, raw.float() / 255)
+    *_, step = adapt_task(start, x, y, raw.float() / 255)
     module = plain(network, step.weights, x)
     text = export.source(module, front(3), "Test", "abcd", _CALLS)
     files = export.write(export.module(text, module, front(3), None), text, raw[:2], tmp_path)
@@ -139,7 +139,7 @@ def test_prototypes_are_one_step_and_need_no_head(patterns: Dataset, no_files: N
     assert "head" not in _texts(events)
 
 
-@pytest.mark.parametrize(("n", "told"), [(5, "the further ones begin as the mean of those"), (2, "the first 2 of")])
+@pytest.mark.parametrize(("n", "told"), [(5, "the additional ones start as their mean"), (2, "the first 2 of")])
 def test_another_number_of_classes_is_learned_and_told(patterns: Dataset, no_files: None, n: int, told: str) -> None:
     body, events = _tuned(_spec(patterns, initialisation=MAML, classes=LABELS[:n]))
     assert told in _texts(events)
@@ -175,14 +175,14 @@ def test_of_few_images_all_that_are_not_learned_are_judged(patterns: Dataset, no
 
 
 def test_too_few_images_are_refused_with_the_number_there_is(patterns: Dataset) -> None:
-    with pytest.raises(InputError, match=r"'pattern00' has 20 examples; 20 to learn .* Choose at most 19 shots"):
+    with pytest.raises(InputError, match=r"'pattern00' has 20 examples; 20 shots .* Choose at most 19 shots"):
         run_here(_spec(patterns, shots=20))
 
 
 def test_an_initialisation_that_was_never_made_is_refused(patterns: Dataset) -> None:
     queued = jobs.submit(FewShotSpec(dataset_id=patterns.id))
     jobs.request_cancel(queued)
-    with pytest.raises(InputError, match=f"initialisation: job {queued} has left none"):
+    with pytest.raises(InputError, match=f"initialisation: Job {queued} has no initialisation"):
         run_here(_spec(patterns, initialisation=queued))
     with pytest.raises(InputError, match="There is no job 99"):
         jobs.submit(_spec(patterns, initialisation=99))
@@ -195,7 +195,7 @@ def test_without_any_initialisation_one_is_asked_for(home: Path, tmp_path: Path)
 
 
 def test_classes_of_the_training_are_told(patterns: Dataset, no_files: None) -> None:
-    about = initialisations.initialisation(PROTONET).about
+    about = initialisations.get(PROTONET).about
     old, new = (_texts(_tuned(_spec(patterns, classes=tuple(about[key][:2])))[1]) for key in ("classes", "held_out"))
     assert f"was trained on {about['classes'][0]!r}" in old
     assert "was trained on" not in new
@@ -206,7 +206,7 @@ def _examples(n: int, side: int, channels: int, unknown: int = 0) -> str:
     parts = [pattern(0, n, side), pattern(1, n, side), pattern(0, unknown + 1, side, seed=9)[1:]]
     images = np.repeat(np.concatenate(parts)[..., None], channels, 3)
     codes = [0] * n + [1] * n + [examples.UNKNOWN] * unknown
-    return examples.keep(images, codes, ["left", "right"], [f"{place}.png" for place in range(len(images))])
+    return examples.store(images, codes, ["left", "right"], [f"{place}.png" for place in range(len(images))])
 
 
 def test_uploaded_images_beyond_the_shots_are_judged_and_unknown_ones_predicted(
@@ -234,28 +234,28 @@ def test_without_judged_images_there_is_no_accuracy(patterns: Dataset, no_files:
 def test_images_of_another_size_and_mode_are_converted_and_told(patterns: Dataset, no_files: None) -> None:
     sha256 = _examples(8, 32, 3)
     body, events = _tuned(_spec(patterns, classes=(), examples=sha256, shots=5, initialisation=PROTONET))
-    assert "The images were brought from 32 x 32 to 16 x 16 pixels and made grey" in _texts(events)
+    assert "The images were resized from 32 x 32 to 16 x 16 pixels and made grey" in _texts(events)
     assert body["steps"][-1]["accuracy"] > 0.8
 
 
 def test_copies_of_what_was_learned_and_images_in_two_classes_are_told(patterns: Dataset, no_files: None) -> None:
     images = np.concatenate([pattern(0, 3), pattern(1, 3), pattern(0, 1), pattern(1, 1)])[..., None]
-    sha256 = examples.keep(images, [0, 0, 0, 1, 1, 1, 0, 0], ["a", "b"], list("abcdefgh"))
+    sha256 = examples.store(images, [0, 0, 0, 1, 1, 1, 0, 0], ["a", "b"], list("abcdefgh"))
     _, events = _tuned(_spec(patterns, classes=(), examples=sha256, shots=3, initialisation=PROTONET))
-    assert "1 of the 2 examples to judge by are copies of learned ones" in _texts(events)
+    assert "1 of the 2 query examples are copies of support examples" in _texts(events)
     assert "'b' and 'a' have an example in common" in _texts(events)
 
 
 def test_one_class_or_one_without_images_is_refused(patterns: Dataset) -> None:
-    one = examples.keep(pattern(0, 3)[..., None], [0] * 3, ["only"], list("abc"))
-    with pytest.raises(InputError, match="one class alone tells nothing apart"):
+    one = examples.store(pattern(0, 3)[..., None], [0] * 3, ["only"], list("abc"))
+    with pytest.raises(InputError, match="One class alone cannot be told apart"):
         run_here(_spec(patterns, classes=(), examples=one))
-    empty = examples.keep(pattern(0, 3)[..., None], [0] * 3, ["some", "none"], list("abc"))
+    empty = examples.store(pattern(0, 3)[..., None], [0] * 3, ["some", "none"], list("abc"))
     with pytest.raises(InputError, match="'none' has no image to learn from"):
         run_here(_spec(patterns, classes=(), examples=empty))
-    with pytest.raises(InputError, match="alone tells nothing apart; choose 2 or more"):
+    with pytest.raises(InputError, match=r"alone cannot be told apart from anything\. Choose 2 or more"):
         run_here(_spec(patterns, classes=LABELS[:1]))
-    with pytest.raises(InputError, match="no file of examples is kept"):
+    with pytest.raises(InputError, match="There is no stored file of examples"):
         run_here(_spec(patterns, classes=(), examples="0" * 64))
 
 
@@ -277,8 +277,8 @@ def test_the_nearest_training_is_chosen_and_the_others_are_told(
     assert (body["initialisation"], body["asked"]) == (job_id, False)
     assert body["proposed"][0]["job_id"] == job_id
     assert {one["job_id"] for one in body["proposed"]} == {job_id, PROTONET, MAML}
-    assert set(body["proposed"][0]["like"].values()) <= set(initialisations.initialisation(job_id).about["classes"])
-    assert f"job {job_id} (ProtoNet), the nearest in memory. Its training classes lie nearest" in _texts(events)
+    assert set(body["proposed"][0]["like"].values()) <= set(initialisations.get(job_id).about["classes"])
+    assert f"job {job_id} (ProtoNet), the most similar one. Its training classes are the most similar" in _texts(events)
     assert _tuned(_spec(patterns))[0]["initialisation"] in (PROTONET, MAML)
 
 
@@ -286,7 +286,7 @@ def test_a_wave_is_learned_and_drawn_after_each_step(home: Path, no_files: None)
     dataset = datasets.add_sample("sine_waves")
     group = next(column.name for column in dataset.features if column.name not in ("x", "y"))
     job_id = meta_train(dataset, "MAML", group=group, iterations=200, width=16)
-    name = initialisations.initialisation(job_id).about["held_out"][0]
+    name = initialisations.get(job_id).about["held_out"][0]
     body, _ = _tuned(FineTuneSpec(dataset_id=dataset.id, classes=(name,), shots=10, queries=10, cpus=1))
     curves = body["curves"]
     assert (len(curves["x"]), [len(step["y"]) for step in curves["steps"]]) == (100, [100] * len(body["steps"]))
@@ -295,7 +295,7 @@ def test_a_wave_is_learned_and_drawn_after_each_step(home: Path, no_files: None)
     assert [row["actual"] for row in body["predictions"]] == pytest.approx(curves["query"]["y"])
     said = np.interp(curves["query"]["x"], curves["x"], curves["steps"][-1]["y"])
     assert [row["predicted"] for row in body["predictions"]] == pytest.approx(said, abs=0.1)
-    with pytest.raises(InputError, match="has 20 rows; 20 to learn"):
+    with pytest.raises(InputError, match="has 20 rows; 20 shots"):
         run_here(FineTuneSpec(dataset_id=dataset.id, classes=(name,), shots=20))
 
 
@@ -317,14 +317,14 @@ def test_rows_of_a_table_are_learned_and_other_columns_refused(home: Path, tmp_p
     kinds = [type(event) for event in events]
     assert kinds.index(Adapted) < kinds.index(Artifact)
     other = _table(tmp_path / "two.csv", ("long", "high"))
-    with pytest.raises(InputError, match="There is no column 'wide', which the network takes"):
+    with pytest.raises(InputError, match="There is no column 'wide', which the network needs"):
         run_here(_spec(other, classes=("kind 1", "kind 5"), initialisation=job_id))
     with pytest.raises(InputError, match="There is no column 'wide'"):
         run_here(_spec(other, classes=("kind 1", "kind 5")))
     own = meta_train(other, "MAML")
     body, _ = _tuned(_spec(other, classes=("kind 1", "kind 5")))
     assert [one["job_id"] for one in body["proposed"]] == [own]
-    images = examples.keep(pattern(0, 4)[..., None], [0, 0, 1, 1], ["a", "b"], list("abcd"))
+    images = examples.store(pattern(0, 4)[..., None], [0, 0, 1, 1], ["a", "b"], list("abcd"))
     with pytest.raises(InputError, match="was trained on rows of a table, and the examples are images"):
         run_here(_spec(other, classes=(), examples=images, initialisation=job_id))
 
@@ -340,7 +340,7 @@ def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None
     pd.DataFrame(rows, columns=["question", "topic"]).to_csv(tmp_path / "texts.csv", index=False)
     dataset = datasets.register(tmp_path / "texts.csv", name="texts", target="topic", types={"question": "text"})
     job_id = meta_train(dataset, "ProtoNet", iterations=60)
-    classes = tuple(initialisations.initialisation(job_id).about["classes"][:3])
+    classes = tuple(initialisations.get(job_id).about["classes"][:3])
     body, _ = _tuned(_spec(dataset, classes=classes))
     assert (body["kind"], body["initialisation"]) == ("text", job_id)
     assert body["steps"][-1]["accuracy"] > 0.6
@@ -358,10 +358,10 @@ def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None
 )
 def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorithm: str, inner: Inner) -> None:
     network = Conv4(1, 3, 8)
-    weights = initial(network, 1) | inner.rates(network)
-    start = fitted(Initialisation(algorithm, network, inner, weights, {}), 3, 4, None)
+    weights = initial_weights(network, 1) | inner.rates(network)
+    start = configure(LoadedInitialisation(algorithm, network, inner, weights, {}), 3, 4, None)
     x = torch.from_numpy(np.concatenate([pattern(k, 5) for k in range(3)]))[:, None].float() / 255
-    found = list(learned(start, x, torch.arange(3).repeat_interleave(5), x))
+    found = list(adapt_task(start, x, torch.arange(3).repeat_interleave(5), x))
     losses = [step.support_loss for step in found]
     assert losses == sorted(losses, reverse=True)
     assert (len(losses), losses[0]) == (5, pytest.approx(np.log(3), abs=1e-5))
@@ -372,15 +372,15 @@ def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorith
 def test_more_examples_than_the_memory_takes_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     free = type("Memory", (), {"available": 100_000})
     monkeypatch.setattr("runner.fewshot.fine_tune.psutil.virtual_memory", lambda: free)
-    with pytest.raises(InputError, match=r"shots: 15 examples at once take about .* Choose fewer shots or classes"):
+    with pytest.raises(InputError, match=r"shots: 15 examples at once need about .* Choose fewer shots or classes"):
         run_here(_spec(patterns, initialisation=MAML))
 
 
 def test_no_gpu_is_asked_for(patterns: Dataset) -> None:
-    with pytest.raises(InputError, match="gpus: a few examples are learned on the processor"):
+    with pytest.raises(InputError, match="gpus: Fine-tuning runs on the CPU"):
         specs.parse({"kind": "finetune", "dataset_id": 1, "classes": ["a", "b"], "gpus": 1})
 
 
 def test_the_log_says_what_was_chosen(patterns: Dataset, no_files: None) -> None:
     job_id, _ = run_here(_spec(patterns, initialisation=MAML))
-    assert "From the initialisation of job 2 (MAML), asked for." in " ".join(log.messages(job_id).text)
+    assert "Initialisation of job 2 (MAML), your choice." in " ".join(log.messages(job_id).text)

@@ -18,14 +18,14 @@ from core.queue import jobs, log
 from core.results import initialisations
 from core.specs import FewShotSpec
 from runner import loop
-from runner.fewshot import initialisation, recipes
+from runner.fewshot import initialisation_file, recipes
 from runner.fewshot.job import CHECKPOINT, run
 from runner.fewshot.learning import checkpoint
 from runner.fewshot.learning.algorithms import ALGORITHMS
 from runner.fewshot.learning.episodes import SPLITS, ClassTasks, GroupTasks
-from runner.fewshot.learning.evaluation import evaluate
+from runner.fewshot.learning.meta_evaluation import evaluate
 from runner.fewshot.learning.task_networks import MLP, Conv4, ResNet
-from runner.fewshot.preparation import judged, prepare
+from runner.fewshot.training_setup import evaluation_tasks, set_up
 from runner.shared.context import Context
 
 
@@ -102,16 +102,16 @@ def test_a_meta_training_on_images_leaves_an_initialisation_and_its_worth(signs:
     assert curve.step.iloc[-1] == 60
     assert (lower.value <= curve.value).all()
     assert len(results.curve(job_id, "train_loss")) >= 1
-    kept = initialisations.initialisation(job_id)
-    one = initialisation.load(kept.path)
+    kept = initialisations.get(job_id)
+    one = initialisation_file.load(kept.path)
     assert (kept.algorithm, kept.network, kept.ways, kept.shots) == (algorithm, "Conv4-8", 3, 1)
     assert kept.n_parameters == one.n_parameters
-    assert one.inputs == {"kind": "image", "shape": [12, 12, 1]}
+    assert one.recipe == {"kind": "image", "shape": [12, 12, 1]}
     about = kept.about
     assert sorted(about["classes"] + about["held_out"]) == list(signs.labels)
     assert set(about["profile"]) == set(about["classes"])
     assert (about["kind"], about["n_rows"]) == ("image", 216)
-    tasks = judged(prepare(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=2)).tasks)
+    tasks = evaluation_tasks(set_up(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=2)).tasks)
     inductive = replace(one.inner, transductive=False)
     found = evaluate(one.network, one.weights, tasks, "test", ALGORITHMS[algorithm], inductive, 100)
     assert found.value == pytest.approx(board.set_index("protocol").test["inductive"], abs=0.01)
@@ -127,7 +127,7 @@ def test_a_meta_training_on_a_table_has_no_transductive_side(table: Dataset) -> 
     found = initialisations.evaluations_of(job_id).iloc[0]
     assert (len(initialisations.evaluations_of(job_id)), found.protocol, found.network) == (1, "inductive", "MLP-16")
     assert found.lower > 0.7  # chance is a half
-    columns = initialisation.load(initialisations.initialisation(job_id).path).inputs["columns"]
+    columns = initialisation_file.load(initialisations.get(job_id).path).recipe["columns"]
     assert [column["name"] for column in columns] == ["size", "weight", "colour"]
 
 
@@ -141,7 +141,7 @@ def test_a_meta_training_on_texts(texts: Dataset) -> None:
     found = initialisations.leaderboard(texts.id).iloc[0]
     assert found.network == "TextMean-16"
     assert found.lower > 0.5  # chance is a third
-    assert initialisation.load(initialisations.initialisation(job_id).path).inputs["kind"] == "text"
+    assert initialisation_file.load(initialisations.get(job_id).path).recipe["kind"] == "text"
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_sine_waves_are_learned_from_a_few_points(home: Path) -> None:
     assert found.upper < 0.5 * deviation**2  # in the unit of y; the mean of all waves has all of it
     errors = results.curve(job_id, "valid_error")
     assert errors.value.iloc[-1] < 0.5 * deviation**2
-    about = initialisations.initialisation(job_id).about
+    about = initialisations.get(job_id).about
     assert about["kind"] == "waves"
     assert len(about["classes"]) + len(about["held_out"]) == 500
     assert about["inputs"]["group"] == "wave"
@@ -192,7 +192,7 @@ def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, 
     process.kill()
     thread.join()
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
-    assert "The meta-training goes on after" in " ".join(log.messages(job_id).text)
+    assert "The meta-training resumes after" in " ".join(log.messages(job_id).text)
     first, second = checkpoint.load(path), checkpoint.load(home / "jobs" / f"{job_id}-2" / CHECKPOINT)
     assert second.iteration > first.iteration > 0
     assert second.spent_s > first.spent_s
@@ -227,7 +227,7 @@ def test_a_meta_training_that_is_cancelled_leaves_nothing_to_adapt(home: Path, s
     jobs.request_cancel(job_id)
     thread.join()
     assert jobs.get(job_id).status == "cancelled"
-    assert initialisations.everything() == []
+    assert initialisations.all_initialisations() == []
 
 
 def _context(dataset: Dataset, directory: Path, attempt: int = 1) -> Context:
@@ -247,8 +247,8 @@ def test_a_checkpoint_of_other_data_is_refused(signs: Dataset, tmp_path: Path) -
 
 
 def test_the_classes_of_the_splits_are_disjoint_and_the_same_for_every_job(signs: Dataset) -> None:
-    one = prepare(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=5))
-    other = prepare(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=8, seed=7, algorithm="MAML", width=8))
+    one = set_up(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=5))
+    other = set_up(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=8, seed=7, algorithm="MAML", width=8))
     assert one.tasks.splits == other.tasks.splits
     shared = [set(one.classes(split)) for split in SPLITS]
     assert [len(names) for names in shared] == [8, 5, 5]
@@ -256,19 +256,19 @@ def test_the_classes_of_the_splits_are_disjoint_and_the_same_for_every_job(signs
     assert isinstance(one.tasks, ClassTasks)
     assert isinstance(other.tasks, ClassTasks)
     assert one.tasks.draw("train", 0) != other.tasks.draw("train", 0)
-    mine, theirs = judged(one.tasks), judged(other.tasks)
+    mine, theirs = evaluation_tasks(one.tasks), evaluation_tasks(other.tasks)
     assert mine.queries == 11  # all but the one shot of 12
     for split in ("valid", "test"):
         assert [mine.draw(split, e) for e in range(9)] == [theirs.draw(split, e) for e in range(9)]
     assert one.network == Conv4(1, 3, 64)
-    deep = prepare(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=5, network="resnet", width=8))
+    deep = set_up(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=5, network="resnet", width=8))
     assert deep.network == ResNet(1, 3, 8)
 
 
 def test_all_rows_of_a_class_are_pooled_and_alphabets_stay_together(home: Path, tmp_path: Path) -> None:
     names = [f"alphabet {c % 6}/character{c:02}" for c in range(18)]
     dataset = _images(tmp_path / "alphabets.npz", names=names)
-    prepared = prepare(dataset, FewShotSpec(dataset_id=dataset.id, ways=3, queries=5, rotations=True))
+    prepared = set_up(dataset, FewShotSpec(dataset_id=dataset.id, ways=3, queries=5, rotations=True))
     assert prepared.n_rows == sum(dataset.n_rows.values()) == 216
     homes = [{name.partition("/")[0] for name in prepared.classes(split)} for split in SPLITS]
     assert sum(len(found) for found in homes) == 6
@@ -284,7 +284,7 @@ def test_equal_images_and_small_classes_are_told(home: Path, tmp_path: Path) -> 
     keep[[27, 28, 29, 30, 31]] = False  # three images are left of a class
     np.savez(tmp_path / "odd.npz", x=values[keep], y=labels[keep])
     dataset = datasets.register_images(tmp_path / "odd.npz", name="odd")
-    prepared = prepare(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=4))
+    prepared = set_up(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=4))
     told = " ".join(prepared.warnings)
     assert "1 images repeat another one of their class and are left out." in told
     assert "1 images are in more than one class, such as in 'c00' and 'c01'" in told
@@ -295,7 +295,7 @@ def test_equal_images_and_small_classes_are_told(home: Path, tmp_path: Path) -> 
 
 
 def test_a_table_is_scaled_by_its_train_classes_only(table: Dataset) -> None:
-    prepared = prepare(table, FewShotSpec(dataset_id=table.id, ways=2, shots=3, queries=5))
+    prepared = set_up(table, FewShotSpec(dataset_id=table.id, ways=2, shots=3, queries=5))
     tasks = prepared.tasks
     assert isinstance(tasks, ClassTasks)
     assert isinstance(prepared.network, MLP)
@@ -307,7 +307,7 @@ def test_a_table_is_scaled_by_its_train_classes_only(table: Dataset) -> None:
 
 
 def test_the_vocabulary_is_that_of_the_train_classes(texts: Dataset) -> None:
-    prepared = prepare(texts, FewShotSpec(dataset_id=texts.id, ways=3, shots=3, queries=5))
+    prepared = set_up(texts, FewShotSpec(dataset_id=texts.id, ways=3, shots=3, queries=5))
     words = set(prepared.recipe["words"])
     for split, there in (("train", True), ("valid", False), ("test", False)):
         assert all((f"own{name[1:]}" in words) == there for name in prepared.classes(split))
@@ -327,7 +327,7 @@ def test_words_of_most_classes_are_left_out_and_unknown_ones_have_numbers_of_the
     texts = ["the cat sat", "the cat ran", "the dog barks", "the dog sat", "the owl"]
     recipe = recipes.text_recipe(texts, [0, 0, 1, 1, 2])
     assert (recipe["stop"], recipe["words"], recipe["length"]) == (["sat", "the"], ["cat", "dog"], 2)
-    [cat, new, none] = recipes.from_texts(recipe, ["The cat sat on", "zebra sat zebra", "the"]).tolist()
+    [cat, new, none] = recipes.encode_texts(recipe, ["The cat sat on", "zebra sat zebra", "the"]).tolist()
     assert cat[0] == 2  # the first word of the vocabulary
     assert cat[1] >= 4
     assert new[0] == new[1] >= 4
@@ -340,7 +340,7 @@ def test_words_of_most_classes_are_left_out_and_unknown_ones_have_numbers_of_the
 def test_the_groups_of_a_regression_are_its_tasks(home: Path) -> None:
     dataset = datasets.add_sample("sine_waves")
     spec = FewShotSpec(dataset_id=dataset.id, algorithm="MAML", group="wave", shots=5, queries=10)
-    prepared = prepare(dataset, spec)
+    prepared = set_up(dataset, spec)
     tasks = prepared.tasks
     assert isinstance(tasks, GroupTasks)
     assert (tasks.x.shape, tasks.y.shape) == ((10_000, 1), (10_000, 1))
@@ -353,29 +353,31 @@ def test_the_groups_of_a_regression_are_its_tasks(home: Path) -> None:
 def test_what_cannot_be_trained_is_told_with_the_remedy(signs: Dataset, table: Dataset) -> None:
     def told(dataset: Dataset, **choices: object) -> str:
         with pytest.raises(InputError) as caught:
-            prepare(dataset, FewShotSpec(dataset_id=dataset.id, **choices))  # type: ignore[arg-type]
+            set_up(dataset, FewShotSpec(dataset_id=dataset.id, **choices))  # type: ignore[arg-type]
         return str(caught.value)
 
     assert "at most 0-way with 9 shots, and at most 7 shots with 3 ways" in told(signs, ways=3, shots=9, queries=5)
-    assert "With at most 11 queries it would do" in told(signs, ways=3, queries=15)
+    assert "At most 11 queries would be possible" in told(signs, ways=3, queries=15)
     assert "at most 5-way" in told(signs, ways=6, queries=5)
-    assert told(table, ways=2, network="conv4") == "network: 'conv4' does not take rows of numbers; choose mlp."
+    assert told(table, ways=2, network="conv4") == "network: 'conv4' does not work on rows of numbers. Choose mlp."
     assert told(signs, ways=2, queries=5, network="mlp").endswith(
-        "does not take images; choose conv4, resnet or pretrained."
+        "does not work on images. Choose conv4, resnet or pretrained."
     )
-    assert told(table, ways=2, network="pretrained", backbone="0" * 64).endswith("take rows of numbers; choose mlp.")
-    assert told(table, ways=2, rotations=True).startswith("rotations: only images can turn")
+    assert told(table, ways=2, network="pretrained", backbone="0" * 64).endswith("work on rows of numbers. Choose mlp.")
+    assert told(table, ways=2, rotations=True).startswith(
+        "rotations: things has no images, and only images can be rotated"
+    )
 
 
 def test_images_that_are_no_squares_cannot_turn(home: Path, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (9 * 8, 6, 8), np.uint8)
     np.savez(tmp_path / "wide.npz", x=values, y=np.repeat(np.arange(9), 8))
     dataset = datasets.register_images(tmp_path / "wide.npz", name="wide")
-    with pytest.raises(InputError, match="images of 8 x 6 pixels cannot turn"):
-        prepare(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=5, rotations=True))
+    with pytest.raises(InputError, match="Images of 8 x 6 pixels cannot be rotated"):
+        set_up(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=5, rotations=True))
 
 
 def test_a_gpu_that_is_not_there_is_no_silent_fall_back(signs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="gpus: 1 is asked for"):
+    with pytest.raises(InputError, match="gpus: This machine has no GPU"):
         list(run(FewShotSpec(dataset_id=signs.id, gpus=1), Context(1, 1, signs, Path("/nowhere"), 1, 1, lambda: False)))

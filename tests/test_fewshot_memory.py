@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from runner.fewshot.similarity import Known, describe, nearest
+from runner.fewshot.class_profiles import describe
+from runner.fewshot.similar_initialisations import TrainingProfile, rank
 
 
 def _distance(one: list[float], other: list[float]) -> float:
@@ -56,63 +57,73 @@ def test_a_table_is_described_by_the_means_of_its_columns() -> None:
 
 
 def test_the_nearest_training_comes_first_and_says_why() -> None:
-    far, near = Known(7, {"x": [0.0, 0.0]}), Known(3, {"hiragana/04": [1.0, 0.0], "other": [5.0, 5.0]})
-    first, second, third = nearest([far, Known(9, {}), near], {"A": [1.0, 0.5]})
-    assert (first.job_id, first.distance, first.like) == (3, 0.5, {"A": "hiragana/04"})
+    far, near = (
+        TrainingProfile(7, {"x": [0.0, 0.0]}),
+        TrainingProfile(3, {"hiragana/04": [1.0, 0.0], "other": [5.0, 5.0]}),
+    )
+    first, second, third = rank([far, TrainingProfile(9, {}), near], {"A": [1.0, 0.5]})
+    assert (first.job_id, first.distance, first.similar_classes) == (3, 0.5, {"A": "hiragana/04"})
     assert first.why == (
-        "Its training classes lie nearest: 0.50 against 1.12 for job 7; 'hiragana/04' is like your 'A'."
+        "Its training classes are the most similar: distance 0.50, against 1.12 for job 7; 'hiragana/04' is similar to "
+        "your 'A'."
     )
     assert (second.job_id, second.distance) == (7, 1.118)
-    assert "lie 1.12 away, 0.62 farther than those of job 3; 'x' is like your 'A'." in second.why
+    assert "less similar: distance 1.12, 0.62 more than for job 3; 'x' is similar to your 'A'." in second.why
     assert (third.job_id, third.distance) == (9, None)
 
 
 def test_of_equally_near_ones_that_of_about_as_many_classes_comes_first_and_then_the_better() -> None:
     profile, support = {"x": [0.0]}, {"A": [1.0], "B": [1.0], "C": [1.0], "D": [1.0], "E": [1.0]}
-    known = [Known(1, profile, 20, 0.99), Known(2, profile, 5, 0.9), Known(3, profile, 5, 0.95), Known(4, profile, 5)]
-    found = nearest(known, support)
+    known = [
+        TrainingProfile(1, profile, 20, 0.99),
+        TrainingProfile(2, profile, 5, 0.9),
+        TrainingProfile(3, profile, 5, 0.95),
+        TrainingProfile(4, profile, 5),
+    ]
+    found = rank(known, support)
     assert [near.job_id for near in found] == [3, 2, 4, 1]
-    assert "as near as those of job 2, 1.00 away; on held-out classes it reaches 0.950, that one 0.900." in found[0].why
-    assert "it was trained on tasks of 20 classes, that one of 5" in found[3].why
+    why = "as similar as those of job 2, distance 1.00; its accuracy on held-out classes is 0.950, against 0.900."
+    assert why in found[0].why
+    assert "its tasks had 20 classes, against 5" in found[3].why
 
 
 def test_the_distance_is_the_mean_over_the_new_classes() -> None:
-    [near] = nearest([Known(1, {"p": [0.0], "q": [10.0]})], {"A": [1.0], "B": [7.0]})
-    assert (near.distance, near.like) == (2.0, {"A": "p", "B": "q"})
+    [near] = rank([TrainingProfile(1, {"p": [0.0], "q": [10.0]})], {"A": [1.0], "B": [7.0]})
+    assert (near.distance, near.similar_classes) == (2.0, {"A": "p", "B": "q"})
 
 
 def test_without_any_initialisation_the_remedy_is_named() -> None:
     with pytest.raises(InputError, match="Meta-train one first"):
-        nearest([], {"A": [1.0]})
+        rank([], {"A": [1.0]})
 
 
-def _characters(data: Path, alphabets: range, drawers: range) -> Known:
+def _characters(data: Path, alphabets: range, drawers: range) -> TrainingProfile:
     with np.load(data / "omniglot28_background.npz") as file:
         chosen = np.isin(file["alphabet"], alphabets) & np.isin(file["drawer"], drawers)
         names = [str(file["character_names"][code]) for code in file["character"][chosen]]
-        return Known(alphabets.start, describe(file["images"][chosen][..., None], names, "image"))
+        return TrainingProfile(alphabets.start, describe(file["images"][chosen][..., None], names, "image"))
 
 
-def _photographs(data: Path, classes: range, first: int, last: int) -> Known:
+def _photographs(data: Path, classes: range, first: int, last: int) -> TrainingProfile:
     with np.load(data / "cifar10jpg_test2500.npz") as file:
         jpeg, offset = file["jpeg"].tobytes(), file["offset"]
         rows = [row for row in range(first, last) if file["label"][row] in classes]
         images = [np.asarray(Image.open(io.BytesIO(jpeg[offset[row] : offset[row + 1]]))) for row in rows]
         names = [str(file["classes"][file["label"][row]]) for row in rows]
-        return Known(100 + classes.start, describe(np.stack(images), names, "image"))
+        return TrainingProfile(100 + classes.start, describe(np.stack(images), names, "image"))
 
 
 def test_characters_lie_nearest_to_characters_and_photographs_to_photographs(data: Path) -> None:
     characters, photographs = _characters(data, range(10), range(20)), _photographs(data, range(5), 0, 1200)
     drawn = _characters(data, range(20, 22), range(5)).profile
-    assert [near.job_id for near in nearest([photographs, characters], drawn)] == [0, 100]
+    assert [near.job_id for near in rank([photographs, characters], drawn)] == [0, 100]
     taken = _photographs(data, range(5, 10), 1200, 1400).profile
-    assert [near.job_id for near in nearest([characters, photographs], taken)] == [100, 0]
+    assert [near.job_id for near in rank([characters, photographs], taken)] == [100, 0]
 
 
 def test_new_drawings_lie_nearest_to_the_training_that_had_their_characters(data: Path) -> None:
     known = [_characters(data, range(first, first + 5), range(10)) for first in (0, 5, 10)]
     drawn = _characters(data, range(5, 6), range(10, 15)).profile
-    near = nearest(known, drawn)
+    near = rank(known, drawn)
     assert near[0].job_id == 5
-    assert sum(label == found for label, found in near[0].like.items()) >= len(drawn) / 2
+    assert sum(label == found for label, found in near[0].similar_classes.items()) >= len(drawn) / 2

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import time
 
-from runner.fewshot.learning.pace import Pace
+from runner.fewshot.learning.schedule import Schedule
 
 
 def test_by_iterations_all_is_due_at_once() -> None:
-    pace = Pace(every=4)
-    for what in (pace.tells, pace.validates, pace.keeps):
+    schedule = Schedule(every=4)
+    for what in (schedule.report_due, schedule.validation_due, schedule.checkpoint_due):
         assert [step for step in range(1, 13) if what(step)] == [4, 8, 12]
 
 
 def test_by_the_clock_it_tells_first_and_validates_by_the_budget() -> None:
-    pace = Pace(None, budget_s=4000.0)  # a validation every 100 s
+    schedule = Schedule(None, budget_s=4000.0)  # a validation every 100 s
     now = time.monotonic()
-    assert pace.tells(1)
-    pace.told()
-    assert not pace.tells(2)
-    pace.validated_at = now - 90
-    assert not pace.validates(7)
-    pace.validated_at = now - 101
-    assert pace.validates(7)
+    assert schedule.report_due(1)
+    schedule.note_report()
+    assert not schedule.report_due(2)
+    schedule.last_validation = now - 90
+    assert not schedule.validation_due(7)
+    schedule.last_validation = now - 101
+    assert schedule.validation_due(7)
 
 
 def test_a_validation_takes_a_tenth_of_the_time_at_most() -> None:
-    pace = Pace(None, budget_s=4000.0)
-    pace.validated(began=time.monotonic() - 30)
-    pace.validated_at -= 290
-    assert not pace.validates(7)
-    pace.validated_at -= 20
-    assert pace.validates(7)
+    schedule = Schedule(None, budget_s=4000.0)
+    schedule.note_validation(began=time.monotonic() - 30)
+    schedule.last_validation -= 290
+    assert not schedule.validation_due(7)
+    schedule.last_validation -= 20
+    assert schedule.validation_due(7)
 
 
 def test_without_a_budget_validations_are_two_minutes_apart() -> None:
-    pace = Pace(None)
-    pace.validated_at -= 115
-    assert not pace.validates(1)
-    pace.validated_at -= 10
-    assert pace.validates(1)
+    schedule = Schedule(None)
+    schedule.last_validation -= 115
+    assert not schedule.validation_due(1)
+    schedule.last_validation -= 10
+    assert schedule.validation_due(1)

@@ -197,7 +197,7 @@ def test_pretrained_weights_are_kept_and_another_file_is_refused_by_its_name(fil
     network = {key: np.ones(shape, np.float32) for key, shape in (shapes | dict.fromkeys(norms, (4,))).items()}
     good, part = save(network), save({key: value for key, value in network.items() if key != "bn1.bias"})
     for content, said in (
-        (b"PK\3\4 no weights at all", "holiday.safetensors is no safetensors file"),
+        (b"PK\3\4 no weights at all", "holiday.safetensors is not a safetensors file"),
         (part, "holiday.safetensors has no bn1.bias, which a ResNet needs."),
         (good, None),
     ):
@@ -251,7 +251,7 @@ def test_every_algorithm_and_network_has_its_words() -> None:
 def test_the_classes_are_divided_and_each_part_has_enough_for_a_task(
     n: int, ways: int, parts: tuple[int, int, int]
 ) -> None:
-    assert initialisations.shares(n, ways) == parts
+    assert initialisations.split_sizes(n, ways) == parts
 
 
 # The job
@@ -272,7 +272,7 @@ def test_a_meta_training_s_page_tells_what_it_is_worth_and_where_to_go(filled: F
 
 
 def test_the_file_of_an_initialisation_is_the_one_that_was_kept(filled: Filled) -> None:
-    assert initialisations.initialisation(filled.maml).path.read_bytes().startswith(b"weights 0.88")
+    assert initialisations.get(filled.maml).path.read_bytes().startswith(b"weights 0.88")
 
 
 def test_progress_draws_the_accuracy_within_the_band_of_its_interval(filled: Filled) -> None:
@@ -357,7 +357,7 @@ def test_the_playground_without_an_initialisation_leads_to_the_form(home: Path) 
 
 def test_at_first_the_playground_takes_classes_that_meta_training_has_not_seen(filled: Filled) -> None:
     at = fine(opened("playground", initialisation=str(filled.maml)))
-    held_out = initialisations.initialisation(filled.maml).about["held_out"]
+    held_out = initialisations.get(filled.maml).about["held_out"]
     assert at.multiselect(key=f"play_classes_{filled.images}").value == held_out[:5]
     at.number_input(key="play_shots").set_value(3)
     at.number_input(key="play_queries").set_value(8)
@@ -501,7 +501,7 @@ def test_images_class_by_class_become_examples_under_the_names_given(filled: Fil
     [
         ({"play_zip": ("photos.zip", b"PK\3\4 broken")}, "photos.zip is not a whole ZIP file"),
         ({"play_zip": ("flat.zip", zipped({"1.png": png(1)}))}, "flat.zip lie in no class folder"),
-        ({"play_predict": ("party.png", b"no image")}, "party.png is no image that can be read"),
+        ({"play_predict": ("party.png", b"no image")}, "party.png is not a readable image"),
         (
             {"play_zip": ("torn.zip", zipped({"a/1.png": png(1), "b/2.png": png(1)}))},
             "'a/1.png' in 'a' and 'b/2.png' in 'b' are the same image",
@@ -522,7 +522,7 @@ def test_adapting_without_examples_says_what_is_missing(filled: Filled) -> None:
     before = sum(jobs.counts().values())
     at = uploading(filled, "Class by class")
     at.button(key="adapt").click().run()
-    assert "Examples: there are none yet. Give images of 2 classes or more." in shown(at.error[0].value)
+    assert "Examples: There are no images yet. Give images of 2 classes or more." in shown(at.error[0].value)
     two = uploading(filled, "Class by class")
     two.text_input(key="play_name_1").set_value("A").run()
     assert any("Class 2 is named 'A': give each class a name of its own" in shown(w.value) for w in two.warning)
@@ -530,7 +530,7 @@ def test_adapting_without_examples_says_what_is_missing(filled: Filled) -> None:
 
 
 def test_a_link_to_a_job_of_examples_offers_them_again(filled: Filled) -> None:
-    sha256 = examples.keep(np.stack([glyph(i, 0) for i in range(2)]), [0, 1], ["p", "q"], ["1", "2"])
+    sha256 = examples.store(np.stack([glyph(i, 0) for i in range(2)]), [0, 1], ["p", "q"], ["1", "2"])
     job_id = jobs.submit(specs.FineTuneSpec(dataset_id=filled.images, examples=sha256, shots=1))
     at = fine(opened("playground", job=str(job_id)))
     assert at.get_by_key("play_source").value == "As in the link"
@@ -600,8 +600,8 @@ def test_rows_of_a_dataset_are_read_by_their_numbers(filled: Filled) -> None:
 
 
 def test_seconds_to_the_answer_count_from_the_submission(filled: Filled) -> None:
-    assert 0 < (initialisations.answered_s(filled.adapted) or 0) < 60
-    assert initialisations.answered_s(filled.waiting) is None
+    assert 0 < (initialisations.response_time_s(filled.adapted) or 0) < 60
+    assert initialisations.response_time_s(filled.waiting) is None
 
 
 def test_what_is_to_be_predicted_comes_first_and_then_what_is_wrong() -> None:

@@ -96,14 +96,14 @@ def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp
 
 def test_an_initialisation_and_its_worth_are_read_back(signs: Dataset, tmp_path: Path) -> None:
     job = _done(signs, tmp_path, WORTH, replace(WORTH, protocol="transductive", valid=0.9))
-    one = initialisations.initialisation(job.id)
+    one = initialisations.get(job.id)
     assert one.path.read_bytes() == f"weights of {job.id}".encode()
     assert (one.dataset, one.algorithm, one.ways, one.n_parameters) == ("signs", "MAML", 5, 113_000)
     assert one.about["profile"] == {"sign 00": [0.5, None]}
-    assert initialisations.everything() == [one]
+    assert initialisations.all_initialisations() == [one]
     assert list(initialisations.evaluations_of(job.id).protocol) == ["inductive", "transductive"]
-    with pytest.raises(InputError, match="initialisation: job 99 has left none"):
-        initialisations.initialisation(99)
+    with pytest.raises(InputError, match="initialisation: Job 99 has no initialisation"):
+        initialisations.get(99)
 
 
 def test_the_leaderboard_ranks_by_the_valid_classes_within_ways_and_shots(signs: Dataset, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_a_second_attempt_leaves_counts_and_the_first_one_is_hidden(signs: 
         results.record(job, [left, replace(WORTH, valid=attempt / 10)])
         if attempt == 1:
             jobs.requeue(job, "the machine went down")
-    assert initialisations.initialisation(job.id).n_parameters == 2
+    assert initialisations.get(job.id).n_parameters == 2
     assert list(initialisations.leaderboard(signs.id).valid) == [0.2]
 
 

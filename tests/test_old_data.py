@@ -100,7 +100,7 @@ def test_trials_and_their_downloads_hold_the_same_files(opened: Path, old: dict[
 
 
 def test_few_shot_results_advice_and_imports_are_still_there(opened: Path, old: dict[str, Any]) -> None:
-    [one] = initialisations.everything()
+    [one] = initialisations.all_initialisations()
     assert one.path.exists()
     assert (one.job_id, one.algorithm, one.ways, one.shots) == (old["ids"]["fewshot"], "ProtoNet", 2, 1)
     body = initialisations.adaptation(old["ids"]["finetune"])

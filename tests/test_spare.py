@@ -83,7 +83,7 @@ def _run(spec: FineTuneSpec, one: Spare | None, engine: Engine | None = None) ->
 
 def test_a_job_through_the_spare_ends_as_a_cold_one_and_in_the_process_that_waited(patterns: Dataset) -> None:
     with _ready() as ready:
-        dataset_id = initialisations.initialisation(1).dataset_id
+        dataset_id = initialisations.get(1).dataset_id
         spec = FineTuneSpec(dataset_id=dataset_id, classes=("pattern00", "pattern01", "pattern02"), initialisation=2)
         waiting = _job_process(ready)
         warm, cold = _run(spec, ready), _run(spec, None)

@@ -47,4 +47,4 @@ def _show_few_shot(options: argparse.Namespace) -> None:
 
 
 def _store_weights(options: argparse.Namespace) -> None:
-    print(backbones.keep(options.file, options.file.name))
+    print(backbones.store(options.file, options.file.name))

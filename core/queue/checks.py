@@ -118,7 +118,7 @@ def check_meta_training(spec: FewShotSpec, dataset: Dataset) -> None:
     elif dataset.modality == "image":
         _check_shots(spec, dataset)
     if spec.backbone is not None:
-        backbones.kept(spec.backbone)
+        backbones.locate(spec.backbone)
 
 
 def _check_groups(spec: FewShotSpec, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What few-shot jobs leave: initialisations, what they are worth on held-out classes, and what was adapted."""
+"""The results of few-shot jobs: initialisations, their evaluations on held-out classes, and adaptations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = "JOIN jobs j ON j.id = {0}.job_id AND j.shown_attempt = {0}.attempt"
 
 @dataclass(frozen=True, slots=True)
 class Initialisation:
-    """A stored result of meta-training: its file (see `path`), and `about` as `events.Initialised` has it."""
+    """A stored initialisation: its file (see `path`), and `about` as in `events.Initialised`."""
 
     job_id: int
     dataset_id: int
@@ -50,7 +50,7 @@ class Initialisation:
 def add(
     connection: duckdb.DuckDBPyConnection, job: Job, event: Initialised, file: tuple[str, int], happened_at: float
 ) -> None:
-    """Save an initialisation, whose stored file has this sha256 and size; the last one of an attempt counts."""
+    """Save an initialisation; `file` is its sha256 and size. The last one of an attempt counts."""
     connection.execute("DELETE FROM initialisations WHERE job_id=? AND attempt=?", [job.id, job.attempt])
     row = {name: value for name, value in asdict(event).items() if name not in ("path", "about")}
     row |= {"about": json.dumps(finite(event.about)), "sha256": file[0], "size_bytes": file[1]}
@@ -58,12 +58,12 @@ def add(
 
 
 def add_evaluation(connection: duckdb.DuckDBPyConnection, job: Job, event: Evaluation, happened_at: float) -> None:
-    """Save how good an initialisation is on held-out classes."""
+    """Save the evaluation of an initialisation on held-out classes."""
     _insert(connection, "evaluations", job, asdict(event), happened_at, dataset_id=job.dataset_id)
 
 
 def add_adaptation(connection: duckdb.DuckDBPyConnection, job: Job, event: Adapted, happened_at: float) -> None:
-    """Save what a fine-tuning has learned."""
+    """Save the result of a fine-tuning."""
     _insert(connection, "adaptations", job, {"body": json.dumps(finite(event.body))}, happened_at)
 
 
@@ -75,7 +75,7 @@ def _insert(
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
 
 
-def everything() -> list[Initialisation]:
+def all_initialisations() -> list[Initialisation]:
     """Return every initialisation, the newest first."""
     with database.transaction() as connection:
         rows = connection.execute(
@@ -86,14 +86,14 @@ def everything() -> list[Initialisation]:
 
 
 def exist() -> bool:
-    """Whether there is any initialisation; cheaper than to read them all."""
+    """Return whether there is any initialisation; that is cheaper than reading them all."""
     with database.transaction() as connection:
-        found = connection.execute(f"SELECT 1 FROM initialisations i {_SHOWN.format('i')} LIMIT 1").fetchall()
-    return bool(found)
+        rows = connection.execute(f"SELECT 1 FROM initialisations i {_SHOWN.format('i')} LIMIT 1").fetchall()
+    return bool(rows)
 
 
-def initialisation(job_id: int) -> Initialisation:
-    """The initialisation that a job has meta-trained. Raises InputError where it has left none."""
+def get(job_id: int) -> Initialisation:
+    """Return the initialisation of a meta-training. Raises InputError if the job has none."""
     with database.transaction() as connection:
         rows = connection.execute(
             f"SELECT {_STORED} FROM initialisations i {_SHOWN.format('i')} JOIN datasets d ON d.id = i.dataset_id"
@@ -101,11 +101,18 @@ def initialisation(job_id: int) -> Initialisation:
             [int(job_id)],
         ).fetchall()
     if not rows:
-        raise InputError(
-            f"initialisation: job {job_id} has left none. Choose a meta-training that has, or leave it empty for the "
-            "nearest one."
-        )
+        raise missing_error(job_id)
     return _initialisation(rows[0])
+
+
+def missing_error(job_id: int) -> InputError:
+    """Return the error for a job that has no initialisation."""
+    return InputError(
+        f"Job {job_id} has no initialisation.",
+        field="initialisation",
+        value=job_id,
+        remedy="Choose a meta-training that has one, or leave it empty for the most similar one.",
+    )
 
 
 def _initialisation(row: tuple[Any, ...]) -> Initialisation:
@@ -116,7 +123,7 @@ def _initialisation(row: tuple[Any, ...]) -> Initialisation:
 def leaderboard(
     dataset_id: int, *, ways: int | None = None, shots: int | None = None, protocol: str | None = None
 ) -> pd.DataFrame:
-    """What the meta-trainings of a dataset are worth, best first by the valid classes within each way and shot.
+    """Return the evaluations of a dataset's meta-trainings, the best validation score first within each way and shot.
 
     Columns: job_id, algorithm, network, ways, shots, protocol, metric, valid, test, lower, upper (95% interval of
     test over episodes), n_episodes, adapt_s, n_parameters, happened_at, owner.
@@ -136,7 +143,7 @@ def leaderboard(
 
 
 def evaluations_of(job_id: int) -> pd.DataFrame:
-    """What the initialisation of one job is worth; columns as the table's, a row a protocol."""
+    """Return the evaluations of one job's initialisation: the table's columns, one row for each protocol."""
     with database.transaction() as connection:
         return connection.execute(
             f"SELECT e.* EXCLUDE (attempt) FROM evaluations e {_SHOWN.format('e')} WHERE e.job_id = ?"
@@ -145,8 +152,8 @@ def evaluations_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
-def worths() -> dict[int, float]:
-    """What each job's initialisation is worth on valid classes, inductive; higher is better, minus a squared error."""
+def validation_scores() -> dict[int, float]:
+    """Return each job's inductive validation score: accuracy, or minus the squared error; higher is better."""
     with database.transaction() as connection:
         rows = connection.execute(
             "SELECT e.job_id, CASE WHEN e.metric = 'mse' THEN -e.valid ELSE e.valid END FROM evaluations e"
@@ -156,7 +163,7 @@ def worths() -> dict[int, float]:
 
 
 def adaptation(job_id: int) -> dict[str, Any] | None:
-    """The body of what a fine-tuning has found, as `events.Adapted` has it; None before it has."""
+    """Return the result of a fine-tuning, the body of `events.Adapted`; None before it has one."""
     with database.transaction() as connection:
         rows = connection.execute(
             f"SELECT a.body FROM adaptations a {_SHOWN.format('a')} WHERE a.job_id = ? ORDER BY a.happened_at DESC"
@@ -166,8 +173,8 @@ def adaptation(job_id: int) -> dict[str, Any] | None:
     return json.loads(rows[0][0]) if rows else None
 
 
-def answered_s(job_id: int) -> float | None:
-    """Seconds from the submission of a fine-tuning to its answer; None before it has one."""
+def response_time_s(job_id: int) -> float | None:
+    """Return the seconds from the submission of a fine-tuning to its result; None before it has one."""
     with database.transaction() as connection:
         rows = connection.execute(
             f"SELECT max(a.happened_at) - any_value(j.created_at) FROM adaptations a {_SHOWN.format('a')}"
@@ -178,8 +185,8 @@ def answered_s(job_id: int) -> float | None:
 
 
 def order() -> dict[str, Any]:
-    """Return what a fine-tuning gets beside its spec: every initialisation and its worth, as JSON-like values."""
-    stored, scores = everything(), worths()
+    """Return what a fine-tuning gets beside its spec: every initialisation and its score, as JSON-like values."""
+    stored, scores = all_initialisations(), validation_scores()
     return {
         "initialisations": [asdict(one) for one in stored],
         "worths": [scores.get(one.job_id) for one in stored],
@@ -187,12 +194,12 @@ def order() -> dict[str, Any]:
 
 
 def from_order(order: Mapping[str, Any]) -> tuple[list[Initialisation], list[float | None]]:
-    """Return the initialisations and their worths (higher is better; None: unknown) that `order` wrote."""
+    """Return the initialisations and their scores (higher is better; None: unknown) that `order` wrote."""
     return [Initialisation(**body) for body in order["initialisations"]], list(order["worths"])
 
 
-def shares(n_classes: int, ways: int) -> tuple[int, int, int]:
-    """About how many classes go to train, valid and test: each has enough for a task where that can be."""
-    least = max(1, min(ways, n_classes // 3))
-    test, valid = max(least, round(0.25 * n_classes)), max(least, round(0.1 * n_classes))
+def split_sizes(n_classes: int, ways: int) -> tuple[int, int, int]:
+    """Return about how many classes train, valid and test get; each has enough for a task if possible."""
+    minimum = max(1, min(ways, n_classes // 3))
+    test, valid = max(minimum, round(0.25 * n_classes)), max(minimum, round(0.1 * n_classes))
     return max(0, n_classes - valid - test), valid, test

@@ -64,7 +64,7 @@ def figures(job_id: int, body: dict[str, Any]) -> None:
     """The numbers: before and after, and how long it took."""
     judged = [step for step in body.get("steps") or () if step.get("accuracy") is not None]
     losses = [step for step in body.get("steps") or () if step.get("loss") is not None]
-    answered = shared.read(initialisations.answered_s, job_id)
+    answered = shared.read(initialisations.response_time_s, job_id)
     with st.grid(4, min_column_width=140):
         if judged:
             before, after = judged[0]["accuracy"], judged[-1]["accuracy"]

@@ -180,7 +180,7 @@ def _shelf(drawn: Sequence[Drawing], shape: Shape) -> list[Picture]:
         st.caption("Draw one example or more of each class, then some to be predicted. They appear here.")
         return []
     pictures = [
-        examples.picture(one.content, f"drawing {number}", one.label, shape) for number, one in enumerate(drawn, 1)
+        examples.read_picture(one.content, f"drawing {number}", one.label, shape) for number, one in enumerate(drawn, 1)
     ]
     for label in dict.fromkeys(one.label for one in drawn):
         st.markdown(f"**{shared.plain(label) if label is not None else PREDICT}**")

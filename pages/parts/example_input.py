@@ -39,8 +39,8 @@ class Given:
         """The fields of the spec; pictures are kept. Raises InputError where they tell nothing apart."""
         if self.pictures is None:
             return self.fields
-        found = examples.gathered(self.pictures)
-        return self.fields | {"examples": examples.keep(found.images, found.codes.tolist(), found.labels, found.names)}
+        found = examples.collect(self.pictures)
+        return self.fields | {"examples": examples.store(found.images, found.codes.tolist(), found.labels, found.names)}
 
 
 def kind_of(dataset: Dataset) -> str:
@@ -131,7 +131,7 @@ def uploaded(dataset: Dataset) -> Given:
     files = _uploader(st, "Images to be predicted", "play_predict")
     more, wrong = _read(files, None, shape)
     pictures, problems = [*pictures, *more], [*problems, *wrong]
-    if (told := examples.torn(pictures)) is not None:
+    if (told := examples.find_conflict(pictures)) is not None:
         problems.append(told)
     for problem in problems[:5]:
         st.warning(shared.plain(problem), icon=":material/warning:")
@@ -167,7 +167,7 @@ def _zipped(shape: Shape) -> tuple[list[Picture], list[str]]:
 @st.cache_data(ttl=3600, max_entries=8, show_spinner="Reading the images")
 def _unpacked(path: Path, shape: Shape) -> tuple[list[Picture], int]:
     """Read once for all reruns; an upload never changes."""
-    return examples.unpacked(path, shape)
+    return examples.read_zip(path, shape)
 
 
 def _by_class(shape: Shape) -> tuple[list[Picture], list[str]]:
@@ -207,7 +207,7 @@ def _picture(path: Path, name: str, label: str | None, shape: Shape) -> Picture:
     """Read once for all reruns."""
     if path.stat().st_size > examples.MAX_BYTES:
         raise InputError(f"{name} is larger than {shared.size(examples.MAX_BYTES)}. Make it smaller.")
-    return examples.picture(path.read_bytes(), name, label, shape)
+    return examples.read_picture(path.read_bytes(), name, label, shape)
 
 
 def _counted(pictures: Sequence[Picture], shape: Shape) -> None:

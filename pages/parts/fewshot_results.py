@@ -65,7 +65,7 @@ def table(frame: pd.DataFrame, metric: str) -> None:
 def initialised(job: dict[str, Any]) -> None:
     """Where to go with the initialisation, and its file."""
     try:
-        found = shared.read(initialisations.initialisation, job["id"])
+        found = shared.read(initialisations.get, job["id"])
     except InputError:  # there is none yet
         return
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from core.datasets import Dataset
 from core.events import Artifact, Event, Message
-from core.results.initialisations import Initialisation as Stored
-from runner.fewshot import backbone, initialisation
-from runner.fewshot.initialisation import Initialisation
-from runner.fewshot.learning.adapt import RATE
-from runner.fewshot.learning.task_networks import STATISTICS, Adapter, Conv4, ResNet, Weights
+from core.results.initialisations import Initialisation
+from runner.fewshot import backbone_network, initialisation_file
+from runner.fewshot.initialisation_file import LoadedInitialisation
+from runner.fewshot.learning.inner_loop import RATE_PREFIX
+from runner.fewshot.learning.task_networks import STATISTICS_PREFIX, Adapter, Conv4, ResNet, Weights
 from runner.nas.deploy import script
 from runner.nas.space import export
 from runner.nas.space.fronts import Pixels
@@ -40,17 +40,22 @@ that an image's prediction depends on no other image.
 
 
 def handout(
-    context: Context, stored: Stored, start: Initialisation, weights: Weights, x: Tensor, labels: Sequence[str]
+    context: Context,
+    stored: Initialisation,
+    start: LoadedInitialisation,
+    weights: Weights,
+    x: Tensor,
+    labels: Sequence[str],
 ) -> Iterator[Event]:
     """Write down a task's weights (without a task axis), and of images a network; x is its support [rows, ...]."""
     folder = context.directory / "artifacts"
     folder.mkdir(exist_ok=True)
     path = folder / "adapted.safetensors"
-    own = {name: value for name, value in weights.items() if not name.startswith(RATE)}
+    own = {name: value for name, value in weights.items() if not name.startswith(RATE_PREFIX)}
     inner = replace(start.inner, learned_rates=False)
-    initialisation.save(replace(start, weights=own, inner=inner), path)
+    initialisation_file.save(replace(start, weights=own, inner=inner), path)
     yield Artifact(path.name, str(path), "adapted_weights")
-    if start.inputs["kind"] != "image":
+    if start.recipe["kind"] != "image":
         return
     if not isinstance(start.network, Conv4 | ResNet | Adapter):
         yield Message(f"Of a {type(start.network).__name__} only the weights are kept, not a network as ONNX.")
@@ -79,10 +84,13 @@ class Residual(nn.Module):
 _CALLS: export.Calls = {
     Residual: lambda layer: f"Residual({layer.first.in_channels}, {layer.first.out_channels})",
 }
-_BACKBONE_CALLS: export.Calls = dict.fromkeys((backbone.Enlarged, backbone.Basic, backbone.Bottleneck), backbone.call)
+_BACKBONE_CALLS: export.Calls = dict.fromkeys(
+    (backbone_network.ImageNetInput, backbone_network.BasicBlock, backbone_network.Bottleneck),
+    backbone_network.constructor_call,
+)
 
 
-def _calls(start: Initialisation) -> export.Calls:
+def _calls(start: LoadedInitialisation) -> export.Calls:
     return _BACKBONE_CALLS if isinstance(start.network, Adapter) else _CALLS
 
 
@@ -90,24 +98,24 @@ def plain(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential
     """The adapted network of plain layers; its norms have the stored statistics, or those of the support x."""
     layers = _conv4(weights) if isinstance(network, Conv4) else _resnet(weights)
     model = nn.Sequential(OrderedDict(layers | _ending(weights))).eval()
-    if not any(name.startswith(STATISTICS) for name in weights):
+    if not any(name.startswith(STATISTICS_PREFIX) for name in weights):
         _fix(model, x)
     return model
 
 
-def adapted(start: Initialisation, weights: Weights) -> nn.Sequential:
+def adapted(start: LoadedInitialisation, weights: Weights) -> nn.Sequential:
     """The pretrained network with the adapter as one linear layer behind it, which standardises, too, and the head.
 
     For images of the recipe's shape. Raises InputError where the pretrained weights are not kept any more.
     """
-    recipe = start.inputs
-    network = backbone.load(recipe["backbone"])
+    recipe = start.recipe
+    network = backbone_network.load(recipe["backbone"])
     mean, std = (torch.tensor(recipe[name], dtype=torch.float64) for name in ("mean", "std"))
     weight = (torch.eye(len(mean)) + weights["adapter.weight"].detach().cpu()).double() / std
     layer = nn.Linear(len(mean), len(mean))
     _set(layer.weight, weight)
     _set(layer.bias, weights["adapter.bias"].detach().cpu().double() - weight @ mean)
-    before = {"enlarged": backbone.enlarged(network, *recipe["shape"][:2])}
+    before = {"resize": backbone_network.input_layer(network, *recipe["shape"][:2])}
     layers = dict(network.named_children()) | {"adapter": layer, "head": _head(weights)}
     return nn.Sequential(OrderedDict(before | layers)).eval()
 
@@ -160,7 +168,7 @@ def _norm(weights: Weights, scale: str, shift: str) -> nn.BatchNorm2d:
     _set(layer.weight, weights[scale])
     _set(layer.bias, weights[shift])
     for place, kind in (("running_mean", "mean"), ("running_var", "variance")):
-        if (stored := weights.get(f"{STATISTICS}{scale}.{kind}")) is not None:
+        if (stored := weights.get(f"{STATISTICS_PREFIX}{scale}.{kind}")) is not None:
             _set(layer.get_buffer(place), stored)
     return layer
 
@@ -194,9 +202,9 @@ def front(channels: int) -> Pixels:
 
 
 def _written(
-    dataset: Dataset, start: Initialisation, title: str, network: nn.Module, labels: Sequence[str], folder: Path
+    dataset: Dataset, start: LoadedInitialisation, title: str, network: nn.Module, labels: Sequence[str], folder: Path
 ) -> Iterator[Event]:
-    shape = start.inputs["shape"]
+    shape = start.recipe["shape"]
     before = front(shape[2])
     text = export.source(network, before, title, labels, _calls(start))
     example = torch.zeros(2, shape[2], shape[0], shape[1], dtype=torch.uint8)

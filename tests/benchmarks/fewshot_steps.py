@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from runner.fewshot.learning import maml
-from runner.fewshot.learning.adapt import Inner, adapt
-from runner.fewshot.learning.chunks import chunks
 from runner.fewshot.learning.episodes import Batch
-from runner.fewshot.learning.task_networks import Conv4, initial
+from runner.fewshot.learning.inner_loop import Inner, adapt
+from runner.fewshot.learning.microbatches import microbatches
+from runner.fewshot.learning.task_networks import Conv4, initial_weights
 from runner.shared.allocator import keep_memory
 from tests import fewshot_reference
 from tests.benchmarks import learn2learn_peer
@@ -57,9 +57,9 @@ def seconds(way: Callable[[], object], device: str) -> float:
 def measure(ways: int, tasks: int, device: str, rounds: int, peer_maml: Any = None) -> str:
     """Two lines: training (meta-gradients) and adaptation, as rates and as ratios by round."""
     network = Conv4(1, ways)
-    meta = {name: value.to(device).requires_grad_() for name, value in initial(network, 0).items()}
+    meta = {name: value.to(device).requires_grad_() for name, value in initial_weights(network, 0).items()}
     batch = noise(ways, tasks, device)
-    parts = list(chunks(network, batch, INNER))
+    parts = list(microbatches(network, batch, INNER))
     ours: Ways = {
         "training": {
             "tasks at once": lambda: [maml.gradient(network, meta, part, INNER) for part in parts],

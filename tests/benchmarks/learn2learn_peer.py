@@ -14,8 +14,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runner.fewshot.learning.adapt import Inner
 from runner.fewshot.learning.episodes import Batch
+from runner.fewshot.learning.inner_loop import Inner
 
 
 def load(folder: Path) -> Any:

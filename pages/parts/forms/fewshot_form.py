@@ -54,7 +54,7 @@ def fewshot_job(dataset: Dataset, start: FewShotSpec | None, priority: int, mark
     if not submitted:
         return None
     if weights is not None:
-        given["backbone"] = backbones.keep(uploads.receive(weights), weights.name)
+        given["backbone"] = backbones.store(uploads.receive(weights), weights.name)
     return {**given, "kind": "fewshot", "dataset_id": dataset.id}
 
 
@@ -89,7 +89,7 @@ def told(dataset: Dataset, given: dict[str, Any]) -> None:
     if dataset.task == "regression":
         return
     n_classes, n_rows = len(dataset.labels), sum(dataset.n_rows.values())
-    train, valid, test = initialisations.shares(n_classes, given["ways"] or 0)
+    train, valid, test = initialisations.split_sizes(n_classes, given["ways"] or 0)
     st.caption(
         f"{n_classes:,} classes with {n_rows / n_classes:,.0f} examples each on average. About {train:,} of them train,"
         f" {valid:,} choose the best state, and {test:,} are kept for the test. No class is in two of these."

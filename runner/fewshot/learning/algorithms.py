@@ -1,4 +1,4 @@
-"""The algorithms by the names that people know."""
+"""The meta-learning algorithms by their common names."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from runner.fewshot.learning import maml, protonet, reptile
-from runner.fewshot.learning.adapt import Inner
 from runner.fewshot.learning.episodes import Batch
+from runner.fewshot.learning.inner_loop import Inner
 from runner.fewshot.learning.task_networks import Network, Weights
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A meta-gradient (summed over tasks, with the tasks' losses), query outputs, and a usual way to learn a task.
+    """A meta-gradient (summed over tasks, with the tasks' losses), query outputs, and the default inner loop.
 
-    `rate`, `meta_batch` and `queries` (of a train task, at most) are usual ones of meta-training, which did best on
-    Omniglot in minutes on one core.
+    `rate`, `meta_batch` and `queries` (the maximum of a train task) are defaults of meta-training. They did best on
+    Omniglot within minutes on one core.
     """
 
     gradient: Callable[[Network, Weights, Batch, Inner], tuple[Weights, Tensor]]

@@ -1,4 +1,4 @@
-"""What a meta-training leaves on disk: to go on from, and to adapt to new tasks with."""
+"""The checkpoint of a meta-training: what resuming needs, and the best initialisation so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from runner.fewshot.learning.task_networks import Weights
 
 @dataclass
 class Checkpoint:
-    """Meta-parameters now and where valid was best, the optimiser's state, and what the training was of."""
+    """The current meta-parameters, those with the best validation score, and the optimiser's state.
+
+    `identity` describes the training (network, settings, data): only the same training can resume from it. The file
+    holds the names of these fields: do not rename them.
+    """
 
     identity: dict[str, str]
     meta: Weights
@@ -26,12 +30,12 @@ class Checkpoint:
 
 
 def save(state: Checkpoint, path: Path) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     part = path.with_name(path.name + ".part")
     torch.save({name: getattr(state, name) for name in asdict(state)}, part)
     os.replace(part, path)
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a file that `save` wrote; it can hold numbers only, no code."""
+    """Read a file that `save` wrote. It can hold numbers only, no code."""
     return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))

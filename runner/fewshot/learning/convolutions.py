@@ -1,6 +1,6 @@
-"""A convolution whose gradients are convolutions that differentiate into each other, for gradients of gradients.
+"""A convolution whose gradients are differentiable convolutions themselves, for gradients of gradients.
 
-Images of many tasks lie as [rows, tasks * channels, height, width] in memory format channels last.
+Images of many tasks are [rows, tasks * channels, height, width] in the memory format channels last.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _PADDING = {1: 0, 3: 1}  # by the side of the kernel
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
-    """Convolution of each task: x [rows, tasks * channels, height, width], weight [tasks, outputs, channels, 3, 3].
+    """Convolve the images of each task.
 
-    Kernels of 1 x 1 will do, too. As `conv2d` with groups, whose own second derivative takes detours on a processor.
-    Outputs are channels last.
+    x is [rows, tasks * channels, height, width], weight [tasks, outputs, channels, 3, 3] or [..., 1, 1]. The result is
+    that of `conv2d` with groups, whose own second derivative is slow on a processor. Outputs are channels last.
     """
     tasks, n_outputs, channels, side, _ = weight.shape
     flat = weight.permute(0, 1, 3, 4, 2).reshape(tasks * n_outputs, side, side, channels).permute(0, 3, 1, 2)
@@ -28,18 +28,18 @@ def convolve(x: Tensor, weight: Tensor, stride: int = 2) -> Tensor:
 
 @dataclass(frozen=True)
 class Patches:
-    """What a kernel sees at each place of images, and a one: values [tasks, rows, high, wide, numbers + 1]."""
+    """The inputs of a kernel at each position of images, and a one: values [tasks, rows, high, wide, numbers + 1]."""
 
     values: Tensor
     _moments: dict[int | None, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def shape(self) -> torch.Size:
-        """That of the values; its first two are tasks and rows."""
+        """The shape of the values; its first two sizes are tasks and rows."""
         return self.values.shape
 
     def moments(self, n_rows: int | None) -> tuple[Tensor, Tensor]:
-        """Mean [tasks, numbers] and covariance [tasks, numbers, numbers] over the first rows; computed once."""
+        """Return mean [tasks, numbers] and covariance [tasks, numbers, numbers] over the first rows; computed once."""
         if n_rows not in self._moments:
             flat = self.values[:, :n_rows].flatten(1, 3)
             second = flat.transpose(1, 2) @ flat / flat.shape[1]
@@ -49,42 +49,42 @@ class Patches:
 
 
 def patches(x: Tensor, side: int = 3, stride: int = 2) -> Patches:
-    """The patches of images [tasks, rows, channels, height, width] for a kernel of this side."""
+    """Return the patches of images [tasks, rows, channels, height, width] for a kernel of this side."""
     tasks, rows, _, height, width = x.shape
-    found = F.unfold(x.flatten(0, 1), (side, side), 1, _PADDING[side], stride)
+    columns = F.unfold(x.flatten(0, 1), (side, side), 1, _PADDING[side], stride)
     high, wide = -(-height // stride), -(-width // stride)
-    with_ones = F.pad(found.transpose(1, 2), (0, 1), value=1.0)
+    with_ones = F.pad(columns.transpose(1, 2), (0, 1), value=1.0)
     return Patches(with_ones.reshape(tasks, rows, high, wide, -1))
 
 
 def convolve_patches(x: Patches, weight: Tensor, shift: Tensor) -> Tensor:
-    """ReLU of a convolution of each task's patches as a product of matrices: of few channels a grouped one is slow.
+    """Return the ReLU of a convolution of each task's patches, as a matrix product: with few channels that is faster.
 
-    weight [tasks, outputs, numbers], shift [tasks, outputs]; the result is as that of `convolve`.
+    weight is [tasks, outputs, numbers], shift [tasks, outputs]; the result has the layout of `convolve`.
     """
     _, rows, high, wide, _ = x.shape
     whole = torch.cat([weight, shift.unsqueeze(2)], 2)
-    found = _Product.apply(x.values.flatten(1, 3), whole.transpose(1, 2))
-    return found.view(rows, high, wide, -1).permute(0, 3, 1, 2)
+    product = _Product.apply(x.values.flatten(1, 3), whole.transpose(1, 2))
+    return product.view(rows, high, wide, -1).permute(0, 3, 1, 2)
 
 
 class _Product(torch.autograd.Function):
-    """ReLU of [tasks, places, numbers] by [tasks, numbers, outputs] as [places, tasks, outputs], without a copy."""
+    """ReLU of [tasks, positions, numbers] times [tasks, numbers, outputs] as [positions, tasks, outputs], no copy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        found = x.new_empty(x.shape[1], len(x), weight.shape[2])
+        outputs = x.new_empty(x.shape[1], len(x), weight.shape[2])
         for task in range(len(x)):
-            torch.mm(x[task], weight[task], out=found[:, task])
-        found.relu_()
-        ctx.save_for_backward(x, weight, found)
-        return found
+            torch.mm(x[task], weight[task], out=outputs[:, task])
+        outputs.relu_()
+        ctx.save_for_backward(x, weight, outputs)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight, found = ctx.saved_tensors
+        x, weight, outputs = ctx.saved_tensors
         of_x, of_weight = ctx.needs_input_grad
-        passed = torch.ops.aten.threshold_backward(grad, found.detach(), 0).transpose(0, 1)
+        passed = torch.ops.aten.threshold_backward(grad, outputs.detach(), 0).transpose(0, 1)
         return (
             torch.bmm(passed, weight.transpose(1, 2)) if of_x else None,
             torch.bmm(x.transpose(1, 2), passed) if of_weight else None,
@@ -102,7 +102,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, *_ = ctx.needs_input_grad
-        if not torch.is_grad_enabled():  # nobody differentiates these: one call gives both
+        if not torch.is_grad_enabled():  # these are not differentiated again: one call gives both
             return (*_derivatives(grad, x, weight, ctx.groups, ctx.stride, (of_x, of_weight)), None, None)
         return (
             _InputGradient.apply(grad, weight, x.shape, ctx.groups, ctx.stride) if of_x else None,
@@ -113,14 +113,14 @@ class _Convolution(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
-    """What a gradient of the output means for the input: linear in both of its arguments."""
+    """The gradient of the input, given that of the output: linear in both of its arguments."""
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, weight: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, weight)
         ctx.groups, ctx.stride = groups, stride
-        found: Tensor = _derivatives(grad, _unread(grad, shape), weight, groups, stride, (True, False))[0]
-        return found
+        of_input: Tensor = _derivatives(grad, _placeholder(grad, shape), weight, groups, stride, (True, False))[0]
+        return of_input
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -136,14 +136,14 @@ class _InputGradient(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
-    """What a gradient of the output means for the weight: linear in both of its arguments."""
+    """The gradient of the weight, given that of the output: linear in both of its arguments."""
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, x: Tensor, shape: torch.Size, groups: int, stride: int) -> Tensor:
         ctx.save_for_backward(grad, x)
         ctx.groups, ctx.stride = groups, stride
-        found: Tensor = _derivatives(grad, x, _unread(grad, shape), groups, stride, (False, True))[1]
-        return found
+        of_weight: Tensor = _derivatives(grad, x, _placeholder(grad, shape), groups, stride, (False, True))[1]
+        return of_weight
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -159,19 +159,20 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _derivatives(
-    grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, wanted: tuple[bool, bool]
+    grad: Tensor, x: Tensor, weight: Tensor, groups: int, stride: int, needed: tuple[bool, bool]
 ) -> list[Any]:
-    """Gradients of input and weight; of what alone is wanted only the shape and format are read."""
+    """Return the gradients of input and weight that are needed; the tensor of a single one may be a placeholder."""
     padding = _PADDING[weight.shape[-1]]
     grad = grad.contiguous(memory_format=torch.channels_last)
-    found = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [*wanted, False]
+    gradients = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [*needed, False]
     )
     return [
-        part.contiguous(memory_format=torch.channels_last) if asked else None
-        for part, asked in zip(found, wanted, strict=False)
+        part.contiguous(memory_format=torch.channels_last) if part_needed else None
+        for part, part_needed in zip(gradients, needed, strict=False)
     ]
 
 
-def _unread(like: Tensor, shape: torch.Size) -> Tensor:
+def _placeholder(like: Tensor, shape: torch.Size) -> Tensor:
+    """Return a tensor whose shape and format are read, but not its values."""
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Prototypical networks: the nearest mean of a class's support features. Snell et al. 2017 (arXiv 1703.05175)."""
+"""Prototypical networks: the nearest class mean of the support features. Snell et al. 2017 (arXiv 1703.05175)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from runner.fewshot.learning.adapt import Inner, losses, shared_features
 from runner.fewshot.learning.episodes import Batch
+from runner.fewshot.learning.inner_loop import Inner, losses, shared_features
 from runner.fewshot.learning.task_networks import Network, Weights
 
 
 def outputs(network: Network, meta: Weights, batch: Batch, inner: Inner) -> Tensor:
-    """Minus the squared distances [tasks, query rows, classes] to the prototypes; of `inner` only the norm counts."""
+    """Return minus the squared distances [tasks, query rows, classes] to the prototypes.
+
+    Of `inner` only the choice of batch-norm statistics matters.
+    """
     support, query = shared_features(network, meta, batch, inner)
     members = torch.nn.functional.one_hot(batch.support_y).to(support.dtype).transpose(1, 2)
     prototypes = members @ support / members.sum(2, keepdim=True)
@@ -23,11 +26,11 @@ def outputs(network: Network, meta: Weights, batch: Batch, inner: Inner) -> Tens
 
 
 def gradient(network: Network, meta: Weights, batch: Batch, inner: Inner) -> tuple[Weights, Tensor]:
-    """The gradient of the tasks' summed query losses, and those losses [tasks]; the head has none.
+    """Return the gradient of the tasks' summed query losses, and those losses [tasks]; the head has no gradient.
 
-    Features are normalised over all rows of a task, as the statistics come from elsewhere later.
+    Features are normalised over all rows of a task, as their statistics are stored later.
     """
     meta = {name: value.detach().requires_grad_() for name, value in meta.items()}
-    found = losses(outputs(network, meta, batch, replace(inner, transductive=True)), batch.query_y)
-    gradients = torch.autograd.grad(found.sum(), list(meta.values()), materialize_grads=True)
-    return dict(zip(meta, gradients, strict=True)), found.detach()
+    query_losses = losses(outputs(network, meta, batch, replace(inner, transductive=True)), batch.query_y)
+    gradients = torch.autograd.grad(query_losses.sum(), list(meta.values()), materialize_grads=True)
+    return dict(zip(meta, gradients, strict=True)), query_losses.detach()

@@ -1,4 +1,4 @@
-"""Batch norm followed by ReLU, whose gradient differentiates in as few passes over memory as itself.
+"""Batch norm with ReLU, whose second derivative needs as few passes over memory as the first.
 
 torch's own second derivative of batch norm takes a third of a meta-gradient's time on a processor.
 """
@@ -13,17 +13,15 @@ from torch import Tensor
 from runner.fewshot.learning.convolutions import Patches, convolve_patches
 
 EPSILON = 1e-5
-_LIBRARY_NUMBERS = 2**18  # torch's own gradient is faster while its numbers fit a cache, and then slower
+_LIBRARY_NUMBERS = 2**18  # up to so many, which fit a cache, torch's own gradient is faster
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
 
-def normalised(
-    x: Tensor, scale: Tensor, shift: Tensor, statistics: int | tuple[Tensor, Tensor] | None = None
-) -> Tensor:
-    """ReLU of batch norm of x [rows, channels, height, width].
+def normalise(x: Tensor, scale: Tensor, shift: Tensor, statistics: int | tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Return the ReLU of batch norm of x [rows, channels, height, width].
 
-    By the statistics of all rows (None), of the first so many, or by a given mean and variance [channels]. Never call
-    it under `vmap`. Only by all rows are its derivatives as fast as they can be.
+    `statistics` None means those of all rows, a number those of the first so many rows, a pair the mean and variance
+    [channels] themselves. Only None has the fast derivatives. Not for use under `vmap`.
     """
     if statistics is None:
         return _Norm.apply(x, scale, shift)
@@ -33,19 +31,18 @@ def normalised(
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance [channels] of x [rows, channels, height, width]."""
+    """Return mean and variance [channels] of x [rows, channels, height, width]."""
     mean = x.mean(_ALL_BUT_CHANNELS)
     return mean, (x - _by_channel(mean)).square().mean(_ALL_BUT_CHANNELS)
 
 
-def normalised_patches(
+def normalise_patches(
     x: Patches, weight: Tensor, scale: Tensor, shift: Tensor, statistics: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """ReLU of batch norm of a convolution of `patches`, whose norm is folded into its few weights.
+    """Return the ReLU of batch norm of a convolution of patches, with the norm folded into the weights.
 
-    weight [tasks, outputs, channels, side, side], scale and shift [tasks, outputs]; `statistics` are those of the
-    convolution's outputs, likewise, such as `output_moments` gives. No pass over the outputs is needed to
-    normalise them, nor to differentiate that.
+    weight is [tasks, outputs, channels, side, side]; scale, shift and both `statistics` (of the convolution's outputs,
+    see `output_moments`) are [tasks, outputs]. Neither the norm nor its derivative needs a pass over the outputs.
     """
     mean, variance = statistics
     gain = scale * torch.rsqrt(variance + EPSILON)
@@ -53,7 +50,7 @@ def normalised_patches(
 
 
 def output_moments(x: Patches, weight: Tensor, n_rows: int | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance [tasks, outputs] of a convolution of patches: it is linear, so theirs are enough."""
+    """Return mean and variance [tasks, outputs] of a convolution of patches, computed from those of the patches."""
     mean, covariance = x.moments(n_rows)
     flat = weight.flatten(2)
     return (flat @ mean.unsqueeze(2)).squeeze(2), ((flat @ covariance) * flat).sum(2)
@@ -70,20 +67,20 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, scale, y, mean, inverse = ctx.saved_tensors
-        if not torch.is_grad_enabled() and x.numel() <= _LIBRARY_NUMBERS:  # nobody differentiates this
+        if not torch.is_grad_enabled() and x.numel() <= _LIBRARY_NUMBERS:  # not differentiated again
             passed = torch.ops.aten.threshold_backward(grad, y, 0)
-            wanted = [True, True, True]
+            needed = [True, True, True]
             return torch.ops.aten.native_batch_norm_backward(
-                passed, x, scale, None, None, mean, inverse, True, EPSILON, wanted
+                passed, x, scale, None, None, mean, inverse, True, EPSILON, needed
             )
         return _NormGradient.apply(grad, x, scale, y.detach(), mean, inverse)
 
 
 class _NormGradient(torch.autograd.Function):
-    """What a gradient of the output means for input, scale and shift.
+    """The gradients of input, scale and shift, given that of the output.
 
-    With z the normalised input, P(v) = v - mean(v) - z mean(v z) and g the gradient where ReLU lets it pass, they are
-    scale * inverse * P(g), sum(g z) and sum(g); P is symmetric, and d mean(v z) / dx = inverse * P(v) / n.
+    With z the normalised input, g the gradient where ReLU is active, and P(v) = v - mean(v) - z mean(v z), they are
+    scale * inverse * P(g), sum(g z) and sum(g). P is symmetric, and d mean(v z) / dx = inverse * P(v) / n.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A pretrained ResNet as plain layers, and the features that it makes of images of any size."""
+"""A pretrained ResNet as plain layers, and its features of images of any size."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from core.errors import InputError
 from core.store import backbones
 from core.store.backbones import Layout
 
-_LEAST_SIDE = 128  # of what a stem of stride 4 gets: smaller images are enlarged
+_MIN_SIDE = 128  # of the input of a stem of stride 4: smaller images are enlarged
 _BATCH_PIXELS = 2**19  # 32 images of 128 x 128
 
 
-class Enlarged(nn.Module):
-    """Images 0 to 1 as ImageNet's networks take them: grey as RGB, standardised, brought to a size bilinearly."""
+class ImageNetInput(nn.Module):
+    """Images 0 to 1 as the input of an ImageNet network: grey as RGB, standardised, resized bilinearly."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ class Enlarged(nn.Module):
         return nn.functional.interpolate(x, self.size, mode="bilinear", align_corners=False)
 
 
-class Basic(nn.Module):
-    """Two 3 x 3 convolutions to so many channels beside a skip."""
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions with `sizes` output channels, and a skip connection."""
 
     def __init__(self, before: int, sizes: Sequence[int], stride: int, skips: bool) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3 x 3 convolution between two of 1 x 1, to so many channels, beside a skip."""
+    """A 3 x 3 convolution between two of 1 x 1, with `sizes` output channels, and a skip connection."""
 
     def __init__(self, before: int, sizes: Sequence[int], stride: int, skips: bool) -> None:
         super().__init__()
@@ -76,42 +76,48 @@ class Bottleneck(nn.Module):
 
 
 def load(sha256: str) -> nn.Sequential:
-    """The kept network from standardised images [rows, 3, height, width] to features [rows, n], in float32.
+    """Return the stored network from standardised images [rows, 3, height, width] to features [rows, n], in float32.
 
-    It predicts only. Raises InputError where the file is not there, is no ResNet, or holds what is no number.
+    It is in evaluation mode, without gradients. Raises InputError if the file is missing, is not a ResNet, or has
+    values that are not finite.
     """
-    path, layout = backbones.kept(sha256)
+    path, layout = backbones.locate(sha256)
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(layout.prefix + name).float() for name in layout.shapes}
     if wrong := next((name for name, value in state.items() if not value.isfinite().all()), None):
-        raise InputError(f"backbone: {wrong} of the file {sha256[:12]} holds values that are no numbers; save it anew.")
+        raise InputError(
+            f"{wrong} of the file {sha256[:12]} has values that are not finite.",
+            field="backbone",
+            value=sha256,
+            remedy="Save the weights again.",
+        )
     network = _network(layout)
-    network.load_state_dict({_own_name(name): value for name, value in state.items()}, strict=False)
+    network.load_state_dict({_layer_name(name): value for name, value in state.items()}, strict=False)
     return network.eval().requires_grad_(False)
 
 
-def enlarged(network: nn.Sequential, height: int, width: int) -> Enlarged:
-    """What stands before it for images of this size; a stem of stride 4 gets a shorter side of 128 at least."""
+def input_layer(network: nn.Sequential, height: int, width: int) -> ImageNetInput:
+    """Return the layer before the network for images of this size; a stem of stride 4 needs a side of at least 128."""
     strided = network.get_submodule("conv1").get_parameter("weight").shape[2] == 7
-    scale = max(1.0, _LEAST_SIDE / min(height, width)) if strided else 1.0
-    return Enlarged(round(height * scale), round(width * scale))
+    scale = max(1.0, _MIN_SIDE / min(height, width)) if strided else 1.0
+    return ImageNetInput(round(height * scale), round(width * scale))
 
 
 @torch.no_grad()
-def batches(network: nn.Sequential, images: Tensor) -> Iterator[Tensor]:
-    """Features float32 [rows, n] of images uint8 [rows, channels, height, width], grey or RGB, some rows at a time."""
+def feature_batches(network: nn.Sequential, images: Tensor) -> Iterator[Tensor]:
+    """Yield the features float32 [rows, n] of images uint8 [rows, channels, height, width], grey or RGB, in batches."""
     device = next(network.parameters()).device
-    before = enlarged(network, *images.shape[2:]).to(device)
-    size = max(1, _BATCH_PIXELS // (before.size[0] * before.size[1]))
+    prepare = input_layer(network, *images.shape[2:]).to(device)
+    size = max(1, _BATCH_PIXELS // (prepare.size[0] * prepare.size[1]))
     for part in images.split(size):
-        x = before(part.to(device).float() / 255)
+        x = prepare(part.to(device).float() / 255)
         yield network(x.contiguous(memory_format=torch.channels_last)).cpu()
 
 
-def features(network: nn.Sequential, pixels: np.ndarray) -> Tensor:
-    """Features float32 [n, features] of images uint8 [n, height, width, channels]."""
+def extract_features(network: nn.Sequential, pixels: np.ndarray) -> Tensor:
+    """Return the features float32 [n, features] of images uint8 [n, height, width, channels]."""
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    return torch.cat(list(batches(network, images)))
+    return torch.cat(list(feature_batches(network, images)))
 
 
 def _network(layout: Layout) -> nn.Sequential:
@@ -126,7 +132,7 @@ def _network(layout: Layout) -> nn.Sequential:
         layers["maxpool"] = nn.MaxPool2d(3, 2, 1)
     for layer, count in enumerate(layout.blocks, 1):
         for number in range(count):
-            # A name of its own for each block: those of the children of a Sequential have no dots.
+            # The names of the children of a Sequential must not have dots.
             layers[f"layer{layer}_{number}"] = _block(layout, f"layer{layer}.{number}", 2 if layer > 1 > number else 1)
     return nn.Sequential(OrderedDict(layers | {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}))
 
@@ -135,20 +141,20 @@ def _block(layout: Layout, name: str, stride: int) -> nn.Module:
     shapes = layout.shapes
     before, skips = shapes[f"{name}.conv1.weight"][1], f"{name}.downsample.0.weight" in shapes
     sizes = [shapes[f"{name}.conv{place}.weight"][0] for place in range(1, 4 if layout.bottleneck else 3)]
-    return (Bottleneck if layout.bottleneck else Basic)(before, sizes, stride, skips)
+    return (Bottleneck if layout.bottleneck else BasicBlock)(before, sizes, stride, skips)
 
 
-def _own_name(name: str) -> str:
-    """layer1.0.conv1.weight is layer1_0.conv1.weight here."""
+def _layer_name(name: str) -> str:
+    """Return layer1_0.conv1.weight for layer1.0.conv1.weight."""
     layer, dot, rest = name.partition(".")
     return f"{layer}_{rest}" if layer.startswith("layer") else layer + dot + rest
 
 
-def call(layer: nn.Module) -> str:
-    """The Python call that makes a layer of this module."""
-    if isinstance(layer, Enlarged):
-        return f"Enlarged{layer.size}"
-    assert isinstance(layer, Basic | Bottleneck)
+def constructor_call(layer: nn.Module) -> str:
+    """Return the Python call that makes a layer of this module."""
+    if isinstance(layer, ImageNetInput):
+        return f"ImageNetInput{layer.size}"
+    assert isinstance(layer, BasicBlock | Bottleneck)
     convolutions = [layer.conv1, layer.conv2] + ([layer.conv3] if isinstance(layer, Bottleneck) else [])
     sizes = [convolution.out_channels for convolution in convolutions]
     strided = layer.conv2 if isinstance(layer, Bottleneck) else layer.conv1
