@@ -76,7 +76,7 @@ class TrialDone:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a candidate network is made of, for drawing it: `layers` as `runner.nas.space.drawing.layers` gives them."""
+    """What a candidate network is made of: `layers` is the list of `runner.nas.space.layer_summary.layers`."""
 
     candidate: str
     layers: list[dict[str, Any]]

@@ -14,12 +14,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from core.events import Event, Message, Metric, PolicyPoint
-from runner.nas.search import trace
-from runner.nas.search.finals import Finalist
-from runner.nas.search.search import Data, Judge, Settings, search
+from runner.nas.search import search_state
+from runner.nas.search.finalist_training import Finalist
+from runner.nas.search.search import Objective, SearchData, Settings, search
 from runner.nas.search.strategies import Candidate, make, supernet
-from runner.nas.search.strategies.gradient import Gradient
-from runner.nas.space.spaces import CONVOLUTIONS, OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
+from runner.nas.search.strategies.gradient import GradientSearch
+from runner.nas.space.designs import CONVOLUTIONS, OPERATIONS
+from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 
 IMAGES = ImageSpace((1, 6, 6), 3, positions=(2, 1), flips=True)
 TABLES = TableSpace(4, (3, 5), 1)
@@ -52,14 +53,14 @@ def never() -> bool:
     return False
 
 
-def prepared(space: AnySpace) -> tuple[Gradient, list[Event]]:
-    strategy = Gradient(space, 3, steps=20)
+def prepared(space: AnySpace) -> tuple[GradientSearch, list[Event]]:
+    strategy = GradientSearch(space, 3, steps=20)
     return strategy, list(strategy.prepare(rows(space, 200), "cpu", 1e6, never))
 
 
-def believing(space: AnySpace, policy: dict[str, list[float]]) -> Gradient:
+def believing(space: AnySpace, policy: dict[str, list[float]]) -> GradientSearch:
     """A strategy whose supernet came out with this policy."""
-    strategy = Gradient(space, 0)
+    strategy = GradientSearch(space, 0)
     strategy.load_state(strategy.state() | {"looks": [[1, 1.0, policy]], "prepared": True})
     return strategy
 
@@ -93,7 +94,7 @@ def test_the_names_of_options_tell_what_a_genotype_decodes_to(space: AnySpace) -
 @every_space
 def test_the_gradient_of_the_policy_is_the_one_that_finite_differences_see(space: AnySpace) -> None:
     torch.manual_seed(0)
-    net = supernet.Images(space, "gelu") if isinstance(space, ImageSpace) else supernet.supernet(space, 0)
+    net = supernet.Images(space, "gelu") if isinstance(space, ImageSpace) else supernet.build_supernet(space, 0)
     net = net.double().train()
     x, y = rows(space, 12)
     batch = (x.double() if x.is_floating_point() else x, y.double() if y.is_floating_point() else y)
@@ -115,16 +116,16 @@ def test_the_gradient_of_the_policy_is_the_one_that_finite_differences_see(space
 def test_the_policy_learns_only_after_the_warm_up_and_the_weights_never_from_held_out_rows() -> None:
     x, y = rows(TABLES, 200)
     settings = {"seed": 0, "budget_s": 1e6, "steps": 20}
-    looks = list(supernet.trained(supernet.supernet(TABLES, 0), (x, y), stopped=never, **settings))
+    looks = list(supernet.train_supernet(supernet.build_supernet(TABLES, 0), (x, y), must_stop=never, **settings))
     even = [look.policy["residual"] == [0.5, 0.5] for look in looks]
     assert even == [look.step <= 6 for look in looks]
     ours, held = supernet._halves((x, torch.arange(200)), 0)
     assert sorted(ours[1].tolist() + held[1].tolist()) == list(range(200))
     weights = []
     for changed in (ours[1][:0], held[1], ours[1]):
-        net, calls = supernet.supernet(TABLES, 0), iter(range(20))
+        net, calls = supernet.build_supernet(TABLES, 0), iter(range(20))
         target = y.index_fill(0, changed, 9.0)
-        list(supernet.trained(net, (x, target), stopped=lambda calls=calls: next(calls) == 5, **settings))
+        list(supernet.train_supernet(net, (x, target), must_stop=lambda calls=calls: next(calls) == 5, **settings))
         weights.append(net.head.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -151,8 +152,8 @@ def brightness(count: int, side: int = 8) -> tuple[Tensor, Tensor]:
 def test_where_a_pattern_needs_convolutions_the_policy_prefers_them_to_skips_and_pools() -> None:
     shares = {}
     for data in (stripes, brightness):
-        net = supernet.supernet(ImageSpace((1, 8, 8), 2, positions=(2,)), 0)
-        looks = list(supernet.trained(net, data(400), seed=0, budget_s=1e6, stopped=never, steps=200))
+        net = supernet.build_supernet(ImageSpace((1, 8, 8), 2, positions=(2,)), 0)
+        looks = list(supernet.train_supernet(net, data(400), seed=0, budget_s=1e6, must_stop=never, steps=200))
         assert looks[-1].loss < 0.8 * looks[0].loss
         shares[data] = [sum(policy[: len(CONVOLUTIONS)]) for policy in looks[-1].policy.values()]
     assert min(shares[stripes]) > 0.8  # 0.625 of the operations are convolutions
@@ -182,7 +183,7 @@ def test_a_prepared_strategy_that_is_saved_and_loaded_goes_on_without_training_a
         strategy.tell(candidate, space.size(candidate.genotype))
     other = make("gradient", space, 9)
     other.load_state(json.loads(json.dumps(strategy.state())))
-    monkeypatch.setattr(supernet, "trained", None)
+    monkeypatch.setattr(supernet, "train_supernet", None)
     again = list(other.prepare(rows(space, 4), "cpu", 0.0, never))
     assert again == events[1:]  # all but the word that it trains
     assert other.policy() == strategy.policy()
@@ -191,7 +192,7 @@ def test_a_prepared_strategy_that_is_saved_and_loaded_goes_on_without_training_a
 
 def test_a_strategy_that_is_stopped_in_training_trains_anew() -> None:
     calls = iter(range(1_000))
-    strategy = Gradient(TABLES, 0, steps=20)
+    strategy = GradientSearch(TABLES, 0, steps=20)
     list(strategy.prepare(rows(TABLES, 100), "cpu", 1e6, lambda: next(calls) >= 9))
     saved = strategy.state()
     assert not saved["prepared"]
@@ -201,15 +202,15 @@ def test_a_strategy_that_is_stopped_in_training_trains_anew() -> None:
 
 
 def test_the_training_ends_when_its_seconds_are_up() -> None:
-    net = supernet.supernet(TABLES, 0)
-    looks = list(supernet.trained(net, rows(TABLES, 100), seed=0, budget_s=0.2, stopped=never, steps=10**9))
+    net = supernet.build_supernet(TABLES, 0)
+    looks = list(supernet.train_supernet(net, rows(TABLES, 100), seed=0, budget_s=0.2, must_stop=never, steps=10**9))
     assert looks
     assert looks[-1].step < 10_000
 
 
 def test_a_supernet_that_breaks_leaves_all_operations_equally_likely() -> None:
     x, y = rows(IMAGES, 100)
-    strategy = Gradient(IMAGES, 0, steps=20)
+    strategy = GradientSearch(IMAGES, 0, steps=20)
     events = list(strategy.prepare((x * math.nan, y), "cpu", 1e6, never))
     assert any(isinstance(event, Message) and event.level == "warning" for event in events)
     assert strategy.policy() == {}
@@ -220,14 +221,14 @@ def test_a_space_without_operations_has_no_supernet() -> None:
     class Line:
         choices, decisions = (3,), (("place", ("a", "b", "c")),)
 
-        def canonical(self, genotype: tuple[int, ...]) -> str:
+        def canonical_name(self, genotype: tuple[int, ...]) -> str:
             return str(genotype)
 
         def size(self, genotype: tuple[int, ...]) -> float:
             return 1.0
 
     with pytest.raises(ValueError, match="no supernet of Line"):
-        list(Gradient(Line(), 0).prepare((torch.zeros(4, 1), torch.zeros(4)), "cpu", 1.0, never))
+        list(GradientSearch(Line(), 0).prepare((torch.zeros(4, 1), torch.zeros(4)), "cpu", 1.0, never))
 
 
 @pytest.mark.parametrize("positions", [(2, 1), (3, 3), (2, 3, 3)])
@@ -274,16 +275,16 @@ def test_decisions_that_are_not_mixed_follow_the_best_told() -> None:
     assert np.mean(shares[-3:]) > 0.6 > 0.5 > shares[0]
 
 
-def _digits() -> Data:
+def _digits() -> SearchData:
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor((images - images.mean()) / images.std(), dtype=torch.float32).view(-1, 1, 8, 8)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     parts = [(x[part], torch.tensor(labels)[part]) for part in order.split([1_000, 397, 400])]
-    return Data(ImageSpace.fitting((1, 8, 8), 10), *parts)
+    return SearchData(ImageSpace.for_shape((1, 8, 8), 10), *parts)
 
 
 def _search(
-    data: Data, settings: Settings, checkpoint: Path, **more: Path | Callable[[], bool]
+    data: SearchData, settings: Settings, checkpoint: Path, **more: Path | Callable[[], bool]
 ) -> tuple[list[Event], list[Finalist]]:
     y, finalists = data.valid[1], []
 
@@ -291,7 +292,7 @@ def _search(
         finalists.append(finalist)
         yield from ()
 
-    judge = Judge(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
+    judge = Objective(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
     return list(search(data, settings, judge, report, checkpoint, **more)), finalists
 
 
@@ -303,10 +304,10 @@ def _policies(events: list[Event]) -> dict[int, dict[str, float]]:
     return found
 
 
-def _numbers() -> Data:
+def _numbers() -> SearchData:
     x = torch.randn(120, 4, generator=torch.Generator().manual_seed(0))
     parts = (x[:80], x[80:100], x[100:])
-    return Data(TableSpace(4, (), 2, widths=(8,)), *((part, (part[:, 0] > 0).long()) for part in parts))
+    return SearchData(TableSpace(4, (), 2, widths=(8,)), *((part, (part[:, 0] > 0).long()) for part in parts))
 
 
 def test_a_search_reports_its_policy_after_each_generation_and_again_when_it_goes_on(tmp_path: Path) -> None:
@@ -334,10 +335,10 @@ def test_a_search_killed_after_its_supernet_does_not_train_it_again(
         return False
 
     with pytest.raises(KeyboardInterrupt):
-        _search(data, settings, first, cancelled=killed)
-    looks = trace.load(first).strategy["looks"]
+        _search(data, settings, first, is_cancelled=killed)
+    looks = search_state.load(first).strategy["looks"]
     assert looks
-    monkeypatch.setattr(supernet, "trained", None)
+    monkeypatch.setattr(supernet, "train_supernet", None)
     events, _ = _search(data, settings, tmp_path / "b.pt", previous=first)
     losses = [event for event in events if isinstance(event, Metric) and event.name == "supernet_loss"]
     assert [[event.step, event.value] for event in losses] == [look[:2] for look in looks]

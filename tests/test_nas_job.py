@@ -24,14 +24,15 @@ from core.specs import NASSpec
 from core.store import artifacts
 from runner import loop
 from runner.nas.job import run
-from runner.nas.search import trace
-from runner.nas.search.finals import Finalist
-from runner.nas.search.search import Data, Judge, Settings, search
+from runner.nas.search import search_state
+from runner.nas.search.finalist_training import Finalist
+from runner.nas.search.search import Objective, SearchData, Settings, search
 from runner.nas.space import export
-from runner.nas.space.fronts import Columns, Front, Pixels, Tokens
-from runner.nas.space.limits import restricted
+from runner.nas.space.designs import OPERATIONS
+from runner.nas.space.input_scaling import Columns, InputScaling, Pixels, Tokens
+from runner.nas.space.limits import restrict
 from runner.nas.space.networks import build
-from runner.nas.space.spaces import OPERATIONS, AnySpace, ImageSpace, TableSpace, TextSpace
+from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.tensors import prepare
 from runner.shared.context import Context
 
@@ -158,7 +159,7 @@ def test_a_gpu_that_is_not_there_is_no_silent_fall_back(home: Path, monkeypatch:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     dataset = datasets.add_sample("iris")
     context = Context(1, 1, dataset, home, 1, 1, lambda: False)
-    with pytest.raises(InputError, match="gpus: 1 is asked for"):
+    with pytest.raises(InputError, match=r"gpus: this machine has no GPU that torch can use\. Choose 0\."):
         list(run(NASSpec(dataset_id=dataset.id, gpus=1), context))
 
 
@@ -186,17 +187,17 @@ def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(hom
     job_id = jobs.submit(spec)
     thread = threading.Thread(target=loop.serve, kwargs={"drain": True})
     thread.start()
-    saved = home / "jobs" / f"{job_id}-1" / trace.CHECKPOINT
-    while not (saved.exists() and (climb := trace.load(saved).climb) and climb.rungs):
+    saved = home / "jobs" / f"{job_id}-1" / search_state.CHECKPOINT
+    while not (saved.exists() and (climb := search_state.load(saved).generation) and climb.rungs):
         assert thread.is_alive()
         time.sleep(0.05)
-    supervisor = psutil.Process(int(saved.with_name("alive.lock").read_text()))
+    supervisor = psutil.GaussianProcess(int(saved.with_name("alive.lock").read_text()))
     [process] = [p for p in supervisor.children() if "runner.child" in p.cmdline()]
     process.kill()
     thread.join()
     assert (jobs.get(job_id).status, jobs.get(job_id).attempt) == ("succeeded", 2)
-    assert "goes on from its checkpoint" in " ".join(log.messages(job_id).text)
-    reported = _uninterrupted(spec, dataset, trace.load(saved), tmp_path)
+    assert "resumes from its checkpoint" in " ".join(log.messages(job_id).text)
+    reported = _uninterrupted(spec, dataset, search_state.load(saved), tmp_path)
     errors = {(e.candidate, e.step): e.value for e in reported if isinstance(e, Metric) and e.name == "valid_error"}
     curves = {name: results.curve(job_id, "valid_error", candidate=name) for name in {name for name, _ in errors}}
     assert {(name, row.step): row.value for name, found in curves.items() for row in found.itertuples()} == errors
@@ -205,12 +206,12 @@ def test_a_job_killed_in_its_search_ends_with_the_trials_of_one_that_was_not(hom
     assert list(trial.scores.test) == [score.test for score in other.scores]
 
 
-def _uninterrupted(spec: NASSpec, dataset: Dataset, state: trace.Trace, directory: Path) -> list[Event]:
+def _uninterrupted(spec: NASSpec, dataset: Dataset, state: search_state.SearchState, directory: Path) -> list[Event]:
     """The same search with the same ways to train, which depend on timings, in one go."""
-    kept = {name: getattr(state, name) for name in ("size", "rows", "epoch_s", "plans", "identity")}
+    kept = {name: getattr(state, name) for name in ("generation_size", "epoch_rows", "epoch_s", "plans", "identity")}
     for attempt in ("9-1", "9-2"):
         (directory / attempt).mkdir()
-    trace.save(trace.Trace(**kept), directory / "9-1" / trace.CHECKPOINT)
+    search_state.save(search_state.SearchState(**kept), directory / "9-1" / search_state.CHECKPOINT)
     return list(run(spec, Context(9, 2, dataset, directory / "9-2", 1, 0, lambda: False)))
 
 
@@ -233,11 +234,11 @@ def test_an_extended_search_adds_new_trials_and_repeats_none(home: Path) -> None
 def test_a_search_with_nothing_to_continue_and_one_of_another_dataset_say_so(home: Path) -> None:
     iris, wine = datasets.add_sample("iris"), datasets.add_sample("wine")
     lost = NASSpec(dataset_id=iris.id, continues=7)
-    with pytest.raises(InputError, match="continues: job 7 has left no checkpoint"):
+    with pytest.raises(InputError, match="continues: there is no checkpoint of job 7"):
         list(run(lost, Context(8, 1, iris, home / "jobs" / "8-1", 1, 0, lambda: False)))
-    saved = home / "jobs" / "7-1" / trace.CHECKPOINT
+    saved = home / "jobs" / "7-1" / search_state.CHECKPOINT
     saved.parent.mkdir(parents=True)
-    trace.save(trace.Trace(identity={"dataset": wine.fingerprint}), saved)
+    search_state.save(search_state.SearchState(identity={"dataset": wine.fingerprint}), saved)
     (home / "jobs" / "8-1").mkdir()
     with pytest.raises(InputError, match="another dataset"):
         list(run(lost, Context(8, 1, iris, home / "jobs" / "8-1", 1, 0, lambda: False)))
@@ -246,21 +247,21 @@ def test_a_search_with_nothing_to_continue_and_one_of_another_dataset_say_so(hom
 # The engine, on plain tensors.
 
 
-def _problem(seed: int = 0) -> Data:
+def _problem(seed: int = 0) -> SearchData:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(360, 5, generator=generator)
     y = ((x[:, 0] * x[:, 1] + x[:, 2]) > 0).long()
-    return Data(TableSpace(5, (), 2), (x[:200], y[:200]), (x[200:280], y[200:280]), (x[280:], y[280:]))
+    return SearchData(TableSpace(5, (), 2), (x[:200], y[:200]), (x[200:280], y[200:280]), (x[280:], y[280:]))
 
 
-def _search(data: Data, settings: Settings, checkpoint: Path, **more: Any) -> tuple[list[Event], list[Finalist]]:
+def _search(data: SearchData, settings: Settings, checkpoint: Path, **more: Any) -> tuple[list[Event], list[Finalist]]:
     y, finalists = data.valid[1], []
 
     def report(finalist: Finalist) -> Iterator[Event]:
         finalists.append(finalist)
         yield from ()
 
-    judge = Judge(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
+    judge = Objective(lambda outputs: float((outputs.argmax(1) != y).float().mean()), lambda error: 1 - error)
     return list(search(data, settings, judge, report, checkpoint, **more)), finalists
 
 
@@ -278,7 +279,7 @@ def test_a_finalist_learns_and_its_best_epoch_is_kept(tmp_path: Path) -> None:
 def test_a_cancelled_search_stops_without_finalists(tmp_path: Path) -> None:
     calls = iter(range(10_000))
     settings = Settings(budget_s=1e4, max_candidates=500)
-    _, finalists = _search(_problem(), settings, tmp_path / "s.pt", cancelled=lambda: next(calls) > 40)
+    _, finalists = _search(_problem(), settings, tmp_path / "s.pt", is_cancelled=lambda: next(calls) > 40)
     assert finalists == []
 
 
@@ -298,19 +299,19 @@ def test_a_budget_too_small_for_one_candidate_warns_and_trains_one(tmp_path: Pat
 
 
 def test_a_limit_keeps_only_the_widths_that_can_meet_it() -> None:
-    space = restricted(TableSpace(5, (), 2), 3_000, 1)
+    space = restrict(TableSpace(5, (), 2), 3_000, 1)
     assert isinstance(space, TableSpace)
     assert space.widths == (32, 64, 128, 256)  # a single layer of 256 has 2,562 parameters
-    narrow = restricted(TextSpace(5_000, 20, 2), 120_000, 1)
+    narrow = restrict(TextSpace(5_000, 20, 2), 120_000, 1)
     assert isinstance(narrow, TextSpace)
     assert narrow.embeddings == (16,)
     with pytest.raises(ValueError, match="none has 10 parameters or fewer; the smallest has 322"):
-        restricted(TableSpace(5, (), 2), 10, 1)
+        restrict(TableSpace(5, (), 2), 10, 1)
     with pytest.raises(ValueError, match="none has 1 parameter or fewer"):
-        restricted(TableSpace(5, (), 2), 1, 1)
+        restrict(TableSpace(5, (), 2), 1, 1)
 
 
-def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], Front, torch.Tensor]]:
+def _every_operation() -> Iterator[tuple[str, AnySpace, tuple[int, ...], InputScaling, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     options = tuple(range(len(OPERATIONS)))
     pixels = torch.randint(0, 256, (5, 3, 9, 7), generator=generator, dtype=torch.uint8)
@@ -359,8 +360,8 @@ def test_every_kind_of_network_predicts_the_same_with_torch_alone_and_with_onnxr
         ({"budget_s": 3}, r"budget_s.*10 \(given: 3\)"),
         ({"max_candidates": 2}, "max_candidates.*2"),
         ({"strategy": "magic"}, "strategy.*magic"),
-        ({"gpus": 2}, "the search uses one GPU.*2"),
-        ({"finalists": 9, "max_candidates": 8}, "finalists: 9 are more than max_candidates, 8"),
+        ({"gpus": 2}, "gpus: A search uses one GPU, not 2"),
+        ({"finalists": 9, "max_candidates": 8}, "finalists: 9 finalists are more than the 8 candidates"),
         ({"max_parameters": 0}, "max_parameters.*0"),
         ({"epochs": 0}, "epochs.*0"),
     ],

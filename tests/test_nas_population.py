@@ -1,4 +1,4 @@
-"""Population-batched training equals training each candidate alone, whatever happens to its neighbours."""
+"""BatchedPopulation-batched training equals training each candidate alone, whatever happens to its neighbours."""
 
 import io
 import random
@@ -8,11 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runner.nas.space.spaces import ImageSpace, TableSpace, TextSpace
-from runner.nas.training import losses, planner
-from runner.nas.training.graphs import Recording
-from runner.nas.training.individuals import Individuals
-from runner.nas.training.population import Population
-from runner.nas.training.train import train
+from runner.nas.training import losses, training_plan
+from runner.nas.training.batched_population import BatchedPopulation
+from runner.nas.training.cuda_graphs import Recording
+from runner.nas.training.sequential_population import SequentialPopulation
+from runner.nas.training.training_loop import train
 
 IMAGES = ImageSpace((1, 8, 8), 5, positions=(3, 2), widths=(4,), flips=True)
 HALVED = ImageSpace((3, 9, 7), 5, positions=(2, 1), widths=(4,), stride=2)
@@ -32,7 +32,7 @@ def sample(space, count, seed=0):
     rng, found = random.Random(seed), {}
     while len(found) < count:
         genotype = tuple(rng.randrange(n) for n in space.choices)
-        found.setdefault(space.canonical(genotype), genotype)
+        found.setdefault(space.canonical_name(genotype), genotype)
     return list(found.values())
 
 
@@ -68,7 +68,7 @@ def test_training_at_once_equals_training_one_by_one_also_after_dropping_some(sp
     x, y = data(space)
     genotypes = sample(space, 24)
     settings = {"seed": 3, "dtype": torch.float64, "clip": 0.5}
-    at_once, alone = Population(space, genotypes, **settings), Individuals(space, genotypes, **settings)
+    at_once, alone = BatchedPopulation(space, genotypes, **settings), SequentialPopulation(space, genotypes, **settings)
     for step, (inputs, target, rate) in enumerate(batches(x, y, 30)):
         if step == 15:
             at_once.keep([5, 17, 2, 20, 11, 8])
@@ -81,7 +81,7 @@ def test_training_at_once_equals_training_one_by_one_also_after_dropping_some(sp
 
 def test_an_extracted_module_gives_the_populations_outputs():
     x, y = data(IMAGES, dtype=torch.float32)
-    population = Population(IMAGES, sample(IMAGES, 12))
+    population = BatchedPopulation(IMAGES, sample(IMAGES, 12))
     train(population, batches(x, y, 6))
     outputs = population.predict(x)
     for index in range(12):
@@ -89,15 +89,15 @@ def test_an_extracted_module_gives_the_populations_outputs():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("kind", [Population, Individuals])
+@pytest.mark.parametrize("kind", [BatchedPopulation, SequentialPopulation])
 def test_a_candidate_that_breaks_is_marked_and_its_neighbours_do_not_notice(kind, dtype):
     x, y = data(IMAGES, dtype=dtype)
     genotypes = sample(IMAGES, 12)
     broken, whole = (kind(IMAGES, genotypes, dtype=dtype) for _ in range(2))
     with torch.no_grad():
         weights = (
-            broken.store.row(4, "stem.conv.weight")
-            if kind is Population
+            broken.weights.row(4, "stem.conv.weight")
+            if kind is BatchedPopulation
             else broken.members[4].module.get_parameter("stem.conv.weight")
         )
         weights.fill_(float("nan"))
@@ -113,15 +113,15 @@ def test_a_candidate_that_breaks_is_marked_and_its_neighbours_do_not_notice(kind
 
 def test_a_gradient_that_explodes_leaves_the_weights_finite():
     x, y = data(NUMBERS)
-    population = Population(NUMBERS, sample(NUMBERS, 4), dtype=torch.float64)
-    before = population.store.flat.detach().clone()
+    population = BatchedPopulation(NUMBERS, sample(NUMBERS, 4), dtype=torch.float64)
+    before = population.weights.flat.detach().clone()
     population.step(x, y * float("inf"))
     assert population.failed.all()
-    assert population.store.flat.isfinite().all()
+    assert population.weights.flat.isfinite().all()
     assert not torch.equal(before, torch.zeros_like(before))
 
 
-@pytest.mark.parametrize("kind", [Population, Individuals])
+@pytest.mark.parametrize("kind", [BatchedPopulation, SequentialPopulation])
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(kind):
     x, y = data(IMAGES)
     genotypes = sample(IMAGES, 10)
@@ -157,12 +157,12 @@ def test_the_kernels_of_a_step_do_not_grow_with_the_number_of_candidates(space):
     genotypes = sample(space, 64)
     # Twice and four times the same 32 designs, so that every size has the same operations and activations.
     for candidates in (genotypes[:32], genotypes[:32] * 2, genotypes[:32] * 4):
-        population = Population(space, candidates)
+        population = BatchedPopulation(space, candidates)
         with Kernels() as kernels:
             population.step(x, y)
         counts.append(kernels.count)
     assert counts[0] == counts[1] == counts[2]
-    alone = Individuals(space, genotypes[:32])
+    alone = SequentialPopulation(space, genotypes[:32])
     with Kernels() as kernels:
         alone.step(x, y)
     assert kernels.count > 3 * counts[0]
@@ -170,7 +170,7 @@ def test_the_kernels_of_a_step_do_not_grow_with_the_number_of_candidates(space):
 
 def test_two_halves_go_on_as_the_whole_would():
     x, y = data(IMAGES)
-    whole = Population(IMAGES, sample(IMAGES, 9), dtype=torch.float64)
+    whole = BatchedPopulation(IMAGES, sample(IMAGES, 9), dtype=torch.float64)
     train(whole, batches(x, y, 3))
     halves = whole.split()
     assert [len(half) for half in halves] == [5, 4]
@@ -185,8 +185,8 @@ def test_two_halves_go_on_as_the_whole_would():
 
 def test_a_full_memory_halves_the_population_until_it_fits_and_goes_on(monkeypatch):
     x, y = data(IMAGES)
-    population, roomy = (Population(IMAGES, sample(IMAGES, 18), dtype=torch.float64) for _ in range(2))
-    whole = losses.losses
+    population, roomy = (BatchedPopulation(IMAGES, sample(IMAGES, 18), dtype=torch.float64) for _ in range(2))
+    whole = losses.mean_losses
 
     def hungry(outputs, target):
         if len(outputs) > 5:
@@ -194,7 +194,7 @@ def test_a_full_memory_halves_the_population_until_it_fits_and_goes_on(monkeypat
         return whole(outputs, target)
 
     _, expected = train(roomy, batches(x, y, 4))
-    monkeypatch.setattr(losses, "losses", hungry)
+    monkeypatch.setattr(losses, "mean_losses", hungry)
     parts, found = train(population, batches(x, y, 4))
     assert [len(part) for part in parts] == [5, 4, 5, 4]
     assert (found - expected).abs().max() <= 1e-10
@@ -206,8 +206,8 @@ def test_a_full_memory_halves_the_population_until_it_fits_and_goes_on(monkeypat
 
 def test_a_candidate_that_does_not_fit_alone_is_marked_as_failed(monkeypatch):
     x, y = data(NUMBERS)
-    population = Population(NUMBERS, sample(NUMBERS, 3), dtype=torch.float64)
-    monkeypatch.setattr(losses, "losses", lambda outputs, target: torch.empty(2**50))
+    population = BatchedPopulation(NUMBERS, sample(NUMBERS, 3), dtype=torch.float64)
+    monkeypatch.setattr(losses, "mean_losses", lambda outputs, target: torch.empty(2**50))
     parts, found = train(population, batches(x, y, 2))
     assert [part.failed.tolist() for part in parts] == [[True], [True], [True]]
     assert found.isnan().all()
@@ -218,29 +218,29 @@ def test_text_is_trained_one_by_one_behind_the_same_interface():
     x, _ = data(space, 128)
     y = (x == 7).any(1).long()
     genotypes = [(0, block, 0, 0, 5, 0, 0) for block in range(5)]
-    readers = Individuals(space, genotypes, seed=1)
+    readers = SequentialPopulation(space, genotypes, seed=1)
     train(readers, batches(x, y, 40, 64))
     loss, errors = readers.evaluate(x, y)
     assert (loss < 0.45).all()
     assert (errors < 0.2).all()
-    plan = planner.plan(space, genotypes, x, y, budget_s=0.1)
+    plan = training_plan.plan_training(space, genotypes, x, y, budget_s=0.1)
     assert plan.size == 1
 
 
 def test_without_time_or_memory_the_plan_is_one_by_one():
     x, y = data(IMAGES, 16, torch.float32)
     genotypes = sample(IMAGES, 16)
-    assert planner.plan(IMAGES, genotypes, x, y, budget_s=0.0).size == 1
-    assert planner.plan(IMAGES, genotypes, x, y, budget_s=20.0, memory_bytes=1.0).size == 1
+    assert training_plan.plan_training(IMAGES, genotypes, x, y, budget_s=0.0).size == 1
+    assert training_plan.plan_training(IMAGES, genotypes, x, y, budget_s=20.0, memory_bytes=1.0).size == 1
 
 
 def test_a_plan_times_both_ways_and_its_parts_hold_everyone_in_order():
     x, y = data(IMAGES, 16, torch.float32)
     genotypes = sample(IMAGES, 20)
-    plan = planner.plan(IMAGES, genotypes, x, y, budget_s=20.0)
+    plan = training_plan.plan_training(IMAGES, genotypes, x, y, budget_s=20.0)
     assert {"alone", "alone, channels last", "at once"} == {way for way, _, _ in plan.timings}
-    chosen = planner.Plan(8, True, 2.0, (), 0.0)
-    parts = planner.start(IMAGES, genotypes, chosen, seed=1)
+    chosen = training_plan.TrainingPlan(8, True, 2.0, (), 0.0)
+    parts = training_plan.build_populations(IMAGES, genotypes, chosen, seed=1)
     assert [len(part) for part in parts] == [7, 6, 7]
     assert [genotype for part in parts for genotype in part.genotypes] == genotypes
 
@@ -249,14 +249,14 @@ def test_candidates_of_several_buckets_are_refused_and_can_be_grouped():
     space = ImageSpace((1, 8, 8), 5, positions=(1, 1), widths=(4, 8))
     genotypes = sample(space, 12)
     with pytest.raises(ValueError, match="one bucket"):
-        Population(space, genotypes)
-    groups = planner.buckets(space, genotypes)
+        BatchedPopulation(space, genotypes)
+    groups = training_plan.group_by_bucket(space, genotypes)
     assert sorted(index for group in groups for index in group) == list(range(12))
-    assert len(Population(space, [genotypes[index] for index in groups[0]])) == len(groups[0])
+    assert len(BatchedPopulation(space, [genotypes[index] for index in groups[0]])) == len(groups[0])
 
 
 def test_keeping_nobody_or_one_twice_is_refused():
-    population = Population(NUMBERS, sample(NUMBERS, 4))
+    population = BatchedPopulation(NUMBERS, sample(NUMBERS, 4))
     for indices in ([], [1, 1]):
         with pytest.raises(ValueError, match="each once"):
             population.keep(indices)
@@ -275,7 +275,7 @@ class Waits(TorchDispatchMode):
 def test_a_step_on_fixed_memory_equals_the_ordinary_one_also_for_other_rows_and_after_dropping_some(space):
     x, y = data(space)
     settings = {"seed": 3, "dtype": torch.float64, "clip": 0.5}
-    fixed, ordinary = (Population(space, sample(space, 12), graph=graph, **settings) for graph in (True, False))
+    fixed, ordinary = (BatchedPopulation(space, sample(space, 12), graph=graph, **settings) for graph in (True, False))
     for step, (inputs, target, rate) in enumerate(batches(x, y, 12)):
         if step == 6:
             fixed.keep([5, 7, 2, 11])
@@ -294,7 +294,7 @@ def test_a_step_on_fixed_memory_equals_the_ordinary_one_also_for_other_rows_and_
 @pytest.mark.parametrize("space", [IMAGES, HALVED, TABLES, NUMBERS], ids=["images", "halved", "tables", "numbers"])
 def test_a_step_that_is_recorded_never_waits_for_the_device(space, mixed):
     x, y = data(space, 16, torch.float32)
-    population = Population(space, sample(space, 12), graph=True, mixed=mixed)
+    population = BatchedPopulation(space, sample(space, 12), graph=True, mixed=mixed)
     population.step(x, y)
     [recording] = population.recordings.values()
     population.optimizer.prepare(0.5)
@@ -320,22 +320,22 @@ def test_a_recording_reads_each_calls_inputs_and_keeps_its_memory():
 
 def test_a_full_memory_also_halves_a_population_on_fixed_memory(monkeypatch):
     x, y = data(IMAGES)
-    parts = [Population(IMAGES, sample(IMAGES, 8), dtype=torch.float64, graph=graph) for graph in (True, False)]
-    whole = losses.losses
+    parts = [BatchedPopulation(IMAGES, sample(IMAGES, 8), dtype=torch.float64, graph=graph) for graph in (True, False)]
+    whole = losses.mean_losses
 
     def hungry(outputs, target):
         if len(outputs) > 4:
             torch.empty(2**50)
         return whole(outputs, target)
 
-    monkeypatch.setattr(losses, "losses", hungry)
+    monkeypatch.setattr(losses, "mean_losses", hungry)
     (fixed, one), (ordinary, two) = (train(part, batches(x, y, 3)) for part in parts)
     assert [len(part) for part in fixed] == [len(part) for part in ordinary] == [4, 4]
     assert torch.equal(one, two)
     assert not parts[0].recordings
 
 
-@pytest.mark.parametrize("kind", [Population, Individuals])
+@pytest.mark.parametrize("kind", [BatchedPopulation, SequentialPopulation])
 @pytest.mark.parametrize("space", [IMAGES, TABLES], ids=["images", "tables"])
 def test_mixed_precision_learns_as_full_precision_does_with_weights_in_full(space, kind):
     x, y = data(space, 32, torch.float32)
@@ -355,12 +355,12 @@ def test_text_learns_in_mixed_precision():
     x, _ = data(space, 128)
     y = (x == 7).any(1).long()
     # Not the long short-term memory (3): some processors have none in bfloat16.
-    readers = Individuals(space, [(0, block, 0, 0, 5, 0, 0) for block in (0, 1, 2, 4)], seed=1, mixed=True)
+    readers = SequentialPopulation(space, [(0, block, 0, 0, 5, 0, 0) for block in (0, 1, 2, 4)], seed=1, mixed=True)
     train(readers, batches(x, y, 40, 64))
     assert (readers.evaluate(x, y)[0] < 0.45).all()
 
 
-@pytest.mark.parametrize("kind", [Population, Individuals])
+@pytest.mark.parametrize("kind", [BatchedPopulation, SequentialPopulation])
 def test_a_state_in_mixed_precision_is_saved_and_goes_on(kind):
     x, y = data(IMAGES, dtype=torch.float32)
     first, second = (kind(IMAGES, sample(IMAGES, 6), seed=2, mixed=True) for _ in range(2))
@@ -377,18 +377,22 @@ def test_a_state_in_mixed_precision_is_saved_and_goes_on(kind):
 
 def test_losses_that_part_in_mixed_precision_are_seen():
     full = torch.tensor([1.0, 0.02, torch.nan])
-    assert planner.close(full * 1.03, full)
-    assert not planner.close(torch.tensor([1.2, 0.02, torch.nan]), full)
-    assert not planner.close(torch.tensor([1.0, torch.nan, torch.nan]), full)
+    assert training_plan.losses_agree(full * 1.03, full)
+    assert not training_plan.losses_agree(torch.tensor([1.2, 0.02, torch.nan]), full)
+    assert not training_plan.losses_agree(torch.tensor([1.0, torch.nan, torch.nan]), full)
 
 
 def test_a_plan_says_precision_and_graph_and_on_a_processor_wants_neither():
     x, y = data(IMAGES, 16, torch.float32)
     genotypes = sample(IMAGES, 8)
-    found = planner.plan(IMAGES, genotypes, x, y, budget_s=0.5)
+    found = training_plan.plan_training(IMAGES, genotypes, x, y, budget_s=0.5)
     assert not found.mixed
     assert not found.graph
-    [part] = planner.start(IMAGES, genotypes, planner.Plan(8, True, 2.0, (), 0.0, mixed=True, graph=True))
+    [part] = training_plan.build_populations(
+        IMAGES, genotypes, training_plan.TrainingPlan(8, True, 2.0, (), 0.0, mixed=True, graph=True)
+    )
     assert (part.mixed, part.graph) == (True, True)
-    [part] = planner.start(IMAGES, genotypes, planner.Plan(1, True, 2.0, (), 0.0, mixed=True))
+    [part] = training_plan.build_populations(
+        IMAGES, genotypes, training_plan.TrainingPlan(1, True, 2.0, (), 0.0, mixed=True)
+    )
     assert part.mixed

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from runner.nas.space.drawing import layers
+from runner.nas.space.designs import OPERATIONS
+from runner.nas.space.layer_summary import layers
 from runner.nas.space.networks import build
-from runner.nas.space.spaces import OPERATIONS, ImageSpace, TableSpace, TextSpace
+from runner.nas.space.spaces import ImageSpace, TableSpace, TextSpace
 from runner.nas.training.batches import batch_choices
 
 SPACES = {
@@ -39,7 +40,7 @@ def test_the_number_of_parameters_is_exact(name):
     space = SPACES[name]
     for genotype in draws(space, 60):
         module = build(space, genotype)
-        assert space.size(genotype) == sum(p.numel() for p in module.parameters()), space.canonical(genotype)
+        assert space.size(genotype) == sum(p.numel() for p in module.parameters()), space.canonical_name(genotype)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -50,35 +51,37 @@ def test_the_operations_are_those_that_torch_counts(name):
         # oneDNN's fused LSTM hides its products from the counter.
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
             module(x)
-        assert space.flops(genotype) == counter.get_total_flops(), space.canonical(genotype)
+        assert space.flops(genotype) == counter.get_total_flops(), space.canonical_name(genotype)
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_equal_names_mean_equal_designs_and_different_names_different_ones(name):
     space = SPACES[name]
     sample = draws(space, 400)
-    by_name = {space.canonical(genotype): space.decode(genotype) for genotype in sample}
+    by_name = {space.canonical_name(genotype): space.decode(genotype) for genotype in sample}
     assert len(set(by_name.values())) == len(by_name) == len({space.decode(genotype) for genotype in sample})
 
 
 def test_where_a_skip_stands_does_not_matter_but_the_order_of_operations_does():
     space, skip = ImageSpace((1, 8, 8), 10), OPERATIONS.index("skip")
-    names = [space.canonical((0, *cell, 0, 1, 2, 0, 0, 1, 1, 1)) for cell in ((skip, 0, 5), (0, skip, 5), (0, 5, skip))]
+    names = [
+        space.canonical_name((0, *cell, 0, 1, 2, 0, 0, 1, 1, 1)) for cell in ((skip, 0, 5), (0, skip, 5), (0, 5, skip))
+    ]
     assert len(set(names)) == 1
-    assert space.canonical((0, 5, 0, skip, 0, 1, 2, 0, 0, 1, 1, 1)) != names[0]
+    assert space.canonical_name((0, 5, 0, skip, 0, 1, 2, 0, 0, 1, 1, 1)) != names[0]
 
 
 def test_a_single_layer_is_the_same_with_and_without_residuals():
     space = SPACES["table"]
-    assert space.canonical((0, 0, 1, 0, 0, 0, 0)) == space.canonical((0, 0, 0, 0, 0, 0, 0))
-    assert space.canonical((0, 1, 1, 0, 0, 0, 0)) != space.canonical((0, 1, 0, 0, 0, 0, 0))
+    assert space.canonical_name((0, 0, 1, 0, 0, 0, 0)) == space.canonical_name((0, 0, 0, 0, 0, 0, 0))
+    assert space.canonical_name((0, 1, 1, 0, 0, 0, 0)) != space.canonical_name((0, 1, 0, 0, 0, 0, 0))
 
 
 def test_the_rows_of_a_step_are_part_of_the_name_where_they_are_searched():
     space = SPACES["table of batches"]
-    names = [space.canonical((0, 0, 0, 0, 0, 0, 0, option)) for option in range(3)]
+    names = [space.canonical_name((0, 0, 0, 0, 0, 0, 0, option)) for option in range(3)]
     assert [name.rsplit(",", 1)[1] for name in names] == ["batch=16", "batch=32", "batch=64"]
-    assert "batch" not in SPACES["table"].canonical((0,) * 7)
+    assert "batch" not in SPACES["table"].canonical_name((0,) * 7)
     assert [batch_choices(rows) for rows in (90, 1_200, 5_000)] == [(16, 32), (16, 32, 64), (32, 64, 128)]
 
 
@@ -111,6 +114,6 @@ def test_padding_before_the_mean_changes_nothing_for_blocks_that_see_no_further(
                                 (32, 28, 32), (64, 28, 32)]
 )  # fmt: skip
 def test_the_stem_makes_large_images_smaller_but_not_too_small(side, least, kept):
-    space = ImageSpace.fitting((3, side, side), 10, least_side=least)
+    space = ImageSpace.for_shape((3, side, side), 10, minimum_side=least)
     assert space.sides == (kept, kept)
     assert layers(space, space.decode((0,) * len(space.choices)))[1]["out"] == f"{kept}x{kept}x{space.widths[0]}"

@@ -14,7 +14,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from runner.nas.search.strategies import DEFAULT, STRATEGIES, Candidate, Strategy, make
-from runner.nas.search.strategies.process import Inputs, Process
+from runner.nas.search.strategies.gaussian_process import GaussianProcess, Inputs
 from runner.nas.search.strategies.reinforce import Controller, Reinforce, policy_loss
 from tests.benchmarks import search
 
@@ -26,7 +26,7 @@ class Chain:
     choices: tuple[int, ...] = (3, 3, 4, 2, 5, 1)
     known: bool = True
 
-    def canonical(self, genotype: tuple[int, ...]) -> str:
+    def canonical_name(self, genotype: tuple[int, ...]) -> str:
         return "-".join(map(str, [*sorted(genotype[:2]), *genotype[2:]]))
 
     @property
@@ -225,11 +225,11 @@ def _measured(n: int) -> tuple[Inputs, np.ndarray]:
 
 def test_the_process_climbs_the_slope_that_finite_differences_see() -> None:
     inputs, targets = _measured(25)
-    process = Process((3, 3, 4, 2, 5, 1))
+    process = GaussianProcess((3, 3, 4, 2, 5, 1))
     begin = process.log_posterior(inputs, targets)
     process.fit(inputs, targets)
     assert process.log_posterior(inputs, targets) > begin
-    slope = process._slope(inputs.apart(inputs), targets)
+    slope = process._slope(inputs.differences(inputs), targets)
     for place in range(len(slope)):
         values = []
         for step in (1e-5, -1e-5):
@@ -241,7 +241,7 @@ def test_the_process_climbs_the_slope_that_finite_differences_see() -> None:
 
 def test_the_process_finds_out_which_decision_matters_and_predicts_what_it_has_not_seen() -> None:
     inputs, targets = _measured(120)
-    process = Process((3, 3, 4, 2, 5, 1))
+    process = GaussianProcess((3, 3, 4, 2, 5, 1))
     known, rest = (Inputs(inputs.genotypes[part], inputs.sizes[part]) for part in (slice(80), slice(80, None)))
     for _ in range(5):
         process.fit(known, targets[:80])

@@ -19,7 +19,7 @@ from runner.fewshot.learning.inner_loop import RATE_PREFIX
 from runner.fewshot.learning.task_networks import STATISTICS_PREFIX, Adapter, Conv4, ResNet, Weights
 from runner.nas.deploy import script
 from runner.nas.space import export
-from runner.nas.space.fronts import Pixels
+from runner.nas.space.input_scaling import Pixels
 from runner.shared.context import Context
 
 _README = """\

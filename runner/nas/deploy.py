@@ -13,7 +13,7 @@ from core.datasets.files import tables
 from core.events import Artifact
 from runner.automl import predict_template
 from runner.automl.deploy import reads
-from runner.nas.tensors import Prepared
+from runner.nas.tensors import DatasetTensors
 
 _TEMPLATE = Path(__file__).with_name("onnx_template.py")
 _READERS = ("find_delimiter", "names", "clean", "convert", "seconds")
@@ -42,10 +42,10 @@ _READING = {
 }
 
 
-def handout(dataset: Dataset, prepared: Prepared, directory: Path) -> Iterator[Artifact]:
+def handout(dataset: Dataset, tensors: DatasetTensors, directory: Path) -> Iterator[Artifact]:
     """Write the script and the read-me, once for all networks of a job."""
     directory.mkdir(exist_ok=True)
-    yield _written(directory / "predict.py", _script(dataset, prepared), "nas_script")
+    yield _written(directory / "predict.py", _script(dataset, tensors), "nas_script")
     image = dataset.modality == "image"
     text = _README.format(
         name=dataset.name, target=dataset.target, reading=_READING[dataset.modality],
@@ -55,14 +55,14 @@ def handout(dataset: Dataset, prepared: Prepared, directory: Path) -> Iterator[A
     yield _written(directory / "README.txt", text, "nas_readme")
 
 
-def _script(dataset: Dataset, prepared: Prepared) -> str:
+def _script(dataset: Dataset, tensors: DatasetTensors) -> str:
     schema: dict[str, Any] = {"modality": dataset.modality, "target": dataset.target, "labels": list(dataset.labels)}
-    schema |= prepared.recipe
+    schema |= tensors.schema
     if dataset.modality != "image":
-        levels = prepared.levels
+        levels = tensors.levels
         schema["columns"] = [
             {"name": c.name, "type": reads(dataset, c)} | ({"levels": levels[c.key]} if c.key in levels else {})
-            for c in prepared.columns
+            for c in tensors.columns
         ]
     return script(schema)
 

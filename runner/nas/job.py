@@ -1,9 +1,9 @@
-"""A search for a network as a job: the dataset made ready, each finalist scored and written down as files."""
+"""A search for a network as a job: load the dataset, search, score each finalist, and write its files."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,154 +17,181 @@ from core.events import Artifact, Event, Message, Progress, TrialDone
 from core.scoring import METRICS, Array, check_metric, confusion, residuals, score, values
 from core.specs import NASSpec
 from runner.nas.deploy import handout
-from runner.nas.search.finals import Finalist
-from runner.nas.search.search import Data, Judge, NothingTrained, OtherSearch, Settings, search
-from runner.nas.search.trace import CHECKPOINT
+from runner.nas.search.finalist_training import Finalist
+from runner.nas.search.search import NoNetworkError, Objective, SearchData, Settings, search
+from runner.nas.search.search_state import CHECKPOINT
 from runner.nas.space import export
-from runner.nas.space.drawing import layers
-from runner.nas.space.limits import LimitError
-from runner.nas.tensors import Prepared, prepare
+from runner.nas.space.layer_summary import layers
+from runner.nas.space.limits import SettingError
+from runner.nas.tensors import DatasetTensors, prepare
 from runner.shared.context import Context
 
 _DRAWN_CLASSES = 100
+_TIMED_ROWS = 256
+_ALGORITHMS = {
+    "cnn": "CNN",
+    "mlp": "MLP",
+    "resmlp": "ResidualMLP",
+    "gru": "GRU",
+    "lstm": "LSTM",
+    "transformer": "Transformer",
+    "conv3": "Conv1d",
+    "conv5": "Conv1d",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     spec: NASSpec
     context: Context
-    prepared: Prepared
+    tensors: DatasetTensors
     metric: str
-
-    @property
-    def artifacts(self) -> Path:
-        return self.context.directory / "artifacts"
 
 
 def run(spec: NASSpec, context: Context) -> Iterator[Event]:
-    """Search within the budget; yields each candidate's errors, and the finalists as trials with their files.
+    """Search within the budget; yield each candidate's errors, and the finalists as trials with their files.
 
-    Raises InputError for what cannot be searched, and MetascoutError when not one candidate could be trained.
+    Raises InputError for what cannot be searched, and MetascoutError where no candidate could be trained.
     """
-    began = context.started_at()
+    start = context.started_at()
     metric = check_metric(context.dataset.task, spec.metric)
     device = _device(spec)
     previous = context.previous_file(CHECKPOINT)
-    continued = None if previous else _continued(spec, context)
-    found = {job_id: context.previous_file(CHECKPOINT, job_id) for job_id in spec.starts}
-    starts = [path for path in found.values() if path is not None]
+    continued = None if previous else _continued_checkpoint(spec, context)
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
-    yield from _notes(context)
-    if gone := [str(job_id) for job_id, path in found.items() if path is None]:
-        yield Message(f"starts: no checkpoint is left of {', '.join(gone)}; the search does without.", "warning")
+    yield from _ignored_columns(context)
+    warm_starts = yield from _warm_starts(spec, context)
     job = _Job(spec, context, prepare(context.dataset, device), metric)
-    data = Data(job.prepared.space, *(job.prepared.pair(split) for split in ("train", "valid", "test")))
-    settings = Settings(
-        spec.strategy, spec.seed, spec.budget_s, spec.max_candidates, spec.finalists, spec.epochs, spec.max_parameters,
-        device, spec.max_latency_s, spec.max_candidate_epochs,
-    )  # fmt: skip
-    yield from handout(context.dataset, job.prepared, job.artifacts)
+    data = SearchData(job.tensors.space, *(job.tensors.pair(split) for split in ("train", "valid", "test")))
+    yield from handout(context.dataset, job.tensors, context.artifacts)
     identity = {"dataset": context.dataset.fingerprint, "metric": metric}
     try:
         yield from search(
-            data, settings, _judge(job), lambda f: _report(job, f), context.directory / CHECKPOINT,
-            previous, context.cancelled,
-            paused=context.paused, continued=continued, parent=f"job {spec.continues}", identity=identity, began=began,
-            starts=starts,
+            data, _settings(spec, device), _objective(job), lambda finalist: _report(job, finalist),
+            context.directory / CHECKPOINT, previous, context.cancelled,
+            is_paused=context.paused, continued=continued, parent=f"job {spec.continues}", identity=identity,
+            start=start, warm_starts=warm_starts,
         )  # fmt: skip
-    except (LimitError, OtherSearch) as error:
-        raise InputError(str(error)) from error
-    except NothingTrained as error:
+    except SettingError as error:
+        value = getattr(spec, error.field)
+        raise InputError(error.text, field=error.field, value=value, remedy=error.remedy) from error
+    except NoNetworkError as error:
         raise MetascoutError(str(error)) from error
+
+
+def _settings(spec: NASSpec, device: str) -> Settings:
+    return Settings(
+        strategy=spec.strategy,
+        seed=spec.seed,
+        budget_s=spec.budget_s,
+        max_candidates=spec.max_candidates,
+        finalists=spec.finalists,
+        epochs=spec.epochs,
+        max_parameters=spec.max_parameters,
+        device=device,
+        max_latency_s=spec.max_latency_s,
+        max_candidate_epochs=spec.max_candidate_epochs,
+    )
+
+
+def _ignored_columns(context: Context) -> Iterator[Event]:
+    dataset = context.dataset
+    texts = [column.name for column in dataset.features if column.type == "text"]
+    if dataset.modality == "table" and texts:
+        yield Message(f"Text columns of a table are not used: {', '.join(texts)}.", "warning")
+
+
+def _warm_starts(spec: NASSpec, context: Context) -> Generator[Event, None, list[Path]]:
+    """Return the checkpoints of the searches to start from; warn about those that have none."""
+    checkpoints = {job_id: context.previous_file(CHECKPOINT, job_id) for job_id in spec.starts}
+    if missing := [str(job_id) for job_id, path in checkpoints.items() if path is None]:
+        jobs = f"job{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        yield Message(f"There is no checkpoint of {jobs} to start from; the search ignores that.", "warning")
+    return [path for path in checkpoints.values() if path is not None]
+
+
+def _continued_checkpoint(spec: NASSpec, context: Context) -> Path | None:
+    """Return the checkpoint of the job to continue; raise InputError where there is none."""
+    if spec.continues is None:
+        return None
+    path = context.previous_file(CHECKPOINT, spec.continues)
+    if path is None:
+        raise InputError(
+            f"there is no checkpoint of job {spec.continues}.",
+            field="continues",
+            value=spec.continues,
+            remedy="Choose a job that has searched, or start a new search.",
+        )
+    return path
 
 
 def _device(spec: NASSpec) -> str:
     if spec.gpus and not torch.cuda.is_available():
-        raise InputError("gpus: 1 is asked for, and this machine has no GPU that torch can use; ask for 0.")
+        raise InputError(
+            "this machine has no GPU that torch can use.", field="gpus", value=spec.gpus, remedy="Choose 0."
+        )
     return "cuda" if spec.gpus else "cpu"
 
 
-def _notes(context: Context) -> Iterator[Event]:
-    dataset = context.dataset
-    texts = [column.name for column in dataset.features if column.type == "text"]
-    if dataset.modality == "table" and texts:
-        yield Message(f"Text columns are not used beside others: {', '.join(texts)}.", "warning")
-
-
-def _continued(spec: NASSpec, context: Context) -> Path | None:
-    """The checkpoint of the job to go on with; raises InputError where it has left none."""
-    if spec.continues is None:
-        return None
-    found = context.previous_file(CHECKPOINT, spec.continues)
-    if found is None:
-        raise InputError(
-            f"continues: job {spec.continues} has left no checkpoint of a search. Choose a job that has searched, "
-            "or start a new search."
-        )
-    return found
-
-
-def _judge(job: _Job) -> Judge:
-    """The job's metric on the valid rows; predictions that are no numbers are the worst there is."""
+def _objective(job: _Job) -> Objective:
+    """Return the job's metric on the validation rows; predictions that are not finite have an infinite error."""
     dataset, kind = job.context.dataset, METRICS[job.metric]
 
     def error(outputs: Tensor, rows: Tensor | None = None) -> float:
-        predicted, actual = _readable(job, outputs), job.prepared.actual["valid"]
+        predicted, actual = _predictions(job, outputs), job.tensors.actual["valid"]
         actual = actual if rows is None else actual[rows.numpy()]
         once = np.ones((1, len(actual)), np.uint8)
         if not np.isfinite(predicted).all():
             return float("inf")
-        found = values(dataset.task, len(dataset.labels), (actual, predicted), once)[job.metric]
-        return kind.error(float(found[0]))
+        results = values(dataset.task, len(dataset.labels), (actual, predicted), once)
+        return kind.error(float(results[job.metric][0]))
 
     def value(error: float) -> float:
         return 1.0 - error if kind.higher_is_better else error
 
-    return Judge(error, value, job.prepared.scale[1] if job.prepared.scale else 1.0)
+    return Objective(error, value, job.tensors.target_scale[1] if job.tensors.target_scale else 1.0)
 
 
-def _readable(job: _Job, outputs: Tensor) -> Array:
-    """Outputs of a network as probabilities, or as numbers in the target's unit."""
-    if job.prepared.scale is None:
+def _predictions(job: _Job, outputs: Tensor) -> Array:
+    """Return a network's outputs as probabilities, or as numbers in the target's unit."""
+    if job.tensors.target_scale is None:
         return outputs.double().softmax(1).numpy()
-    mean, deviation = job.prepared.scale
+    mean, deviation = job.tensors.target_scale
     return outputs.double().squeeze(1).numpy() * deviation + mean
 
 
 def _report(job: _Job, finalist: Finalist) -> Iterator[Event]:
-    """A finalist's files and its trial."""
-    name = finalist.name
-    front, scale = job.prepared.front, job.prepared.scale
-    title = f"A network found by architecture search: {name}"
-    text = export.source(finalist.module, front, title, job.context.dataset.labels)
-    model = export.module(text, finalist.module, front, scale)
-    folder = job.artifacts / f"finalist-{len(list(job.artifacts.glob('finalist-*'))) + 1}"
-    files = export.write(model, text, job.prepared.raw["valid"][:2], folder)
+    """Write a finalist's files; yield them and its trial."""
+    name, scaling, artifacts = finalist.name, job.tensors.scaling, job.context.artifacts
+    title = f"A network from an architecture search: {name}"
+    text = export.source(finalist.module, scaling, title, job.context.dataset.labels)
+    model = export.module(text, finalist.module, scaling, job.tensors.target_scale)
+    folder = artifacts / f"finalist-{len(list(artifacts.glob('finalist-*'))) + 1}"
+    files = export.write(model, text, job.tensors.raw["valid"][:2], folder)
     for kind, path in files.items():
         yield Artifact(path.name, str(path), kind, name)
-    yield _trial(job, finalist, name, model, files["onnx"].stat().st_size)
+    yield _trial(job, finalist, model, files["onnx"].stat().st_size)
 
 
-def _trial(job: _Job, finalist: Finalist, name: str, model: nn.Module, size: int) -> TrialDone:
-    dataset, space = job.context.dataset, job.prepared.space
-    actual = job.prepared.actual
-    on_valid, on_test = _readable(job, finalist.valid), _readable(job, finalist.test)
+def _trial(job: _Job, finalist: Finalist, model: nn.Module, size: int) -> TrialDone:
+    dataset, actual = job.context.dataset, job.tensors.actual
+    on_valid, on_test = _predictions(job, finalist.valid), _predictions(job, finalist.test)
     scores = score(
         dataset.task, dataset.labels, (actual["valid"], on_valid), (actual["test"], on_test), seed=job.spec.seed
     )
-    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(space, finalist.design)}
+    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(job.tensors.space, finalist.design)}
     if dataset.task == "regression":
         details["residuals"] = residuals(actual["test"], on_test)
     elif len(dataset.labels) <= _DRAWN_CLASSES:
         details["confusion"] = confusion(dataset.labels, actual["test"], on_test)
     return TrialDone(
-        candidate=name,
-        algorithm=_algorithm(finalist.name),
+        candidate=finalist.name,
+        algorithm=_ALGORITHMS[finalist.name.split("(")[0]],
         metric=job.metric,
         scores=scores,
         fit_s=finalist.fit_s,
-        predict_row_s=_row_s(model, job.prepared.raw["test"]),
+        predict_row_s=_row_s(model, job.tensors.raw["test"]),
         size_bytes=size,
         n_parameters=sum(weight.numel() for weight in finalist.module.parameters()),
         params=_params(finalist),
@@ -172,14 +199,8 @@ def _trial(job: _Job, finalist: Finalist, name: str, model: nn.Module, size: int
     )
 
 
-def _algorithm(name: str) -> str:
-    kinds = {"cnn": "CNN", "mlp": "MLP", "resmlp": "ResidualMLP", "gru": "GRU", "lstm": "LSTM"}
-    kinds |= {"transformer": "Transformer", "conv3": "Conv1d", "conv5": "Conv1d"}
-    return kinds[name.split("(")[0]]
-
-
 def _params(finalist: Finalist) -> dict[str, Any]:
-    """Architecture and recipe as readable values."""
+    """Return architecture and recipe as readable values."""
     design = finalist.design
     params: dict[str, Any] = {key: getattr(design, key) for key in design.__slots__ if key != "recipe"}
     if "stages" in params:
@@ -204,8 +225,8 @@ def _curve(finalist: Finalist) -> dict[str, Any]:
 
 @torch.no_grad()
 def _row_s(model: nn.Module, raw: Tensor) -> float:
-    """Seconds a row, of the best of three passes over at most 256 rows."""
-    x, best = raw[:256], float("inf")
+    """Return the seconds per row in the fastest of three passes."""
+    x, best = raw[:_TIMED_ROWS], float("inf")
     for _ in range(3):
         began = time.perf_counter()
         model(x)

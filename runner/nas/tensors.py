@@ -1,4 +1,4 @@
-"""A dataset as the tensors that networks take, and what it needs to make more of them from a user's files."""
+"""A dataset as the tensors that networks take, with what predict.py needs to build them from a user's files."""
 
 from __future__ import annotations
 
@@ -17,84 +17,84 @@ from core.datasets import SPLITS, Column, Dataset, Split
 from core.errors import InputError
 from core.scoring import Array
 from runner.automl import frames
-from runner.nas.space.fronts import Columns, Front, Pixels, Tokens
+from runner.nas.space.input_scaling import Columns, InputScaling, Pixels, Tokens
 from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.training.batches import batch_choices
 
-VOCABULARY = 20_000
-LONGEST = 200
-_KNOTS = 32  # of a number's rank
+MAX_WORDS = 20_000  # of the vocabulary
+MAX_LENGTH = 200  # of a text, in words
+_KNOTS = 32  # for the rank of a number
 _FIRST_WORD = 2  # 0 is padding, 1 an unknown word
-_LEAST_SIDE = {"cpu": 14, "cuda": 28}  # pixels that the stem leaves of larger images
+_MINIMUM_SIDE = {"cpu": 14, "cuda": 28}  # pixels, after the stem has made larger images smaller
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """Raw inputs and actual values by split, the front that scales the inputs, and the space that fits them.
+class DatasetTensors:
+    """Raw inputs and actual values by split, the scaling of the inputs, and the search space for them.
 
-    `scale` is the mean and deviation of a number to predict. `recipe` is what predict.py must know beside `columns`, in
-    the order of the raw inputs, and `levels`, the known values of the categorical ones by key.
+    `target_scale` is the mean and deviation of a number to predict. `schema` is what predict.py must know beside
+    `columns`, in the order of the raw inputs, and `levels`, the categories of the train rows by key.
     """
 
     space: AnySpace
-    front: Front
+    scaling: InputScaling
     raw: dict[Split, Tensor]
     actual: dict[Split, Array]
-    scale: tuple[float, float] | None
-    recipe: dict[str, Any]
+    target_scale: tuple[float, float] | None
+    schema: dict[str, Any]
     columns: tuple[Column, ...] = ()
     levels: dict[str, list[str]] = field(default_factory=dict)
 
     def pair(self, split: Split) -> tuple[Tensor, Tensor]:
-        """What networks train on: scaled inputs, and codes or standardised numbers."""
-        x = torch.cat([self.front(piece) for piece in self.raw[split].split(4096)])
-        if self.scale is None:
+        """Return the scaled inputs of a split, and codes or standardised numbers as targets."""
+        x = torch.cat([self.scaling(piece) for piece in self.raw[split].split(4096)])
+        if self.target_scale is None:
             return x, torch.from_numpy(self.actual[split].astype(np.int64))
-        mean, deviation = self.scale
+        mean, deviation = self.target_scale
         return x, torch.from_numpy(((self.actual[split] - mean) / deviation).astype(np.float32))
 
 
-def prepare(dataset: Dataset, device: str = "cpu") -> Prepared:
-    """The dataset's splits as tensors (on the processor), and the space of networks that suit it and the device.
+def prepare(dataset: Dataset, device: str = "cpu") -> DatasetTensors:
+    """Return the dataset's splits as tensors (on the CPU), and a space of networks that suit it and the device.
 
     Raises InputError where there is nothing to learn from.
     """
     if dataset.modality == "image":
-        return _images(dataset, _LEAST_SIDE[device])
-    return (_texts if dataset.modality == "text" else _table)(dataset)
+        return _prepare_images(dataset, _MINIMUM_SIDE[device])
+    return (_prepare_texts if dataset.modality == "text" else _prepare_table)(dataset)
 
 
-def _scale(dataset: Dataset, actual: Array) -> tuple[float, float] | None:
+def _target_scale(dataset: Dataset, actual: Array) -> tuple[float, float] | None:
     if dataset.task != "regression":
         return None
     return float(actual.mean()), float(actual.std()) or 1.0
 
 
-def _outputs(dataset: Dataset) -> int:
+def _n_outputs(dataset: Dataset) -> int:
     return len(dataset.labels) if dataset.task != "regression" else 1
 
 
-def _images(dataset: Dataset, least_side: int) -> Prepared:
+def _prepare_images(dataset: Dataset, minimum_side: int) -> DatasetTensors:
     raw, actual = {}, {}
     for split in SPLITS:
-        found, codes = datasets.load_images(dataset, split)
-        raw[split] = torch.from_numpy(found).permute(0, 3, 1, 2).contiguous()
+        pixels, codes = datasets.load_images(dataset, split)
+        raw[split] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         actual[split] = codes
     _, channels, height, width = raw["train"].shape
-    front = Pixels(channels)
+    scaling = Pixels(channels)
     by_channel = raw["train"].transpose(0, 1).flatten(1).double()
-    front.mean.copy_(by_channel.mean(1))
-    front.std.copy_(by_channel.std(1).clamp_min(1.0))
+    scaling.mean.copy_(by_channel.mean(1))
+    scaling.std.copy_(by_channel.std(1).clamp_min(1.0))
     batches = batch_choices(len(raw["train"]))
-    # A mirrored photograph shows the same thing, a mirrored sign does not; photographs have colours.
-    space = ImageSpace.fitting(
-        (channels, height, width), _outputs(dataset), flips=channels == 3, batches=batches, least_side=least_side
+    # A mirrored photograph shows the same thing, a mirrored letter does not; photographs are in colour.
+    space = ImageSpace.for_shape(
+        (channels, height, width), _n_outputs(dataset), flips=channels == 3, batches=batches, minimum_side=minimum_side
     )
-    return Prepared(space, front, raw, actual, None, {"shape": [height, width, channels]})
+    return DatasetTensors(space, scaling, raw, actual, None, {"shape": [height, width, channels]})
 
 
-def _texts(dataset: Dataset) -> Prepared:
+def _prepare_texts(dataset: Dataset) -> DatasetTensors:
     keys = [column.key for column in dataset.features]
     tokens, actual = {}, {}
     for split in SPLITS:
@@ -102,27 +102,31 @@ def _texts(dataset: Dataset) -> Prepared:
         tokens[split] = [_words(row) for row in table[keys].itertuples(index=False)]
         actual[split] = _actual(dataset, table)
     counts = Counter(word for row in tokens["train"] for word in row)
-    words = sorted(counts, key=lambda word: (-counts[word], word))[:VOCABULARY]
+    words = sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS]
     if not words:
-        raise InputError(f"The texts of {dataset.name} have no words in the train rows: check the text column.")
-    length = int(np.clip(np.quantile([len(row) for row in tokens["train"]], 0.95), 1, LONGEST))
+        raise InputError(
+            f"The texts of {dataset.name} have no words in the train rows.", remedy="Check the text column."
+        )
+    length = int(np.clip(np.quantile([len(row) for row in tokens["train"]], 0.95), 1, MAX_LENGTH))
     codes = {word: code for code, word in enumerate(words, start=_FIRST_WORD)}
-    raw = {split: _coded(tokens[split], codes, length) for split in SPLITS}
+    raw = {split: _word_codes(tokens[split], codes, length) for split in SPLITS}
     batches = batch_choices(len(raw["train"]))
-    space = TextSpace(len(words) + _FIRST_WORD, length, _outputs(dataset), batches=batches)
-    recipe = {"words": words, "length": length}
-    return Prepared(space, Tokens(), raw, actual, _scale(dataset, actual["train"]), recipe, dataset.features)
+    space = TextSpace(len(words) + _FIRST_WORD, length, _n_outputs(dataset), batches=batches)
+    schema = {"words": words, "length": length}
+    return DatasetTensors(
+        space, Tokens(), raw, actual, _target_scale(dataset, actual["train"]), schema, dataset.features
+    )
 
 
 def _words(row: tuple[Any, ...]) -> list[str]:
     return _WORD.findall(" ".join(value for value in row if isinstance(value, str)).lower())
 
 
-def _coded(rows: list[list[str]], codes: dict[str, int], length: int) -> Tensor:
+def _word_codes(rows: list[list[str]], codes: dict[str, int], length: int) -> Tensor:
     result = np.zeros((len(rows), length), np.int64)
     for place, words in enumerate(rows):
-        found = [codes.get(word, 1) for word in words[:length]]
-        result[place, : len(found)] = found
+        row = [codes.get(word, 1) for word in words[:length]]
+        result[place, : len(row)] = row
     return torch.from_numpy(result)
 
 
@@ -133,42 +137,50 @@ def _actual(dataset: Dataset, table: pd.DataFrame) -> Array:
     return pd.Categorical(target, categories=list(dataset.labels)).codes.astype(int)
 
 
-def _table(dataset: Dataset) -> Prepared:
-    used = frames.usable(dataset)
-    if not used:
-        raise InputError(f"{dataset.name} has no column to predict {dataset.target!r} from: use at least one feature.")
+def _prepare_table(dataset: Dataset) -> DatasetTensors:
+    features = frames.usable(dataset)
+    if not features:
+        raise InputError(
+            f"{dataset.name} has no column to predict {dataset.target!r} from.", remedy="Use at least one feature."
+        )
     rows = {split: frames.read(dataset, split) for split in SPLITS}
-    numeric = [column for column in used if column.type != "categorical"]
-    categorical = [column for column in used if column.type == "categorical"]
+    numeric = [column for column in features if column.type != "categorical"]
+    categorical = [column for column in features if column.type == "categorical"]
     train = rows["train"].features
     numbers = train[[column.key for column in numeric]].to_numpy(float)
     flagged = np.flatnonzero(np.isnan(numbers).any(axis=0)).tolist()
     levels = {column.key: sorted(train[column.key].dropna().unique()) for column in categorical}
-    front = Columns(len(numeric), flagged, _KNOTS)
-    for place, column in enumerate(numbers.T):
-        known = column[~np.isnan(column)]
-        if len(known):
-            front.mean[place], front.std[place] = float(known.mean()), float(known.std()) or 1.0
-            knots = _knots(known)
-            front.low[place, : len(knots) - 1] = torch.from_numpy(knots[:-1])
-            front.step[place, : len(knots) - 1] = torch.from_numpy(np.diff(knots))
+    scaling = _column_scaling(numbers, flagged)
     space = TableSpace(
-        2 * len(numeric) + len(flagged), tuple(1 + len(levels[c.key]) for c in categorical), _outputs(dataset),
+        2 * len(numeric) + len(flagged), tuple(1 + len(levels[c.key]) for c in categorical), _n_outputs(dataset),
         batches=batch_choices(len(train)),
     )  # fmt: skip
     raw = {split: _row_tensor(rows[split].features, [c.key for c in numeric], levels) for split in SPLITS}
     actual = {split: rows[split].actual for split in SPLITS}
-    scale = _scale(dataset, actual["train"])
-    return Prepared(space, front, raw, actual, scale, {}, (*numeric, *categorical), levels)
+    scale = _target_scale(dataset, actual["train"])
+    return DatasetTensors(space, scaling, raw, actual, scale, {}, (*numeric, *categorical), levels)
 
 
-def _knots(known: Array) -> Array:
-    """Quantiles of the values and, for what is rare but not alike, of the different values."""
+def _column_scaling(numbers: Array, flagged: list[int]) -> Columns:
+    """Return the scaling for numbers [rows, columns] with NaN where missing; `flagged` columns have missing values."""
+    scaling = Columns(numbers.shape[1], flagged, _KNOTS)
+    for place, column in enumerate(numbers.T):
+        values = column[~np.isnan(column)]
+        if len(values):
+            scaling.mean[place], scaling.std[place] = float(values.mean()), float(values.std()) or 1.0
+            knots = _knots(values)
+            scaling.low[place, : len(knots) - 1] = torch.from_numpy(knots[:-1])
+            scaling.step[place, : len(knots) - 1] = torch.from_numpy(np.diff(knots))
+    return scaling
+
+
+def _knots(values: Array) -> Array:
+    """Return quantiles of all values and, to cover rare ones as well, of the distinct values."""
     half = np.linspace(0, 1, _KNOTS // 2)
-    return np.unique(np.concatenate([np.quantile(known, half), np.quantile(np.unique(known), half)]))
+    return np.unique(np.concatenate([np.quantile(values, half), np.quantile(np.unique(values), half)]))
 
 
 def _row_tensor(features: pd.DataFrame, numeric: list[str], levels: dict[str, list[str]]) -> Tensor:
-    codes = [pd.Categorical(features[key], categories=known).codes + 1 for key, known in levels.items()]
+    codes = [pd.Categorical(features[key], categories=values).codes + 1 for key, values in levels.items()]
     columns = [features[key].to_numpy(float) for key in numeric] + [code.astype(float) for code in codes]
     return torch.from_numpy(np.stack(columns, axis=1))

@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 
 from core import datasets
-from runner.nas.search.ladder import RUNGS, cost, rungs, survivors
+from runner.nas.search.halving import RUNGS, rung_epochs, survivors, total_epochs
 from runner.nas.space.spaces import AnySpace, Genotype
-from runner.nas.tensors import Prepared, prepare
+from runner.nas.tensors import DatasetTensors, prepare
 from runner.nas.training.batches import batch_size, batches
-from runner.nas.training.planner import Plan, start
-from runner.nas.training.train import train
+from runner.nas.training.training_loop import train
+from runner.nas.training.training_plan import TrainingPlan, build_populations
 from tests.benchmarks import DATA, own_home
 
 SEEDS, POPULATION, GENERATION, DRAWS = 5, 48, 32, 400
@@ -37,14 +37,14 @@ class Curves:
     accuracy: np.ndarray
 
 
-def train_all(prepared: Prepared, seed: int) -> tuple[Curves, tuple[int, ...]]:
+def train_all(prepared: DatasetTensors, seed: int) -> tuple[Curves, tuple[int, ...]]:
     """Every candidate of a random population trained to the top; and the epochs of the rungs."""
     x, y = prepared.pair("train")
     losses, accuracy = [], []
-    ladder = rungs(len(x), batch_size(len(x)))
+    ladder = rung_epochs(len(x), batch_size(len(x)))
     for group in _groups(prepared.space, seed, batch_size(len(x))):
         batch = prepared.space.decode(group[0]).recipe.batch
-        [part] = start(prepared.space, group, Plan(len(group), False, 1.0, (), 0.0), seed=seed)
+        [part] = build_populations(prepared.space, group, TrainingPlan(len(group), False, 1.0, (), 0.0), seed=seed)
         at_rungs, done = [], 0
         for epochs in ladder:
             for epoch in range(done, epochs):
@@ -61,7 +61,7 @@ def _groups(space: AnySpace, seed: int, batch: int) -> list[list[Genotype]]:
     rng, found = random.Random(seed), {}
     while len(found) < POPULATION:
         genotype = tuple(rng.randrange(n) for n in space.choices)
-        found.setdefault(space.canonical(genotype), genotype)
+        found.setdefault(space.canonical_name(genotype), genotype)
     groups: dict[tuple[int, int], list[Genotype]] = {}
     for genotype in found.values():
         groups.setdefault((space.bucket(genotype), space.decode(genotype).recipe.batch or batch), []).append(genotype)
@@ -114,7 +114,7 @@ def figures() -> Iterator[tuple[str, str]]:
                 regrets.append(replay(curves, seed).mean(0))
             by_seed = np.array(regrets)
             more = by_seed[:, 0] - by_seed[:, 1]
-            halved_epochs, all_epochs = cost(GENERATION, ladder), GENERATION * ladder[-1]
+            halved_epochs, all_epochs = total_epochs(GENERATION, ladder), GENERATION * ladder[-1]
             yield (
                 f"{name}, {GENERATION} candidates a generation, {SEEDS} populations: candidate-epochs",
                 f"{halved_epochs} against {all_epochs}, {all_epochs / halved_epochs:.1f}x fewer",

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from runner.nas.space.spaces import Genotype, ImageSpace, TableSpace
-from runner.nas.training.individuals import Individuals
-from runner.nas.training.planner import Plan, plan, start
-from runner.nas.training.train import Part, train
+from runner.nas.training.sequential_population import SequentialPopulation
+from runner.nas.training.training_loop import Population, train
+from runner.nas.training.training_plan import TrainingPlan, build_populations, plan_training
 
 # (image side, or 0 for a table of 20 numbers and 4 categories; width, batch, candidates)
 CPU_SHAPES = (
@@ -39,7 +39,7 @@ def sample(space: ImageSpace | TableSpace, count: int, seed: int = 0) -> list[Ge
     found: dict[str, Genotype] = {}
     while len(found) < count:
         genotype = (0, *(rng.randrange(n) for n in space.choices[1:]))
-        found.setdefault(space.canonical(genotype), genotype)
+        found.setdefault(space.canonical_name(genotype), genotype)
     return list(found.values())
 
 
@@ -62,7 +62,7 @@ def clock(device: str) -> float:
     return time.thread_time() if single else time.perf_counter()
 
 
-def seconds(parts: list[Part], batches: list[tuple[Tensor, Tensor, float]], device: str) -> float:
+def seconds(parts: list[Population], batches: list[tuple[Tensor, Tensor, float]], device: str) -> float:
     """What the parts take for the batches."""
     began = clock(device)
     for part in parts:
@@ -75,13 +75,13 @@ def measure(shape: tuple[int, int, int, int], device: str, rounds: int, steps: i
     side, width, rows, count = shape
     space, x, y = task(side, width, rows, device)
     candidates = sample(space, count)
-    chosen = plan(space, candidates, x, y, budget_s=PLANNING_S, device=device)
+    chosen = plan_training(space, candidates, x, y, budget_s=PLANNING_S, device=device)
     if largest:
-        chosen = Plan(count, True, 0.0, chosen.timings, chosen.spent_s)
+        chosen = TrainingPlan(count, True, 0.0, chosen.timings, chosen.spent_s)
     batches = [(x, y, 1.0)] * steps
-    plain: list[Part] = [Individuals(space, candidates, device=device, channels_last=False)]
-    last: list[Part] = [Individuals(space, candidates, device=device, channels_last=True)]
-    planned = start(space, candidates, chosen, device=device)
+    plain: list[Population] = [SequentialPopulation(space, candidates, device=device, channels_last=False)]
+    last: list[Population] = [SequentialPopulation(space, candidates, device=device, channels_last=True)]
+    planned = build_populations(space, candidates, chosen, device=device)
     for ways in (plain, last, planned):
         seconds(ways, batches[:1], device)
     times = [[seconds(ways, batches, device) for ways in (plain, last, planned)] for _ in range(rounds)]

@@ -52,7 +52,7 @@ class Table:
             row = row * options + option
         return row
 
-    def canonical(self, genotype: tuple[int, ...]) -> str:
+    def canonical_name(self, genotype: tuple[int, ...]) -> str:
         """The architecture's canonical string."""
         return self.names[self.row(genotype)]
 
@@ -130,7 +130,7 @@ def optuna_search(table: Table, seed: int, *, budget: int = BUDGET) -> Run:
         genotype = tuple(
             trial.suggest_categorical(f"d{d}", list(range(options))) for d, options in enumerate(table.choices)
         )
-        row = rows.setdefault(table.canonical(genotype), table.row(genotype))
+        row = rows.setdefault(table.canonical_name(genotype), table.row(genotype))
         study.tell(trial, 100 - signal[row])
         if len(rows) == budget:
             break

@@ -1,4 +1,4 @@
-"""A search under way: what was asked, what it is judged by, its clock and its counts."""
+"""A search in progress: its data, settings, objective, clock and counts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from runner.nas.search import trace as traces
-from runner.nas.search.ladder import Course, cost, rungs
+from runner.nas.search import search_state
+from runner.nas.search.halving import rung_epochs, total_epochs
+from runner.nas.search.search_state import CandidateRecord, SearchState
 from runner.nas.search.strategies import Strategy
-from runner.nas.search.trace import Entry, Trace
+from runner.nas.search.training_regime import TrainingRegime
 from runner.nas.space.limits import Latencies
 from runner.nas.space.spaces import AnySpace, Genotype
 from runner.nas.training.batches import Pair, batch_size
 
 SEARCH_SHARE = 0.65  # of the budget; the rest trains the finalists
-VALID_ROWS = 10_000  # at most, that candidates are judged on in the search; finalists are judged on all
+VALID_ROWS = 10_000  # maximum of a candidate's validation rows in the search; finalists use all
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked; `epochs` of a finalist are chosen by the time where None. Times in seconds."""
+    """The settings of a search. Where `epochs` of a finalist is None, the time decides. Times are in seconds."""
 
     strategy: str = "gp"
     seed: int = 1
@@ -41,7 +42,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class SearchData:
     """Inputs as the networks take them, and targets: integer codes, or standardised numbers."""
 
     space: AnySpace
@@ -51,11 +52,11 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """The job's metric: `error` of outputs on the valid rows (lower is better), and that error as people know it.
+class Objective:
+    """The job's metric: `error` of outputs on the validation rows (lower is better), and its familiar `value`.
 
-    `error` is told by `rows=` which of the valid rows the outputs are of, where they are not of all.
-    `unit` is what an error of one in the networks' own scale is in the target's unit.
+    `error` takes `rows=`, the numbers of the validation rows, where the outputs are not of all of them.
+    `unit` converts an error in the networks' own scale to the target's unit.
     """
 
     error: Callable[..., float]
@@ -64,33 +65,33 @@ class Judge:
 
 
 @dataclass(slots=True)
-class Run:
-    """The state of a search in this process; `start` is when it began, on the monotonic clock."""
+class Study:
+    """A search in this process; `start` is when it began, on the monotonic clock."""
 
-    data: Data
+    data: SearchData
     settings: Settings
-    judge: Judge
-    cancelled: Callable[[], bool]
-    paused: Callable[[], bool]
+    objective: Objective
+    is_cancelled: Callable[[], bool]
+    is_paused: Callable[[], bool]
     strategy: Strategy
     latencies: Latencies
-    trace: Trace
+    state: SearchState
     checkpoint: Path
     start: float
-    starts: Sequence[Genotype] = ()  # that are tried first
-    sampled: Tensor | None = field(init=False)  # the valid rows of the search, where not all
-    n_tries: int = 0  # candidates that reached a rung
+    warm_starts: Sequence[Genotype] = ()  # to try first
+    valid_sample: Tensor | None = field(init=False)  # the validation rows of the search; None: all
+    n_evaluations: int = 0  # candidates that reached a rung
 
     def __post_init__(self) -> None:
         count = len(self.data.valid[0])
         generator = torch.Generator().manual_seed(self.settings.seed)
-        self.sampled = None
+        self.valid_sample = None
         if count > VALID_ROWS:
-            self.sampled = torch.randperm(count, generator=generator)[:VALID_ROWS].sort().values
+            self.valid_sample = torch.randperm(count, generator=generator)[:VALID_ROWS].sort().values
 
     @property
     def n_rows(self) -> int:
-        """Train rows."""
+        """The number of train rows."""
         return len(self.data.train[0])
 
     @property
@@ -98,63 +99,64 @@ class Run:
         return time.monotonic() - self.start
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         return self.settings.budget_s - self.spent_s
 
-    def stopping(self) -> bool:
-        """Whether the user wants no more of it for now."""
-        return self.cancelled() or self.paused()
+    def must_stop(self) -> bool:
+        """Return whether the user has cancelled or paused the job."""
+        return self.is_cancelled() or self.is_paused()
 
-    def search_over(self) -> bool:
-        """Whether the time of the search is up; not before one candidate has been looked at."""
-        return self.stopping() or (self.n_tries > 0 and self.spent_s > SEARCH_SHARE * self.settings.budget_s)
+    def must_end_search(self) -> bool:
+        """Return whether the time for the search is up; never before one candidate was evaluated."""
+        is_late = self.spent_s > SEARCH_SHARE * self.settings.budget_s
+        return self.must_stop() or (self.n_evaluations > 0 and is_late)
 
     def save(self) -> None:
-        """Write the checkpoint as things stand."""
-        self.trace.strategy, self.trace.spent_s = self.strategy.state(), self.spent_s
-        traces.save(self.trace, self.checkpoint)
+        """Write the checkpoint."""
+        self.state.strategy, self.state.spent_s = self.strategy.state(), self.spent_s
+        search_state.save(self.state, self.checkpoint)
 
-    def course(self, *, final: bool = False) -> Course:
-        """What candidates are trained on, or finalists."""
+    def regime(self, *, final: bool = False) -> TrainingRegime:
+        """Return what the candidates of the search are trained on or, if `final`, the finalists."""
         data, settings = self.data, self.settings
-        rows = None if final else self.sampled
-        judge = self.judge.error if rows is None else partial(self.judge.error, rows=rows)
-        stopped = self.stopping if final else self.search_over
+        rows = None if final else self.valid_sample
+        metric_error = self.objective.error if rows is None else partial(self.objective.error, rows=rows)
+        must_stop = self.must_stop if final else self.must_end_search
         valid = data.valid if rows is None else tuple(part[rows.to(part.device)] for part in data.valid)
-        return Course(
-            data.space, data.train, (valid[0], valid[1]), self.n_rows if final else self.trace.rows,
-            batch_size(self.n_rows), settings.seed, settings.device, stopped, judge,
+        return TrainingRegime(
+            data.space, data.train, (valid[0], valid[1]), self.n_rows if final else self.state.epoch_rows,
+            batch_size(self.n_rows), settings.seed, settings.device, must_stop, metric_error,
         )  # fmt: skip
 
     def admits(self, size: float, latency_s: float | None) -> bool:
-        """Whether a network of this size and latency is within the limits."""
+        """Return whether a network of this size and latency is within the limits."""
         settings = self.settings
-        slow = settings.max_latency_s is not None and (latency_s or 0.0) > settings.max_latency_s
-        return not slow and size <= (settings.max_parameters or math.inf)
+        is_slow = settings.max_latency_s is not None and (latency_s or 0.0) > settings.max_latency_s
+        return not is_slow and size <= (settings.max_parameters or math.inf)
 
-    def entry(self, name: str, genotype: Genotype) -> Entry:
-        """A new candidate with what is known of it before its training."""
-        space = self.data.space
-        return Entry(name, genotype, space.size(genotype), space.flops(genotype), latency_s=self.latencies.of(genotype))
+    def new_record(self, name: str, genotype: Genotype) -> CandidateRecord:
+        """Return the record of a candidate before its training."""
+        space, latency_s = self.data.space, self.latencies.seconds(genotype)
+        return CandidateRecord(name, genotype, space.size(genotype), space.flops(genotype), latency_s=latency_s)
 
-    def generation(self) -> tuple[int, tuple[int, ...]]:
-        """How many candidates may come next, and the epochs by the end of each rung for them."""
-        state, settings = self.trace, self.settings
-        ladder, wanted = self.ladder(), min(state.size, settings.max_candidates - state.n_own)
-        left = self._epochs_left()
-        if cost(1, ladder) > left and not state.n_own:
-            return 1, tuple(dict.fromkeys(min(rung, int(left)) for rung in ladder))
-        while wanted > 0 and cost(wanted, ladder) > left:
-            wanted -= 1
-        return wanted, ladder
+    def next_generation(self) -> tuple[int, tuple[int, ...]]:
+        """Return how many candidates may come next, and the total epochs by the end of each of their rungs."""
+        state, settings = self.state, self.settings
+        rungs, count = self.rungs(), min(state.generation_size, settings.max_candidates - state.n_own)
+        epochs = self._remaining_epochs()
+        if total_epochs(1, rungs) > epochs and not state.n_own:
+            return 1, tuple(dict.fromkeys(min(rung, int(epochs)) for rung in rungs))
+        while count > 0 and total_epochs(count, rungs) > epochs:
+            count -= 1
+        return count, rungs
 
-    def ladder(self) -> tuple[int, ...]:
-        """Epochs in all by the end of each rung."""
-        return rungs(self.trace.rows, batch_size(self.n_rows))
+    def rungs(self) -> tuple[int, ...]:
+        """Return the total epochs by the end of each rung."""
+        return rung_epochs(self.state.epoch_rows, batch_size(self.n_rows))
 
-    def _epochs_left(self) -> float:
-        """Epochs of the search that the budget leaves."""
+    def _remaining_epochs(self) -> float:
+        """Return the epochs of the search that the budget still allows."""
         budget = self.settings.max_candidate_epochs
         if budget is None:
             return math.inf
-        return (budget - self.trace.epochs(self.n_rows)) * self.n_rows / self.trace.rows + 1e-9
+        return (budget - self.state.own_epochs(self.n_rows)) * self.n_rows / self.state.epoch_rows + 1e-9

@@ -1,4 +1,4 @@
-"""A trained network as files that need nothing of ours: model.py with plain torch, weights.pt, model.onnx."""
+"""A trained network as files that do not need Metascout: model.py (plain PyTorch), weights.pt and model.onnx."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.nas.space.fronts import Columns, Front, Pixels
+from runner.nas.space.input_scaling import Columns, InputScaling, Pixels
 from runner.nas.space.networks import Attention, Perceptron, Reader
 
 _HEAD = '''"""{title}.
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 _TAIL = '''
 
 class Model(nn.Module):
-    """Raw values to {gives}"""
+    """Raw inputs to {gives}"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,61 +51,62 @@ class Model(nn.Module):
 
 
 def load(weights: str) -> Model:
-    """The model with its trained weights, ready to predict."""
+    """Return the model with its trained weights, ready to predict."""
     model = Model()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model.eval()
 '''
-_TAKES = {
+_INPUTS = {
     "Pixels": "pixel values 0 to 255, [rows, channels, height, width]",
     "Columns": "doubles [rows, columns]: numbers, NaN where missing, then category codes, 0 where unknown",
-    "Tokens": "integer token codes [rows, length], 0 where the text has ended, 1 for an unknown word",
+    "Tokens": "integer token codes [rows, length]: 0 after the end of the text, 1 for an unknown word",
 }
 
+Calls = Mapping[type[nn.Module], Callable[[Any], str]]  # for a layer class of our own: the call that builds a layer
 
-Calls = Mapping[type[nn.Module], Callable[[Any], str]]  # of layers of other classes than torch's, the call for one
 
+def source(
+    network: nn.Module, scaling: InputScaling, title: str, labels: Sequence[str], calls: Calls | None = None
+) -> str:
+    """Return the text of model.py, which begins with the title; without labels the network predicts a number.
 
-def source(network: nn.Module, front: Front, title: str, labels: Sequence[str], calls: Calls | None = None) -> str:
-    """The text of model.py, which begins with the title; without labels the network predicts a number.
-
-    The classes in `calls` are copied into it as they stand: they may use torch only.
+    The sources of the classes in `calls` are copied into it: they may use torch only.
     """
     calls = calls or {}
     regression = not labels
     gives = "predicted numbers [rows]." if regression else "probabilities [rows, classes] of CLASSES."
-    about = {"title": title, "takes": _TAKES[type(front).__name__], "gives": gives}
+    about = {"title": title, "takes": _INPUTS[type(scaling).__name__], "gives": gives}
     classes = f"CLASSES = {pformat(tuple(labels), width=110, compact=True)}\n\n" if labels else ""
-    parts = [_HEAD.format(**about), classes, "\n" + inspect.getsource(type(front))]
+    parts = [_HEAD.format(**about), classes, "\n" + inspect.getsource(type(scaling))]
     if isinstance(network, Reader) and network.block == "transformer":
         parts.append("\n\n" + inspect.getsource(Attention))
     parts += ["\n\n" + inspect.getsource(kind) for kind in calls]
     scale = 'self.register_buffer("scale", torch.tensor([0.0, 1.0]))  # mean and deviation of the target'
     last = "outputs.squeeze(1) * self.scale[1] + self.scale[0]" if regression else "outputs.softmax(1)"
-    tail = _TAIL.format(gives=gives, front=_front(front), scale=scale if regression else "", last=last)
-    return "".join([*parts, "\n\n", _network(network, calls), tail.replace("\n        \n", "\n")])
+    tail = _TAIL.format(gives=gives, front=_scaling_call(scaling), scale=scale if regression else "", last=last)
+    return "".join([*parts, "\n\n", _network_source(network, calls), tail.replace("\n        \n", "\n")])
 
 
-def module(text: str, network: nn.Module, front: Front, scale: tuple[float, float] | None) -> nn.Module:
-    """The class of model.py with the trained weights in it."""
-    space: dict[str, Any] = {"__name__": "model"}
-    exec(compile(text, "model.py", "exec"), space)
-    model: nn.Module = space["Model"]()
+def module(text: str, network: nn.Module, scaling: InputScaling, target_scale: tuple[float, float] | None) -> nn.Module:
+    """Return the model that the text of model.py defines, with the trained weights in it."""
+    names: dict[str, Any] = {"__name__": "model"}
+    exec(compile(text, "model.py", "exec"), names)
+    model: nn.Module = names["Model"]()
     state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    state |= {f"front.{name}": tensor for name, tensor in front.state_dict().items()}
-    if scale is not None:
-        state["scale"] = torch.tensor(scale)
+    state |= {f"front.{name}": tensor for name, tensor in scaling.state_dict().items()}
+    if target_scale is not None:
+        state["scale"] = torch.tensor(target_scale)
     model.load_state_dict(state)
     return model.eval()
 
 
 def write(model: nn.Module, text: str, example: Tensor, directory: Path) -> dict[str, Path]:
-    """Write the three files and return them by kind. `example` holds two or more raw rows."""
+    """Write the three files, and return them by kind of artifact. `example` holds two or more raw rows."""
     directory.mkdir(parents=True, exist_ok=True)
     files = {name: directory / name for name in ("model.py", "weights.pt", "model.onnx")}
     files["model.py"].write_text(text, encoding="utf-8")
     torch.save(model.state_dict(), files["weights.pt"])
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of operators that no network here has
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about operators that these networks do not use
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -115,16 +116,16 @@ def write(model: nn.Module, text: str, example: Tensor, directory: Path) -> dict
     return {"torch_module": files["model.py"], "torch_weights": files["weights.pt"], "onnx": files["model.onnx"]}
 
 
-def _front(front: Front) -> str:
-    if isinstance(front, Pixels):
-        return f"Pixels({len(front.mean)})"
-    if isinstance(front, Columns):
-        return f"Columns({front.numeric}, {front.flagged}, {front.low.shape[1] + 1})"
+def _scaling_call(scaling: InputScaling) -> str:
+    if isinstance(scaling, Pixels):
+        return f"Pixels({len(scaling.mean)})"
+    if isinstance(scaling, Columns):
+        return f"Columns({scaling.numeric}, {scaling.flagged}, {scaling.low.shape[1] + 1})"
     return "Tokens()"
 
 
-def _network(network: nn.Module, calls: Calls) -> str:
-    """The class Network, with every size as a number."""
+def _network_source(network: nn.Module, calls: Calls) -> str:
+    """Return the source of the class Network, with every size as a number."""
     lines = ["class Network(nn.Module):", '    """The layers, with their sizes."""', ""]
     lines += ["    def __init__(self) -> None:", "        super().__init__()"]
     if isinstance(network, Perceptron):
@@ -138,7 +139,7 @@ def _network(network: nn.Module, calls: Calls) -> str:
         if network.block == "transformer":
             lines += [f"        self.places = nn.Parameter(torch.zeros{tuple(network.places.shape)})"]
     for name, child in network.named_children():
-        lines += [textwrap.indent(f"self.{name} = {_layer(child, calls)}", " " * 8)]
+        lines += [textwrap.indent(f"self.{name} = {_layer_call(child, calls)}", " " * 8)]
     if isinstance(network, nn.Sequential):
         lines += ["", "    def forward(self, x: Tensor) -> Tensor:"]
         lines += [f"        x = self.{name}(x)" for name, _ in network.named_children()]
@@ -146,16 +147,18 @@ def _network(network: nn.Module, calls: Calls) -> str:
     return "\n".join(lines) + "\n\n" + inspect.getsource(type(network).forward)
 
 
-def _layer(layer: nn.Module, calls: Calls) -> str:
-    """The call that makes a layer; torch's own text of a single layer is one."""
+def _layer_call(layer: nn.Module, calls: Calls) -> str:
+    """Return the call that builds a layer; for a layer of torch it is the layer's repr."""
     if type(layer) in calls:
         return calls[type(layer)](layer)
     if isinstance(layer, nn.Sequential):
-        inner = ",\n".join(f'("{name}", {_layer(child, calls)})' for name, child in layer.named_children())
+        inner = ",\n".join(f'("{name}", {_layer_call(child, calls)})' for name, child in layer.named_children())
         return "nn.Sequential(OrderedDict([\n" + textwrap.indent(inner, "    ") + ",\n]))"
     if isinstance(layer, nn.ModuleList):
         return (
-            "nn.ModuleList([\n" + textwrap.indent(",\n".join(_layer(child, calls) for child in layer), "    ") + ",\n])"
+            "nn.ModuleList([\n"
+            + textwrap.indent(",\n".join(_layer_call(child, calls) for child in layer), "    ")
+            + ",\n])"
         )
     if isinstance(layer, Attention):
         return f"Attention({layer.out.in_features}, {layer.heads})"

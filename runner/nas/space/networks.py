@@ -1,4 +1,4 @@
-"""One candidate as a plain torch module: what is trained alone, and what the user takes away."""
+"""One candidate as a plain torch module, which is trained alone or downloaded by the user."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from runner.nas.space.spaces import (
-    CATEGORY_WIDTH,
-    AnySpace,
-    Genotype,
-    ImageDesign,
-    ImageSpace,
-    TableDesign,
-    TableSpace,
-    TextDesign,
-    TextSpace,
-    canonical,
-)
+from runner.nas.space.designs import CATEGORY_WIDTH, ImageDesign, TableDesign, TextDesign, canonical_name
+from runner.nas.space.spaces import AnySpace, Genotype, ImageSpace, TableSpace, TextSpace
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -35,7 +25,7 @@ class Perceptron(nn.Module):
         self.starts: Tensor
         self.register_buffer("starts", category_starts(space), persistent=False)
         inputs = [space.inputs] + [design.width] * (design.depth - 1)
-        self.layers = nn.ModuleList(_dense(size, design) for size in inputs)
+        self.layers = nn.ModuleList(_build_dense(size, design) for size in inputs)
         self.head = nn.Linear(design.width, space.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +70,7 @@ class Reader(nn.Module):
             self.places = nn.Parameter(torch.zeros(space.length, design.width))
         first = design.width if design.block == "transformer" else design.embedding
         inputs = [first] + [design.width] * (design.depth - 1)
-        self.blocks = nn.ModuleList(_block(design, size) for size in inputs)
+        self.blocks = nn.ModuleList(_build_block(design, size) for size in inputs)
         self.dropout = nn.Dropout(design.recipe.dropout)
         self.head = nn.Linear(design.width, space.outputs)
 
@@ -104,25 +94,25 @@ class Reader(nn.Module):
 
 
 def build(space: AnySpace, genotype: Genotype, seed: int | None = None) -> nn.Module:
-    """The module of one candidate. With a seed its weights depend on seed and canonical name only."""
+    """Return the module of one candidate. With a seed its weights depend on the seed and the canonical name only."""
     design = space.decode(genotype)
     if seed is None:
-        return _module(space, design)
-    digest = hashlib.blake2b(f"{seed}:{canonical(design)}".encode(), digest_size=7).digest()
+        return _build_module(space, design)
+    digest = hashlib.blake2b(f"{seed}:{canonical_name(design)}".encode(), digest_size=7).digest()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(digest, "big"))
-        return _module(space, design)
+        return _build_module(space, design)
 
 
 def category_starts(space: TableSpace) -> Tensor:
-    """Where each categorical column's codes start in the shared embedding."""
+    """Return where each categorical column's codes start in the shared embedding."""
     ends = torch.tensor(space.categories, dtype=torch.long).cumsum(0)
     return ends - torch.tensor(space.categories, dtype=torch.long)
 
 
-def _module(space: AnySpace, design: ImageDesign | TableDesign | TextDesign) -> nn.Module:
+def _build_module(space: AnySpace, design: ImageDesign | TableDesign | TextDesign) -> nn.Module:
     if isinstance(space, ImageSpace) and isinstance(design, ImageDesign):
-        return _chain(space, design)
+        return _build_chain(space, design)
     if isinstance(space, TableSpace) and isinstance(design, TableDesign):
         return Perceptron(space, design)
     assert isinstance(space, TextSpace)
@@ -130,17 +120,17 @@ def _module(space: AnySpace, design: ImageDesign | TableDesign | TextDesign) -> 
     return Reader(space, design)
 
 
-def _chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
+def _build_chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
     width = design.width
     stem = nn.Conv2d(space.shape[0], width, 3, stride=space.stride, padding=1, bias=False)
-    layers = OrderedDict(stem=convolution(stem, design))
+    layers = OrderedDict(stem=build_convolution(stem, design))
     for index, stage in enumerate(design.stages):
         if index:
             half = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False)
-            layers[f"reduce{index}"] = convolution(half, design)
+            layers[f"reduce{index}"] = build_convolution(half, design)
             width *= 2
         for place, name in enumerate(stage):
-            layers[f"stage{index}_{place}"] = operation(name, width, design)
+            layers[f"stage{index}_{place}"] = build_operation(name, width, design)
     head = OrderedDict(
         pool=nn.AdaptiveAvgPool2d(1),
         flat=nn.Flatten(),
@@ -150,8 +140,8 @@ def _chain(space: ImageSpace, design: ImageDesign) -> nn.Module:
     return nn.Sequential(OrderedDict(**layers, head=nn.Sequential(head)))
 
 
-def operation(name: str, width: int, design: ImageDesign) -> nn.Module:
-    """One searched operation that keeps its width, with norm and activation where it is a convolution."""
+def build_operation(name: str, width: int, design: ImageDesign) -> nn.Module:
+    """Return one searched operation, with norm and activation if it is a convolution; it keeps the width."""
     if name == "max3":
         return nn.MaxPool2d(3, 1, 1)
     if name == "avg3":
@@ -160,21 +150,21 @@ def operation(name: str, width: int, design: ImageDesign) -> nn.Module:
     pad = spread * (side - 1) // 2
     if not name.startswith("separable"):
         conv = nn.Conv2d(width, width, side, padding=pad, dilation=spread, bias=False)
-        return convolution(conv, design)
+        return build_convolution(conv, design)
     deep = nn.Conv2d(width, width, side, padding=pad, groups=width, bias=False)
-    return convolution(nn.Conv2d(width, width, 1, bias=False), design, deep)
+    return build_convolution(nn.Conv2d(width, width, 1, bias=False), design, deep)
 
 
-def convolution(conv: nn.Conv2d, design: ImageDesign, deep: nn.Module | None = None) -> nn.Module:
-    """A convolution (after a `deep` one where it is separable) with batch norm and activation."""
-    # A bias before batch norm is dead weight, so the convolutions have none.
+def build_convolution(conv: nn.Conv2d, design: ImageDesign, deep: nn.Module | None = None) -> nn.Module:
+    """Return a convolution (after the depthwise one, `deep`, if it is separable) with batch norm and activation."""
+    # Batch norm cancels a bias before it, so the convolutions have none.
     parts: OrderedDict[str, nn.Module] = OrderedDict() if deep is None else OrderedDict(deep=deep)
     parts["conv"], parts["norm"] = conv, nn.BatchNorm2d(conv.out_channels)
     parts["activation"] = _ACTIVATIONS[design.activation]()
     return nn.Sequential(parts)
 
 
-def _dense(inputs: int, design: TableDesign) -> nn.Module:
+def _build_dense(inputs: int, design: TableDesign) -> nn.Module:
     return nn.Sequential(
         OrderedDict(
             linear=nn.Linear(inputs, design.width),
@@ -185,7 +175,7 @@ def _dense(inputs: int, design: TableDesign) -> nn.Module:
     )
 
 
-def _block(design: TextDesign, inputs: int) -> nn.Module:
+def _build_block(design: TextDesign, inputs: int) -> nn.Module:
     width = design.width
     if design.block == "gru":
         return nn.GRU(inputs, width // 2, batch_first=True, bidirectional=True)

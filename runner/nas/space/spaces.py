@@ -1,4 +1,4 @@
-"""What can be searched: each space maps a genotype to a design (architecture and training recipe), and counts it."""
+"""The search spaces: each maps a genotype to a design (architecture and training recipe) and counts its operations."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-Genotype = tuple[int, ...]
-Decision = tuple[str, tuple[str, ...]]  # what is decided, and what its options are called
-Policy = dict[str, dict[str, float]]  # decision -> option -> probability
+from runner.nas.space.designs import (
+    ACTIVATIONS,
+    AUGMENTS,
+    BLOCKS,
+    CATEGORY_WIDTH,
+    CONVOLUTIONS,
+    DROPOUTS,
+    LEARNING_RATES,
+    OPERATIONS,
+    WEIGHT_DECAYS,
+    ImageDesign,
+    Recipe,
+    TableDesign,
+    TextDesign,
+    canonical_name,
+)
 
-CONVOLUTIONS = ("conv3", "conv5", "separable3", "separable5", "dilated3")
-OPERATIONS = (*CONVOLUTIONS, "max3", "avg3", "skip")
-ACTIVATIONS = ("relu", "silu", "gelu")
-AUGMENTS = ("none", "shift", "shift+flip")
-BLOCKS = ("conv3", "conv5", "gru", "lstm", "transformer")
-LEARNING_RATES = (3e-4, 6e-4, 1.2e-3, 2.5e-3, 5e-3, 1e-2)
-WEIGHT_DECAYS = (0.0, 1e-3, 1e-2, 1e-1)
-DROPOUTS = (0.0, 0.1, 0.25, 0.5)
-CATEGORY_WIDTH = 8  # numbers that stand for one categorical value
+Genotype = tuple[int, ...]
+Decision = tuple[str, tuple[str, ...]]  # name of the decision, names of its options
+Policy = dict[str, dict[str, float]]  # decision -> option -> probability
 
 
 class Space(Protocol):
-    """What a strategy sees of a space."""
+    """What a strategy needs of a space."""
 
     @property
     def choices(self) -> tuple[int, ...]: ...
@@ -30,74 +37,13 @@ class Space(Protocol):
     @property
     def decisions(self) -> tuple[Decision, ...]: ...
 
-    def canonical(self, genotype: Genotype) -> str: ...
+    def canonical_name(self, genotype: Genotype) -> str: ...
 
     def size(self, genotype: Genotype) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a candidate is trained; `batch` rows a step, or as many as suit the data where it is 0."""
-
-    lr: float
-    weight_decay: float
-    dropout: float
-    augment: str = "none"
-    batch: int = 0
-
-    def __str__(self) -> str:
-        text = f"lr={self.lr:g},wd={self.weight_decay:g},drop={self.dropout:g}"
-        text = text if self.augment == "none" else f"{text},aug={self.augment}"
-        return f"{text},batch={self.batch}" if self.batch else text
-
-
-@dataclass(frozen=True, slots=True)
-class ImageDesign:
-    """A chain: stem, then stages of operations without the skips, each stage twice as wide at half the side."""
-
-    width: int
-    stages: tuple[tuple[str, ...], ...]
-    activation: str
-    recipe: Recipe
-
-    def __str__(self) -> str:
-        cells = "/".join(".".join(stage) or "-" for stage in self.stages)
-        return f"cnn(w={self.width},{self.activation},{cells})"
-
-
-@dataclass(frozen=True, slots=True)
-class TableDesign:
-    """A multilayer perceptron of equally wide layers; `residual` adds each layer's input to its output."""
-
-    width: int
-    depth: int
-    residual: bool
-    activation: str
-    recipe: Recipe
-
-    def __str__(self) -> str:
-        return f"{'resmlp' if self.residual else 'mlp'}(w={self.width},d={self.depth},{self.activation})"
-
-
-@dataclass(frozen=True, slots=True)
-class TextDesign:
-    """Token embedding, then `depth` blocks of one kind, then the mean over the tokens."""
-
-    embedding: int
-    block: str
-    width: int
-    depth: int
-    recipe: Recipe
-
-    def __str__(self) -> str:
-        return f"{self.block}(e={self.embedding},w={self.width},d={self.depth})"
-
-
-Design = ImageDesign | TableDesign | TextDesign
-
-
 def _recipe(options: Sequence[int], batches: tuple[int, ...], augments: tuple[str, ...] = ()) -> Recipe:
-    """The recipe of its options: the augmentation and the batch are there where there is a choice of them."""
+    """Return the recipe of its options; augmentation and batch size are among them only where they are searched."""
     learning_rate, decay, dropout, *rest = options
     augment = augments[rest.pop(0)] if augments else "none"
     batch = batches[rest.pop(0)] if batches else 0
@@ -111,9 +57,9 @@ def _recipe_choices(batches: tuple[int, ...], augments: int = 0) -> tuple[int, .
 
 def _recipe_decisions(batches: tuple[int, ...], augments: tuple[str, ...] = ()) -> tuple[Decision, ...]:
     common = (("learning rate", LEARNING_RATES), ("weight decay", WEIGHT_DECAYS), ("dropout", DROPOUTS))
-    named = tuple((name, _names(values)) for name, values in common)
+    named = tuple((name, _option_names(values)) for name, values in common)
     augmented = (("augmentation", augments),) if augments else ()
-    return named + augmented + ((("batch", _names(batches)),) if batches else ())
+    return named + augmented + ((("batch", _option_names(batches)),) if batches else ())
 
 
 @dataclass(frozen=True)
@@ -121,8 +67,8 @@ class ImageSpace:
     """Chains of convolutions and pools for images of `shape` (channels, height, width).
 
     `outputs` is the number of classes, or 1 for regression. `positions` holds the number of searched operations
-    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not). `batches` are the rows
-    of a step to choose from; none: that is not searched. `stride` is the stem's: how much smaller it makes the sides.
+    of each stage. `flips` tells whether a mirrored image keeps its meaning (digits do not). `batches` are the batch
+    sizes to choose from; empty: the batch size is not searched. `stride` is the stem's stride.
     """
 
     shape: tuple[int, int, int]
@@ -140,26 +86,29 @@ class ImageSpace:
         object.__setattr__(self, "choices", (len(self.widths), *operations, len(ACTIVATIONS), *recipe))
 
     @classmethod
-    def fitting(
+    def for_shape(
         cls,
         shape: tuple[int, int, int],
         outputs: int,
         flips: bool = False,
         batches: tuple[int, ...] = (),
-        least_side: int = 14,
+        minimum_side: int = 14,
     ) -> ImageSpace:
-        """The default space for a shape: two stages for small images, three from a side of 20 pixels on.
+        """Return the default space for a shape: two stages for sides below 20 pixels, else three.
 
-        The stem makes sides half or a quarter as long where at least `least_side` pixels are left: a quarter of the
-        operations costs a few points of accuracy, and the time buys more than that in epochs and candidates.
+        The stem has a stride of 2 or 4 where sides of at least `minimum_side` pixels remain. A stride of 2 costs a few
+        points of accuracy and saves three quarters of the operations, which pays off in epochs and candidates.
         """
         side = min(shape[1:])
-        stride = next((n for n in (4, 2) if side >= n * least_side), 1)
+        stride = next((n for n in (4, 2) if side >= n * minimum_side), 1)
         return cls(shape, outputs, (3, 3) if side < 20 else (2, 3, 3), flips=flips, batches=batches, stride=stride)
 
     def decode(self, genotype: Genotype) -> ImageDesign:
-        """The design of a genotype; skips vanish, since a chain is the same without them."""
-        _check(self.choices, genotype)
+        """Return the design of a genotype, without its skips: they do not change a chain.
+
+        Raises ValueError where the genotype does not fit the choices.
+        """
+        _check_genotype(self.choices, genotype)
         width, *rest = genotype
         stages, start = [], 0
         for count in self.positions:
@@ -171,32 +120,32 @@ class ImageSpace:
             self.widths[width], tuple(stages), ACTIVATIONS[activation], _recipe(recipe, self.batches, AUGMENTS)
         )
 
-    def canonical(self, genotype: Genotype) -> str:
-        """Architecture and recipe as one string; equal strings are the same candidate."""
-        return canonical(self.decode(genotype))
+    def canonical_name(self, genotype: Genotype) -> str:
+        """Return architecture and recipe as one string: equal strings mean the same candidate."""
+        return canonical_name(self.decode(genotype))
 
     def bucket(self, genotype: Genotype) -> int:
-        """Candidates of one bucket can be trained together: the stem's width."""
+        """Return the stem's width: candidates of the same width can be trained together."""
         return self.widths[genotype[0]]
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Height and breadth after the stem."""
+        """Height and width after the stem."""
         return -(-self.shape[1] // self.stride), -(-self.shape[2] // self.stride)
 
     def size(self, genotype: Genotype) -> float:
-        """Exact number of trained parameters."""
+        """Return the exact number of trained parameters."""
         design = self.decode(genotype)
         width, total = design.width, 9 * self.shape[0] * design.width + 2 * design.width
         for index, stage in enumerate(design.stages):
             if index:
                 total += 18 * width * width + 4 * width
                 width *= 2
-            total += sum(_kernel(name, width) + 2 * width for name in stage if name in CONVOLUTIONS)
+            total += sum(_kernel_size(name, width) + 2 * width for name in stage if name in CONVOLUTIONS)
         return float(total + (width + 1) * self.outputs)
 
     def flops(self, genotype: Genotype) -> float:
-        """Exact floating-point operations (two a multiply-add) of convolutions and the head, for one image."""
+        """Return the exact floating-point operations of convolutions and head for one image; a multiply-add is two."""
         design = self.decode(genotype)
         height, breadth = self.sides
         width, total = design.width, 9 * self.shape[0] * design.width * height * breadth
@@ -205,24 +154,24 @@ class ImageSpace:
                 height, breadth = (height + 1) // 2, (breadth + 1) // 2
                 total += 18 * width * width * height * breadth
                 width *= 2
-            total += sum(_kernel(name, width) for name in stage if name in CONVOLUTIONS) * height * breadth
+            total += sum(_kernel_size(name, width) for name in stage if name in CONVOLUTIONS) * height * breadth
         return 2.0 * (total + width * self.outputs)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """Each decision's name and the names of its options, in the order of the genotype."""
+        """Names of the decisions and of their options, in the order of the genotype."""
         places = [(stage, place) for stage, count in enumerate(self.positions, 1) for place in range(1, count + 1)]
         operations = [(f"stage {stage}, operation {place}", OPERATIONS) for stage, place in places]
         augments = AUGMENTS if self.flips else AUGMENTS[:2]
         recipe = _recipe_decisions(self.batches, augments)
-        return (("width", _names(self.widths)), *operations, ("activation", ACTIVATIONS), *recipe)
+        return (("width", _option_names(self.widths)), *operations, ("activation", ACTIVATIONS), *recipe)
 
 
 @dataclass(frozen=True)
 class TableSpace:
-    """Perceptrons for tables: inputs are `numeric` standardised numbers, then one code for each categorical column.
+    """Perceptrons for tables. The inputs are `numeric` standardised numbers, then one code per categorical column.
 
-    `categories` holds the number of codes of each categorical column; `outputs`, `batches` are as in ImageSpace.
+    `categories` holds the number of codes of each categorical column. `outputs` and `batches` are as in ImageSpace.
     """
 
     numeric: int
@@ -243,8 +192,11 @@ class TableSpace:
         return self.numeric + CATEGORY_WIDTH * len(self.categories)
 
     def decode(self, genotype: Genotype) -> TableDesign:
-        """The design of a genotype; a single layer cannot be residual."""
-        _check(self.choices, genotype)
+        """Return the design of a genotype; a single layer cannot be residual.
+
+        Raises ValueError where the genotype does not fit the choices.
+        """
+        _check_genotype(self.choices, genotype)
         width, depth, residual, activation, *recipe = genotype
         layers = self.depths[depth]
         return TableDesign(
@@ -252,37 +204,41 @@ class TableSpace:
             _recipe(recipe, self.batches),
         )  # fmt: skip
 
-    def canonical(self, genotype: Genotype) -> str:
-        """Architecture and recipe as one string; equal strings are the same candidate."""
-        return canonical(self.decode(genotype))
+    def canonical_name(self, genotype: Genotype) -> str:
+        """Return architecture and recipe as one string: equal strings mean the same candidate."""
+        return canonical_name(self.decode(genotype))
 
     def bucket(self, genotype: Genotype) -> int:
-        """Candidates of one bucket can be trained together: the layers' width."""
+        """Return the layers' width: candidates of the same width can be trained together."""
         return self.widths[genotype[0]]
 
     def size(self, genotype: Genotype) -> float:
-        """Exact number of trained parameters."""
+        """Return the exact number of trained parameters."""
         design = self.decode(genotype)
         width = design.width
         layers = (self.inputs + 3) * width + (design.depth - 1) * (width + 3) * width
         return float(CATEGORY_WIDTH * sum(self.categories) + layers + (width + 1) * self.outputs)
 
     def flops(self, genotype: Genotype) -> float:
-        """Exact floating-point operations (two a multiply-add) of the linear layers, for one row."""
+        """Return the exact floating-point operations of the linear layers for one row; a multiply-add is two."""
         design = self.decode(genotype)
         inner = (design.depth - 1) * design.width
         return 2.0 * design.width * (self.inputs + inner + self.outputs)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """Each decision's name and the names of its options, in the order of the genotype."""
-        shape = (("width", _names(self.widths)), ("depth", _names(self.depths)), ("residual", ("no", "yes")))
+        """Names of the decisions and of their options, in the order of the genotype."""
+        shape = (
+            ("width", _option_names(self.widths)),
+            ("depth", _option_names(self.depths)),
+            ("residual", ("no", "yes")),
+        )
         return (*shape, ("activation", ACTIVATIONS), *_recipe_decisions(self.batches))
 
 
 @dataclass(frozen=True)
 class TextSpace:
-    """Networks for token codes: `vocabulary` codes, 0 is padding; `length` tokens a row; the rest as in ImageSpace."""
+    """Networks for `length` token codes a row, from 0 (padding) to `vocabulary` - 1; the rest is as in ImageSpace."""
 
     vocabulary: int
     length: int
@@ -299,31 +255,34 @@ class TextSpace:
         object.__setattr__(self, "choices", (*shape, *recipe))
 
     def decode(self, genotype: Genotype) -> TextDesign:
-        """The design of a genotype."""
-        _check(self.choices, genotype)
+        """Return the design of a genotype.
+
+        Raises ValueError where the genotype does not fit the choices.
+        """
+        _check_genotype(self.choices, genotype)
         embedding, block, width, depth, *recipe = genotype
         return TextDesign(
             self.embeddings[embedding], BLOCKS[block], self.widths[width], self.depths[depth],
             _recipe(recipe, self.batches),
         )  # fmt: skip
 
-    def canonical(self, genotype: Genotype) -> str:
-        """Architecture and recipe as one string; equal strings are the same candidate."""
-        return canonical(self.decode(genotype))
+    def canonical_name(self, genotype: Genotype) -> str:
+        """Return architecture and recipe as one string: equal strings mean the same candidate."""
+        return canonical_name(self.decode(genotype))
 
     def bucket(self, genotype: Genotype) -> int:
-        """Text candidates are trained one by one; the bucket is the blocks' width."""
+        """Return the blocks' width; text candidates are trained one by one all the same."""
         return self.widths[genotype[2]]
 
     def size(self, genotype: Genotype) -> float:
-        """Exact number of trained parameters."""
+        """Return the exact number of trained parameters."""
         design = self.decode(genotype)
         blocks = sum(_block_size(design, inputs) for inputs in _block_inputs(design))
         extra = (design.embedding + 1 + self.length) * design.width if design.block == "transformer" else 0
         return float(self.vocabulary * design.embedding + extra + blocks + (design.width + 1) * self.outputs)
 
     def flops(self, genotype: Genotype) -> float:
-        """Exact floating-point operations (two a multiply-add) of the matrix products, for one row."""
+        """Return the exact floating-point operations of the matrix products for one row; a multiply-add is two."""
         design = self.decode(genotype)
         width, length = design.width, self.length
         total = sum(_block_products(design, inputs, length) for inputs in _block_inputs(design))
@@ -333,30 +292,29 @@ class TextSpace:
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """Each decision's name and the names of its options, in the order of the genotype."""
-        shape = (("embedding", _names(self.embeddings)), ("block", BLOCKS), ("width", _names(self.widths)))
-        return (*shape, ("depth", _names(self.depths)), *_recipe_decisions(self.batches))
+        """Names of the decisions and of their options, in the order of the genotype."""
+        shape = (
+            ("embedding", _option_names(self.embeddings)),
+            ("block", BLOCKS),
+            ("width", _option_names(self.widths)),
+        )
+        return (*shape, ("depth", _option_names(self.depths)), *_recipe_decisions(self.batches))
 
 
 AnySpace = ImageSpace | TableSpace | TextSpace
 
 
-def canonical(design: Design) -> str:
-    """Architecture and recipe of a design as one string."""
-    return f"{design} {design.recipe}"
-
-
-def _names(values: tuple[float, ...]) -> tuple[str, ...]:
+def _option_names(values: tuple[float, ...]) -> tuple[str, ...]:
     return tuple(f"{value:g}" for value in values)
 
 
-def _check(choices: tuple[int, ...], genotype: Genotype) -> None:
+def _check_genotype(choices: tuple[int, ...], genotype: Genotype) -> None:
     if len(genotype) != len(choices) or not all(0 <= g < n for g, n in zip(genotype, choices, strict=True)):
         raise ValueError(f"Genotype {genotype} does not fit the choices {choices}.")
 
 
-def _kernel(name: str, width: int) -> int:
-    """Weights of one convolution that keeps its width, which are also its multiply-adds for one pixel."""
+def _kernel_size(name: str, width: int) -> int:
+    """Return the weights of a convolution that keeps its width: also its multiply-adds per pixel."""
     side = int(name[-1])
     if name.startswith("separable"):
         return width * side * side + width * width

@@ -1,4 +1,4 @@
-"""Loss and error of every candidate from outputs [candidates, rows, outputs]."""
+"""The loss and the error of every candidate, from outputs [candidates, rows, outputs]."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def losses(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean loss over the rows: cross-entropy for integer targets, squared error for floating-point ones."""
+def mean_losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the mean loss over the rows: cross-entropy for integer targets, squared error for floating-point ones."""
     candidates, rows, width = outputs.shape
     if y.is_floating_point():
         return (outputs.squeeze(2) - y.to(outputs.dtype)).square().mean(1)
@@ -16,21 +16,22 @@ def losses(outputs: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(outputs.reshape(-1, width), target, reduction="none").view(candidates, rows).mean(1)
 
 
-def misses(outputs: Tensor, y: Tensor) -> Tensor:
-    """Sum over the rows of wrong classes, or of squared errors."""
+def error_sums(outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the number of rows with a wrong class, or the sum of squared errors."""
     if y.is_floating_point():
         return (outputs.squeeze(2) - y.to(outputs.dtype)).square().sum(1)
     return (outputs.argmax(2) != y).sum(1).to(outputs.dtype)
 
 
-def as_error(missed: Tensor, rows: int, y: Tensor) -> Tensor:
-    """Fraction of wrong rows, or root mean squared error, out of the sum of misses; NaN stays NaN."""
-    mean = missed / rows
+def mean_errors(sums: Tensor, rows: int, y: Tensor) -> Tensor:
+    """Return the fraction of wrong rows, or the root mean squared error; NaN stays NaN."""
+    mean = sums / rows
     return mean.sqrt() if y.is_floating_point() else mean
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that an allocation failed, on a GPU or on the processor."""
+    """Return whether an exception means that an allocation failed, on a GPU or in main memory."""
     texts = ("out of memory", "can't allocate memory", "not enough memory", "could not create a memory object")
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or (isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts))
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)

@@ -1,4 +1,4 @@
-"""In which numbers a forward pass computes."""
+"""The number format of a forward pass."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import torch
 
 
 def precision(device: torch.device, mixed: bool) -> AbstractContextManager[Any]:
-    """Forward passes in bfloat16 where `mixed`; weights, norms' statistics, losses and optimizer stay as they are."""
+    """Return a context in which forward passes compute in bfloat16 if `mixed`.
+
+    Weights, the statistics of norms, losses and the optimizer keep their format.
+    """
     if not mixed:
         return nullcontext()
-    # Each weight is used once a pass, so that keeping its rounded copy would only cost memory.
+    # A pass uses each weight once, so a cache of rounded copies would only cost memory.
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

@@ -1,34 +1,33 @@
-"""Search strategies, all ask/tell over a space of discrete decisions."""
+"""Search strategies: all are ask/tell over a space of discrete decisions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from runner.nas.search.strategies.archive import Archive, Candidate, Genotype, Space
+from runner.nas.search.strategies.bayesian_optimization import BayesianOptimization
 from runner.nas.search.strategies.evolution import Evolution
-from runner.nas.search.strategies.gp import GaussianProcess
-from runner.nas.search.strategies.gradient import Gradient
-from runner.nas.search.strategies.local import LocalSearch
+from runner.nas.search.strategies.gradient import GradientSearch
+from runner.nas.search.strategies.history import Candidate, Space
+from runner.nas.search.strategies.local_search import LocalSearch
+from runner.nas.search.strategies.random_search import RandomSearch
 from runner.nas.search.strategies.reinforce import Reinforce
 from runner.nas.search.strategies.strategy import Strategy
-from runner.nas.search.strategies.uniform import Random
 
-__all__ = ["DEFAULT", "STRATEGIES", "Archive", "Candidate", "Genotype", "Policy", "Space", "Strategy", "make"]
-
+__all__ = ["DEFAULT", "STRATEGIES", "Candidate", "Strategy", "make"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    "gp": GaussianProcess,
-    "random": Random,
+    "gp": BayesianOptimization,
+    "random": RandomSearch,
     "evolution": Evolution,
     "local": LocalSearch,
     "reinforce": Reinforce,
-    "gradient": Gradient,
+    "gradient": GradientSearch,
 }
 DEFAULT = "gp"
 
 
 def make(name: str, space: Space, seed: int, **options: Any) -> Strategy:
-    """The named strategy at its start.
+    """Return a new strategy of this name.
 
     Raises ValueError where there is no such strategy.
     """

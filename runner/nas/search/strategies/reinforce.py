@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from runner.nas.search.strategies.archive import Candidate, Space
+from runner.nas.search.strategies.history import Candidate, Space
 from runner.nas.search.strategies.strategy import Strategy
 from runner.nas.space.spaces import Policy
 
-_TRIES = 50  # samples of the policy for each candidate wanted, before it is drawn at random
+_TRIES = 50  # samples of the policy per candidate before it is drawn at random
 
 
 class Controller(nn.Module):
-    """One step a decision: the option chosen last goes in, the logits of the next decision come out."""
+    """An LSTM with one step per decision, from the last chosen option to the logits of the next decision."""
 
     def __init__(self, choices: tuple[int, ...], hidden: int) -> None:
         super().__init__()
@@ -31,33 +31,33 @@ class Controller(nn.Module):
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def log_probabilities(self, genotypes: torch.Tensor) -> list[torch.Tensor]:
-        """For each decision the log-probabilities (rows x options), given each row's earlier decisions."""
-        state, token, found = None, self.first.expand(len(genotypes), -1), []
+        """Return for each decision the log-probabilities [rows, options], given each row's earlier decisions."""
+        state, token, results = None, self.first.expand(len(genotypes), -1), []
         for place, head in enumerate(self.heads):
             state = self.cell(token, state)
-            found.append(torch.log_softmax(head(state[0]), dim=1))
+            results.append(torch.log_softmax(head(state[0]), dim=1))
             token = self.embedding(genotypes[:, place] + self.offsets[place])
-        return found
+        return results
 
     @torch.no_grad()
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """n genotypes drawn from the policy, one a row."""
+        """Return n genotypes drawn from the policy, one a row."""
         state, token = None, self.first.expand(n, -1)
-        drawn = np.zeros((n, len(self.choices)), dtype=np.int64)
+        genotypes = np.zeros((n, len(self.choices)), dtype=np.int64)
         for place, head in enumerate(self.heads):
             state = self.cell(token, state)
             edges = torch.softmax(head(state[0]).double(), dim=1).cumsum(1).numpy()
             below = edges < rng.random((n, 1)) * edges[:, -1:]
-            drawn[:, place] = below.sum(1)
-            token = self.embedding(torch.from_numpy(drawn[:, place]) + self.offsets[place])
-        return drawn
+            genotypes[:, place] = below.sum(1)
+            token = self.embedding(torch.from_numpy(genotypes[:, place]) + self.offsets[place])
+        return genotypes
 
 
 class Reinforce(Strategy):
-    """Samples candidates from the controller and learns from each `batch` of them that has been told.
+    """Samples candidates from the controller, which learns from the errors of each `batch` of them.
 
-    The loss is -(advantage x log-probability of the sampled decisions) - `entropy` x entropy of the policy, where
-    the advantage is the reward (minus the error, in units of the spread seen so far) over a moving baseline.
+    The loss is -(advantage x log-probability of the sampled decisions) - `entropy` x entropy of the policy. The
+    advantage is the reward (minus the error, in units of the spread so far) minus a moving baseline.
     """
 
     def __init__(
@@ -77,27 +77,27 @@ class Reinforce(Strategy):
             torch.manual_seed(seed)
             self.controller = Controller(space.choices, hidden)
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
-        self.learned = 0  # how many of the told candidates the policy has learned from
+        self.n_learned = 0  # errors that the policy has learned from
         self.baseline: float | None = None
 
     def ask(self, n: int) -> list[Candidate]:
-        """n candidates never asked before; fewer when the space is exhausted."""
-        proposals = [tuple(row) for row in self.controller.sample(self.archive.rng, _TRIES * n).tolist()]
-        return [self.archive.take(candidate) for candidate in self.archive.fresh(n, proposals)]
+        """Return n new candidates, or fewer where the space is exhausted."""
+        proposals = [tuple(row) for row in self.controller.sample(self.history.rng, _TRIES * n).tolist()]
+        return [self.history.add(candidate) for candidate in self.history.new_candidates(n, proposals)]
 
     def tell(self, candidate: Candidate, error: float) -> None:
-        """Report an error (lower is better); NaN means that the candidate failed."""
+        """Tell the error of a candidate (lower is better); NaN means that it failed."""
         super().tell(candidate, error)
-        if len(self.archive.told) - self.learned >= self.batch:
+        if len(self.history.error_by_name) - self.n_learned >= self.batch:
             self._learn()
 
     def _learn(self) -> None:
-        """One step of the policy gradient on the candidates told since the last."""
-        errors = self.archive.errors()
+        """Take one step of the policy gradient on the candidates since the last step."""
+        errors = self.history.errors()
         low, middle = np.quantile(errors, [0.0, 0.5])
         rewards = (middle - errors) / max(middle - low, 1e-12)
-        rewards = np.clip(rewards[self.learned :], -1.0, None)
-        genotypes = torch.from_numpy(self.archive.genotypes()[self.learned :])
+        rewards = np.clip(rewards[self.n_learned :], -1.0, None)
+        genotypes = torch.from_numpy(self.history.genotypes()[self.n_learned :])
         if self.baseline is None:
             self.baseline = float(rewards.mean())
         loss = policy_loss(self.controller, genotypes, rewards - self.baseline, self.entropy)
@@ -105,38 +105,38 @@ class Reinforce(Strategy):
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.learned = len(errors)
+        self.n_learned = len(errors)
 
     def policy(self) -> Policy:
-        """For each decision the probability of each option, averaged over samples of the earlier decisions."""
-        rng = np.random.default_rng(0)  # its own numbers: drawing the policy must not change the search
+        """Return for each decision the probability of each option, averaged over samples of the earlier decisions."""
+        rng = np.random.default_rng(0)  # separate numbers: to read the policy must not change the search
         with torch.no_grad():
             genotypes = torch.from_numpy(self.controller.sample(rng, 256))
             means = [logs.double().exp().mean(0).tolist() for logs in self.controller.log_probabilities(genotypes)]
-        decisions = zip(self.archive.space.decisions, means, strict=True)
+        decisions = zip(self.history.space.decisions, means, strict=True)
         return {name: dict(zip(options, mean, strict=True)) for (name, options), mean in decisions}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as values that `torch.save` can hold."""
+        """Return all that is needed to continue, as values that `torch.save` can hold."""
         return super().state() | {
             "controller": {name: value.clone() for name, value in self.controller.state_dict().items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "learned": self.learned,
+            "learned": self.n_learned,
             "baseline": self.baseline,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly as the saved search would."""
+        """Restore a state: the search continues exactly as the saved one would."""
         super().load_state(state)
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.learned, self.baseline = state["learned"], state["baseline"]
+        self.n_learned, self.baseline = state["learned"], state["baseline"]
 
 
 def policy_loss(
     controller: Controller, genotypes: torch.Tensor, advantages: np.ndarray, entropy: float
 ) -> torch.Tensor:
-    """The surrogate whose gradient is the policy gradient (REINFORCE) with an entropy bonus."""
+    """Return the surrogate loss whose gradient is the policy gradient (REINFORCE) with an entropy bonus."""
     logs = controller.log_probabilities(genotypes)
     chosen = torch.stack([log.gather(1, genotypes[:, [place]]).squeeze(1) for place, log in enumerate(logs)]).sum(0)
     spread = torch.stack([-(log.exp() * log).sum(1) for log in logs]).sum(0)

@@ -1,4 +1,4 @@
-"""What the search asks of a strategy, and what all of them do alike."""
+"""The interface of a strategy, and what all strategies share."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import Any
 from torch import Tensor
 
 from core.events import Event
-from runner.nas.search.strategies.archive import Archive, Candidate, Space
+from runner.nas.search.strategies.history import Candidate, History, Space
 from runner.nas.space.spaces import Genotype, Policy
 
 
 class Strategy:
-    """Asks for candidates out of an archive; each strategy has its own way to choose them."""
+    """Proposes candidates by the errors of earlier ones; each strategy does so in its own way."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        self.archive = Archive(space, seed)
+        self.history = History(space, seed)
 
     def prepare(
-        self, train: tuple[Tensor, Tensor], device: str, budget_s: float, stopped: Callable[[], bool]
+        self, train: tuple[Tensor, Tensor], device: str, budget_s: float, must_stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """What is to be learned from the train rows before the first candidate, in `budget_s` seconds at most.
+        """Learn from the train rows before the first candidate, for at most `budget_s` seconds.
 
-        After `load_state` it is not learned again: the events of the first time come once more.
+        After `load_state` it is not repeated: the events of the first time are yielded again.
         """
         yield from ()
 
     def ask(self, n: int) -> list[Candidate]:
-        """n candidates never asked before; fewer when the space is exhausted."""
+        """Return n new candidates, or fewer where the space is exhausted."""
         raise NotImplementedError
 
     def offer(self, genotypes: Iterable[Genotype]) -> list[Candidate]:
-        """Candidates that somebody else thinks good, those never asked before; they are told like any other."""
-        found = (self.archive.candidate(genotype) for genotype in genotypes)
-        return [self.archive.take(candidate) for candidate in found if candidate is not None]
+        """Add candidates from elsewhere; return the new ones, whose errors are told like any others."""
+        candidates = (self.history.new_candidate(genotype) for genotype in genotypes)
+        return [self.history.add(candidate) for candidate in candidates if candidate is not None]
 
     def tell(self, candidate: Candidate, error: float) -> None:
-        """Report an error (lower is better); NaN means that the candidate failed."""
-        self.archive.tell(candidate, error)
+        """Tell the error of a candidate (lower is better); NaN means that it failed."""
+        self.history.set_error(candidate, error)
 
     def policy(self) -> Policy:
-        """The probabilities with which the options of decisions are drawn; empty where there is no policy."""
+        """Return the probabilities of the options of decisions; empty where the strategy has no policy."""
         return {}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as values that `torch.save` can hold (JSON too, but for the controller's)."""
-        return {"archive": self.archive.state()}
+        """Return all that is needed to continue, as values that `torch.save` can hold."""
+        return {"archive": self.history.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on exactly as the saved search would."""
-        self.archive.load_state(state["archive"])
+        """Restore a state: the search continues exactly as the saved one would."""
+        self.history.load_state(state["archive"])

@@ -1,4 +1,4 @@
-"""One network that holds all operations of a space, to weigh them by gradient.
+"""A supernet: one network that has all operations of a space and weighs them by gradient.
 
 First-order DARTS (Liu et al. 2019) with the partial channels and the warm-up of PC-DARTS (Xu et al. 2020).
 """
@@ -13,68 +13,57 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from runner.nas.space.networks import Perceptron, Reader, convolution, operation
-from runner.nas.space.spaces import (
-    ACTIVATIONS,
-    BLOCKS,
-    OPERATIONS,
-    ImageDesign,
-    ImageSpace,
-    Recipe,
-    Space,
-    TableDesign,
-    TableSpace,
-    TextDesign,
-    TextSpace,
-)
+from runner.nas.space.designs import ACTIVATIONS, BLOCKS, OPERATIONS, ImageDesign, Recipe, TableDesign, TextDesign
+from runner.nas.space.networks import Perceptron, Reader, build_convolution, build_operation
+from runner.nas.space.spaces import ImageSpace, Space, TableSpace, TextSpace
 from runner.nas.training import losses
 from runner.nas.training.batches import Pair, batch_size, batches
 
-STEPS = 1_200  # at the most, each one of the weights and, after the warm-up, one of the policy
-WARM_UP = 0.3  # of the training, in which only the weights learn
-_LOOKS = 20  # times that the training is reported
-_PARTS = 4  # one of so many channels goes through the mixed operation
-_LEAST_WIDTH = 16  # of the first stage of images
+STEPS = 1_200  # maximum; each one of the weights and, after the warm-up, one of the policy
+WARM_UP = 0.3  # part of the training in which only the weights learn
+_SNAPSHOTS = 20  # of a training
+_PARTS = 4  # one of so many channels passes through the mixed operation
+_MINIMUM_WIDTH = 16  # of the first stage for images
 _RATE, _DECAY = 3e-3, 1e-3  # of the weights
 _POLICY_RATE, _POLICY_DECAY, _POLICY_BETAS = 1e-2, 1e-3, (0.5, 0.999)
 _CLIP = 5.0
 _PLAIN = Recipe(_RATE, _DECAY, 0.0)
 
-Policy = dict[str, list[float]]  # decision -> probability of each option
+OptionShares = dict[str, list[float]]  # decision -> probability of each option
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The training at a step: mean loss on the held-out batches since the last look, and the policy."""
+class PolicySnapshot:
+    """The policy at a step of the training, and the mean loss on the held-out batches since the last snapshot."""
 
     step: int
     loss: float
-    policy: Policy
+    policy: OptionShares
 
 
 class Supernet(nn.Module):
-    """`logits` holds those of each mixed decision, by its name; at first all options are equally likely."""
+    """`logits` has those of each mixed decision by its name; at first all options are equally likely."""
 
     def __init__(self, decisions: dict[str, int]) -> None:
         super().__init__()
         self.logits = nn.ParameterDict({name: torch.zeros(options) for name, options in decisions.items()})
 
     def shares(self, decision: str) -> Tensor:
-        """The probabilities of a decision's options."""
+        """Return the probabilities of a decision's options."""
         return self.logits[decision].softmax(0)
 
-    def policy(self) -> Policy:
-        """The probabilities of all mixed decisions."""
+    def policy(self) -> OptionShares:
+        """Return the probabilities of all mixed decisions."""
         return {name: logits.detach().double().softmax(0).tolist() for name, logits in self.logits.items()}
 
     def weights(self) -> list[nn.Parameter]:
-        """Everything trained but the logits."""
+        """Return all trained parameters except the logits."""
         named = self.named_parameters()
         return [weight for name, weight in named if weight.requires_grad and not name.startswith("logits.")]
 
 
 class _Mixed(nn.Module):
-    """All operations on a part of the channels, mixed by their shares; then the channels change places."""
+    """All operations on a part of the channels, mixed by their shares; then the channels are shuffled."""
 
     def __init__(self, width: int, design: ImageDesign) -> None:
         super().__init__()
@@ -88,18 +77,18 @@ class _Mixed(nn.Module):
 
 
 class Images(Supernet):
-    """A chain as the space has it, of its middle width, with a mixed operation at each searched position."""
+    """A chain of the space's middle width with a mixed operation at each searched position."""
 
     def __init__(self, space: ImageSpace, activation: str = "relu") -> None:
         places = [(stage, place) for stage, count in enumerate(space.positions, 1) for place in range(1, count + 1)]
         super().__init__({f"stage {stage}, operation {place}": len(OPERATIONS) for stage, place in places})
-        width = max(_LEAST_WIDTH, _middle(space.widths) // _PARTS * _PARTS)
+        width = max(_MINIMUM_WIDTH, _middle(space.widths) // _PARTS * _PARTS)
         design = ImageDesign(width, (), activation, _PLAIN)
         self.enter, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, count in enumerate(space.positions):
             inputs, width = (width, 2 * width) if stage else (space.shape[0], width)
             enter = nn.Conv2d(inputs, width, 3, stride=2 if stage else space.stride, padding=1, bias=False)
-            self.enter.append(convolution(enter, design))
+            self.enter.append(build_convolution(enter, design))
             self.stages.append(nn.ModuleList(_Mixed(width, design) for _ in range(count)))
         self.head = nn.Linear(width, space.outputs)
 
@@ -113,14 +102,14 @@ class Images(Supernet):
 
 
 class Tables(Supernet):
-    """A perceptron of the middle width whose activation is mixed, and whose head reads a mix of all its depths."""
+    """A perceptron of the middle width with mixed activations; its head reads a mix of all depths."""
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__({"depth": len(space.depths), "residual": 2, "activation": len(ACTIVATIONS)})
         design = TableDesign(_middle(space.widths), max(space.depths), False, ACTIVATIONS[0], _PLAIN)
         self.depths, body = space.depths, Perceptron(space, design)
         self.layers, self.head = body.layers, body.head
-        # What is left of the perceptron gives the input of its first layer.
+        # The rest of the perceptron makes the input of the first layer.
         self.embedded: nn.Module = body
         self.embedded.add_module("layers", nn.ModuleList())
         self.embedded.add_module("head", nn.Identity())
@@ -131,19 +120,19 @@ class Tables(Supernet):
         residual = self.shares("residual")[1]
         for index, layer in enumerate(self.layers):
             linear, norm, *_ = layer.children()
-            y = self._activated(norm(linear(x)))
+            y = self._activate(norm(linear(x)))
             x = y + residual * x if index else y
             by_depth.append(x)
         depths = zip(self.shares("depth"), self.depths, strict=True)
         return self.head(torch.stack([share * by_depth[depth - 1] for share, depth in depths]).sum(0))
 
-    def _activated(self, x: Tensor) -> Tensor:
+    def _activate(self, x: Tensor) -> Tensor:
         pairs = zip(self.shares("activation"), self.activations, strict=True)
         return torch.stack([share * activation(x) for share, activation in pairs]).sum(0)
 
 
 class Texts(Supernet):
-    """One embedding, and a reader of the least depth for each kind of block, whose outputs are mixed."""
+    """One embedding, and a reader of the lowest depth for each kind of block; their outputs are mixed."""
 
     def __init__(self, space: TextSpace) -> None:
         super().__init__({"block": len(BLOCKS)})
@@ -152,7 +141,7 @@ class Texts(Supernet):
         self.readers = nn.ModuleList(Reader(space, design) for design in designs)
         for reader in self.readers:
             reader.embed, reader.head = self.readers[0].embed, nn.Identity()
-        # Blocks whose outputs are small by nature must not look the worse for it.
+        # The scale of a block's outputs must not decide how good it looks.
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.head = nn.Linear(width, space.outputs)
 
@@ -161,8 +150,8 @@ class Texts(Supernet):
         return self.head(torch.stack([share * self.norm(reader(codes)) for share, reader in pairs]).sum(0))
 
 
-def supernet(space: Space, seed: int) -> Supernet:
-    """The supernet of a space; its weights depend on the seed only. Raises ValueError for a space that has none."""
+def build_supernet(space: Space, seed: int) -> Supernet:
+    """Return the supernet of a space; its weights depend on the seed only. Raises ValueError for other spaces."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(space, ImageSpace):
@@ -171,54 +160,54 @@ def supernet(space: Space, seed: int) -> Supernet:
             return Tables(space)
         if isinstance(space, TextSpace):
             return Texts(space)
-    raise ValueError(f"There is no supernet of {type(space).__name__}: search it by another strategy.")
+    raise ValueError(f"There is no supernet of {type(space).__name__}: use another strategy.")
 
 
-def trained(
-    net: Supernet, train: Pair, *, seed: int, budget_s: float, stopped: Callable[[], bool], steps: int
-) -> Iterator[Look]:
-    """Train weights and policy in turn, on two halves of the train rows, until the steps or the seconds are up.
+def train_supernet(
+    net: Supernet, train: Pair, *, seed: int, budget_s: float, must_stop: Callable[[], bool], steps: int
+) -> Iterator[PolicySnapshot]:
+    """Train weights and policy in turn, on two halves of the train rows, until the steps or the seconds are over.
 
-    Ends early where it is stopped or a loss is no number. Raises what the device raises when its memory is full.
+    It ends early after a stop or a loss that is not finite. Raises the device's error where memory runs out.
     """
-    ours, held = _halves(train, seed)
+    first, second = _halves(train, seed)
     weights = torch.optim.AdamW(net.weights(), _RATE, weight_decay=_DECAY)
     policy = torch.optim.Adam(net.logits.values(), _POLICY_RATE, _POLICY_BETAS, weight_decay=_POLICY_DECAY)
-    began, seen, shown = time.monotonic(), [], 0
+    began, held_out, n_snapshots = time.monotonic(), list[Tensor](), 0
     net.train()
-    for step, (batch, other) in enumerate(zip(_endless(ours, seed), _endless(held, seed + 1), strict=True), 1):
+    for step, (batch, other) in enumerate(zip(_endless(first, seed), _endless(second, seed + 1), strict=True), 1):
         done = max(step / steps, (time.monotonic() - began) / max(budget_s, 1e-9))
         for group in weights.param_groups:
             group["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-        seen.append(policy_step(net, policy, other, learns=done > WARM_UP))
-        _stepped(weights, net.weights(), loss(net, batch))
-        if stopped():
+        held_out.append(policy_step(net, policy, other, learns=done > WARM_UP))
+        _step(weights, net.weights(), loss(net, batch))
+        if must_stop():
             return
-        if done >= min(1.0, (shown + 1) / _LOOKS):
-            value, shown, seen = float(torch.stack(seen).mean()), int(done * _LOOKS), []
+        if done >= min(1.0, (n_snapshots + 1) / _SNAPSHOTS):
+            value, n_snapshots, held_out = float(torch.stack(held_out).mean()), int(done * _SNAPSHOTS), []
             if not math.isfinite(value):
                 return
-            yield Look(step, value, net.policy())
+            yield PolicySnapshot(step, value, net.policy())
         if done >= 1:
             return
 
 
 def policy_step(net: Supernet, optimizer: torch.optim.Optimizer, batch: Pair, *, learns: bool) -> Tensor:
-    """The loss on a held-out batch, and where the policy `learns` one step of it down that loss."""
+    """Return the loss on a held-out batch, after one step of the policy on it if it `learns`."""
     with torch.set_grad_enabled(learns):
         value = loss(net, batch)
     if learns:
-        _stepped(optimizer, list(net.logits.values()), value)
+        _step(optimizer, list(net.logits.values()), value)
     return value.detach()
 
 
 def loss(net: Supernet, batch: Pair) -> Tensor:
-    """Mean loss over the rows of a batch."""
+    """Return the mean loss over the rows of a batch."""
     x, y = batch
-    return losses.losses(net(x).unsqueeze(0), y)[0]
+    return losses.mean_losses(net(x).unsqueeze(0), y)[0]
 
 
-def _stepped(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], value: Tensor) -> None:
+def _step(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], value: Tensor) -> None:
     for parameter, grad in zip(parameters, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
         parameter.grad = grad
     nn.utils.clip_grad_norm_(parameters, _CLIP)
@@ -228,8 +217,8 @@ def _stepped(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], v
 def _halves(train: Pair, seed: int) -> tuple[Pair, Pair]:
     x, y = train
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    ours, held = order[: (len(order) + 1) // 2], order[len(order) // 2 :]
-    return (x[ours], y[ours]), (x[held], y[held])
+    first, second = order[: (len(order) + 1) // 2], order[len(order) // 2 :]
+    return (x[first], y[first]), (x[second], y[second])
 
 
 def _endless(pair: Pair, seed: int) -> Iterator[Pair]:
@@ -240,12 +229,12 @@ def _endless(pair: Pair, seed: int) -> Iterator[Pair]:
 
 
 def _choice(name: str, width: int, design: ImageDesign) -> nn.Module:
-    """An operation whose batch norm has no scale of its own, so that it does not weigh more by its size."""
-    made = nn.Identity() if name == "skip" else operation(name, width, design)
-    for norm in made.modules():
+    """Return an operation whose batch norm is not trained: a large scale must not add to its weight."""
+    choice = nn.Identity() if name == "skip" else build_operation(name, width, design)
+    for norm in choice.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.requires_grad_(False)
-    return made
+    return choice
 
 
 def _middle(widths: tuple[int, ...]) -> int:

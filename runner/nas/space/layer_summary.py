@@ -1,20 +1,9 @@
-"""An architecture as a list of layers, for people to see."""
+"""The layers of an architecture as a list for people."""
 
 from __future__ import annotations
 
-from runner.nas.space.spaces import (
-    CATEGORY_WIDTH,
-    CONVOLUTIONS,
-    AnySpace,
-    Design,
-    ImageDesign,
-    ImageSpace,
-    Recipe,
-    TableDesign,
-    TableSpace,
-    TextDesign,
-    TextSpace,
-)
+from runner.nas.space.designs import CATEGORY_WIDTH, CONVOLUTIONS, Design, ImageDesign, Recipe, TableDesign, TextDesign
+from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 
 Layer = dict[str, str]
 
@@ -23,7 +12,7 @@ _POOLS = {"max3": "3x3 max pooling", "avg3": "3x3 average pooling"}
 
 
 def layers(space: AnySpace, design: Design) -> list[Layer]:
-    """The layers in order, each with `name`, `detail` and the shape that comes `out` for one row."""
+    """Return the layers in order, each with its `name`, its `detail` and its output's shape for one row (`out`)."""
     if isinstance(space, TableSpace) and isinstance(design, TableDesign):
         return _perceptron(space, design)
     if isinstance(space, TextSpace) and isinstance(design, TextDesign):
@@ -36,49 +25,49 @@ def layers(space: AnySpace, design: Design) -> list[Layer]:
 def _chain(space: ImageSpace, design: ImageDesign) -> list[Layer]:
     channels, height, breadth = space.shape
     after, width = f"batch norm, {_ACTIVATIONS[design.activation]}", design.width
-    found = [_layer("Image", "standardised by channel", f"{height}x{breadth}x{channels}")]
+    rows = [_layer("Image", "standardised by channel", f"{height}x{breadth}x{channels}")]
     height, breadth = space.sides
     stride = f", stride {space.stride}" if space.stride > 1 else ""
-    found.append(_layer("Stem", f"3x3 convolution{stride}, {after}", f"{height}x{breadth}x{width}"))
+    rows.append(_layer("Stem", f"3x3 convolution{stride}, {after}", f"{height}x{breadth}x{width}"))
     for index, stage in enumerate(design.stages):
         if index:
             height, breadth, width = (height + 1) // 2, (breadth + 1) // 2, 2 * width
-            found.append(_layer("Half the side", f"3x3 convolution, stride 2, {after}", f"{height}x{breadth}x{width}"))
+            rows.append(_layer("Downsampling", f"3x3 convolution, stride 2, {after}", f"{height}x{breadth}x{width}"))
         for place, name in enumerate(stage):
             detail = f"{_convolution(name)}, {after}" if name in CONVOLUTIONS else _POOLS[name]
-            found.append(_layer(f"Stage {index + 1}, layer {place + 1}", detail, f"{height}x{breadth}x{width}"))
-    head = _joined("mean over the image", _dropout(design.recipe), "linear")
-    return [*found, _layer("Head", head, str(space.outputs))]
+            rows.append(_layer(f"Stage {index + 1}, layer {place + 1}", detail, f"{height}x{breadth}x{width}"))
+    head = _join("global average pooling", _dropout(design.recipe), "linear")
+    return [*rows, _layer("Head", head, str(space.outputs))]
 
 
 def _convolution(name: str) -> str:
     side = f"{name[-1]}x{name[-1]}"
     if name.startswith("separable"):
         return f"depthwise {side} convolution, 1x1 convolution"
-    return f"{side} convolution{', dilated by 2' if name.startswith('dilated') else ''}"
+    return f"{side} convolution{', dilation 2' if name.startswith('dilated') else ''}"
 
 
 def _perceptron(space: TableSpace, design: TableDesign) -> list[Layer]:
     columns, width = f"{space.numeric} numbers", str(design.width)
     if space.categories:
-        columns += f", {len(space.categories)} categories as {CATEGORY_WIDTH} numbers each"
-    found = [_layer("Columns", columns, str(space.inputs))]
+        columns += f", {len(space.categories)} categories embedded in {CATEGORY_WIDTH} dimensions each"
+    rows = [_layer("Columns", columns, str(space.inputs))]
     for index in range(design.depth):
-        added = "added to its input" if design.residual and index else ""
-        detail = _joined("linear", "layer norm", _ACTIVATIONS[design.activation], _dropout(design.recipe), added)
-        found.append(_layer(f"Layer {index + 1}", detail, width))
-    return [*found, _layer("Head", "linear", str(space.outputs))]
+        shortcut = "residual connection" if design.residual and index else ""
+        detail = _join("linear", "layer norm", _ACTIVATIONS[design.activation], _dropout(design.recipe), shortcut)
+        rows.append(_layer(f"Layer {index + 1}", detail, width))
+    return [*rows, _layer("Head", "linear", str(space.outputs))]
 
 
 def _reader(space: TextSpace, design: TextDesign) -> list[Layer]:
     out = f"{space.length}x{design.width}"
-    words = f"{space.vocabulary:,} words as {design.embedding} numbers each"
-    found = [_layer("Words", words, f"{space.length}x{design.embedding}")]
+    words = f"{space.vocabulary:,} words embedded in {design.embedding} dimensions"
+    rows = [_layer("Words", words, f"{space.length}x{design.embedding}")]
     if design.block == "transformer":
-        found.append(_layer("Places", "linear, plus a place's own numbers", out))
-    found += [_layer(f"Block {index + 1}", _block(design.block), out) for index in range(design.depth)]
-    found.append(_layer("Mean", _joined("mean over the words", _dropout(design.recipe)), str(design.width)))
-    return [*found, _layer("Head", "linear", str(space.outputs))]
+        rows.append(_layer("Positions", "linear, plus a position embedding", out))
+    rows += [_layer(f"Block {index + 1}", _block(design.block), out) for index in range(design.depth)]
+    rows.append(_layer("Average pooling", _join("mean over the words", _dropout(design.recipe)), str(design.width)))
+    return [*rows, _layer("Head", "linear", str(space.outputs))]
 
 
 def _block(block: str) -> str:
@@ -86,7 +75,7 @@ def _block(block: str) -> str:
         return "self-attention of four heads, then two linear layers"
     if block.startswith("conv"):
         return f"convolution over {block[-1]} words, ReLU"
-    return f"{block.upper()} in both directions"
+    return f"bidirectional {block.upper()}"
 
 
 def _layer(name: str, detail: str, out: str) -> Layer:
@@ -97,5 +86,5 @@ def _dropout(recipe: Recipe) -> str:
     return f"dropout {recipe.dropout:g}" if recipe.dropout else ""
 
 
-def _joined(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return ", ".join(filter(None, parts))

@@ -1,4 +1,4 @@
-"""Gaussian process regression whose inputs are discrete decisions and a number (the size)."""
+"""Gaussian process regression on discrete decisions and one number, the size."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_STEPS = 15  # steps of the fit, which goes on from the last fit's parameters
+_STEPS = 15  # of a fit, which starts from the parameters of the last one
 _RATE = 0.1
-_NEAR = 1.3  # before any data: architectures that differ in everything correlate by exp(-this)
-_SIZE = 0.2  # and so much less for a standard deviation of the logarithm of the size
+_DISTANCE = 1.3  # prior: architectures that differ in every decision correlate by exp(-this)
+_SIZE_WEIGHT = 0.2  # prior: the same for a standard deviation of the logarithm of the size
 _NOISE = 0.05
-_FLOOR = 1e-5  # least noise, for the factorisation
+_FLOOR = 1e-5  # minimum noise, for the factorisation
 _BOUNDS = (-9.0, 4.0)
 
 
@@ -22,73 +22,75 @@ class Inputs:
     genotypes: np.ndarray
     sizes: np.ndarray
 
-    def apart(self, other: Inputs) -> np.ndarray:
-        """How each row differs from each of `other`: one matrix a decision (0 or 1), and the squared size gap."""
-        differs = self.genotypes.T[:, :, None] != other.genotypes.T[:, None, :]
+    def differences(self, other: Inputs) -> np.ndarray:
+        """Return how each row differs from each of `other`: a matrix per decision (0 or 1), and squared size gaps."""
+        decisions = self.genotypes.T[:, :, None] != other.genotypes.T[:, None, :]
         gap = (self.sizes[:, None] - other.sizes[None, :]) ** 2
-        return np.concatenate([differs, gap[None]]).astype(float)
+        return np.concatenate([decisions, gap[None]]).astype(float)
 
 
-class Process:
-    """Kernel: scale x exp(-sum of weight x difference). A weight a decision says how much that decision matters.
+class GaussianProcess:
+    """A process with the kernel scale x exp(-sum of weight x difference): a weight says how much a decision matters.
 
-    `parameters` are the logarithms of the weights, of the scale and of the noise; they are fitted to the marginal
-    likelihood under a normal prior around where they begin.
+    `parameters` are the logarithms of the weights, the scale and the noise. They maximise the marginal likelihood
+    under a normal prior around their first values.
     """
 
     def __init__(self, choices: tuple[int, ...]) -> None:
-        open_decisions = max(1, sum(options > 1 for options in choices))
-        weights = [_NEAR / open_decisions] * len(choices)
-        self.prior = np.log([*weights, _SIZE, 1.0, _NOISE])
+        n_choices = max(1, sum(options > 1 for options in choices))
+        weights = [_DISTANCE / n_choices] * len(choices)
+        self.prior = np.log([*weights, _SIZE_WEIGHT, 1.0, _NOISE])
         self.parameters = self.prior.copy()
         self.choices = choices
 
     def kernel(self, one: Inputs, other: Inputs) -> np.ndarray:
-        """Covariance of the process between the rows of two inputs: by one product of matrices, for large ones."""
+        """Return the covariance of the process between the rows of two inputs, by one matrix product."""
         weights = np.exp(self.parameters[:-2])
-        alike = (_one_hot(one.genotypes, self.choices) * np.repeat(weights[:-1], self.choices)) @ _one_hot(
+        agreement = (_one_hot(one.genotypes, self.choices) * np.repeat(weights[:-1], self.choices)) @ _one_hot(
             other.genotypes, self.choices
         ).T
         gap = (one.sizes[:, None] - other.sizes[None, :]) ** 2
-        return np.exp(self.parameters[-2] - np.maximum(weights[:-1].sum() - alike, 0.0) - weights[-1] * gap)
+        return np.exp(self.parameters[-2] - np.maximum(weights[:-1].sum() - agreement, 0.0) - weights[-1] * gap)
 
     @property
     def noise(self) -> float:
-        """Variance of a measurement around the process."""
+        """The variance of a measurement around the process."""
         return float(np.exp(self.parameters[-1]) + _FLOOR * np.exp(self.parameters[-2]))
 
     def fit(self, inputs: Inputs, targets: np.ndarray) -> None:
-        """Some steps of Adam up the marginal likelihood and the prior."""
-        apart = inputs.apart(inputs)
+        """Take some steps of Adam on the marginal likelihood times the prior."""
+        differences = inputs.differences(inputs)
         first, second = np.zeros_like(self.parameters), np.zeros_like(self.parameters)
         for step in range(1, _STEPS + 1):
-            slope = self._slope(apart, targets)
+            slope = self._slope(differences, targets)
             first = 0.9 * first + 0.1 * slope
             second = 0.99 * second + 0.01 * slope**2
             change = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.99**step)) + 1e-9)
             self.parameters = np.clip(self.parameters + _RATE * change, *_BOUNDS)
 
-    def _slope(self, apart: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Gradient of the log posterior density of the parameters."""
-        kernel = np.exp(self.parameters[-2] - np.tensordot(np.exp(self.parameters[:-2]), apart, 1))
+    def _slope(self, differences: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the gradient of the log posterior density of the parameters."""
+        kernel = np.exp(self.parameters[-2] - np.tensordot(np.exp(self.parameters[:-2]), differences, 1))
         inverse = np.linalg.inv(kernel + self.noise * np.eye(len(targets)))
         alpha = inverse @ targets
         outer = np.outer(alpha, alpha) - inverse
         weighted = outer * kernel
         slope = np.empty_like(self.parameters)
-        slope[:-2] = -0.5 * np.exp(self.parameters[:-2]) * (apart.reshape(len(apart), -1) @ weighted.ravel())
+        slope[:-2] = (
+            -0.5 * np.exp(self.parameters[:-2]) * (differences.reshape(len(differences), -1) @ weighted.ravel())
+        )
         slope[-2] = 0.5 * (weighted.sum() + np.trace(outer) * _FLOOR * np.exp(self.parameters[-2]))
         slope[-1] = 0.5 * np.trace(outer) * np.exp(self.parameters[-1])
         return slope - (self.parameters - self.prior)
 
     def log_posterior(self, inputs: Inputs, targets: np.ndarray) -> float:
-        """Logarithm of what `fit` maximises, up to a constant."""
+        """Return the logarithm of what `fit` maximises, up to a constant."""
         covariance = self.kernel(inputs, inputs) + self.noise * np.eye(len(targets))
         fit = targets @ np.linalg.solve(covariance, targets) + np.linalg.slogdet(covariance)[1]
         return float(-0.5 * fit - 0.5 * ((self.parameters - self.prior) ** 2).sum())
 
     def posterior(self, inputs: Inputs, targets: np.ndarray, at: Inputs) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance of the process at other inputs, given the targets."""
+        """Return mean and covariance of the process at other inputs, for these targets."""
         measured = self.kernel(inputs, inputs) + self.noise * np.eye(len(targets))
         root = np.linalg.cholesky(measured)
         across = np.linalg.solve(root, np.column_stack([self.kernel(inputs, at), targets]))

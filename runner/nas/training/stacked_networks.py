@@ -1,4 +1,4 @@
-"""How a population of one bucket computes: layer by layer, one call for each kind of operation present."""
+"""The forward pass of many candidates at once: layer by layer, one call for each kind of operation in the layer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from runner.nas.space.designs import AUGMENTS, CATEGORY_WIDTH, OPERATIONS, ImageDesign, TableDesign
 from runner.nas.space.networks import category_starts
-from runner.nas.space.spaces import (
-    AUGMENTS,
-    CATEGORY_WIDTH,
-    OPERATIONS,
-    ImageDesign,
-    ImageSpace,
-    TableDesign,
-    TableSpace,
-)
-from runner.nas.training.draws import Draws, augmented, drop
+from runner.nas.space.spaces import ImageSpace, TableSpace
 from runner.nas.training.fast_convolutions import convolve
-from runner.nas.training.routes import Mixed, Pass, Passage, passage, runs_of
-from runner.nas.training.weights import Slot
+from runner.nas.training.flat_weights import Slot
+from runner.nas.training.noise import Noise, apply_dropout, augment
+from runner.nas.training.regrouping import MixedActivation, Regroup, Regrouping, plan_regrouping, run_lengths
 
 Views = dict[str, Tensor]
-PASSIVE = ("max3", "avg3", "skip")  # neither weights nor activation
+PASSIVE = ("max3", "avg3", "skip")  # operations without weights and activation
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The candidates that do one kind of operation in a layer, those of equal activation together."""
+    """The candidates that have the same kind of operation in a layer, sorted by activation."""
 
     kind: str
     key: str
@@ -40,19 +33,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Layer:
-    """Chunks of a layer whose candidates end with `width` channels."""
+    """The chunks of a layer; each candidate has `width` channels after it."""
 
     chunks: tuple[Chunk, ...]
     width: int
 
     @property
     def order(self) -> list[int]:
-        """The candidates as they lie after this layer."""
+        """The order of the candidates after this layer."""
         return [member for chunk in self.chunks for member in chunk.members]
 
 
 class ImageStack:
-    """Chains of one stem width: activations [rows, candidates x channels, height, width], channels last."""
+    """Chains of one stem width: hidden layers [rows, candidates x channels, height, width], channels last."""
 
     def __init__(self, space: ImageSpace, designs: Sequence[ImageDesign], device: torch.device) -> None:
         self.space, self.designs, self.device = space, designs, device
@@ -60,75 +53,75 @@ class ImageStack:
         self.layers: list[Layer] = []
         self.slots: list[Slot] = []
         self.buffers: list[Slot] = []
-        everyone = list(range(len(designs)))
-        self._add("stem", {i: designs[i].recipe.augment for i in everyone}, space.shape[0], self.width)
+        members = list(range(len(designs)))
+        self._add("stem", {i: designs[i].recipe.augment for i in members}, space.shape[0], self.width)
         width = self.width
         for index in range(len(space.positions)):
             if index:
-                self._add(f"reduce{index}", dict.fromkeys(everyone, "reduce"), width, 2 * width)
+                self._add(f"reduce{index}", dict.fromkeys(members, "reduce"), width, 2 * width)
                 width *= 2
             for place in range(max(len(design.stages[index]) for design in designs)):
-                named = {i: (*designs[i].stages[index], *["skip"] * (place + 1))[place] for i in everyone}
-                self._add(f"stage{index}_{place}", named, width, width)
-        self.passages = self._passages()
+                kinds = {i: (*designs[i].stages[index], *["skip"] * (place + 1))[place] for i in members}
+                self._add(f"stage{index}_{place}", kinds, width, width)
+        self.regroupings = self._regroupings()
         self.last = torch.tensor(_inverse(self.layers[-1].order), device=device)
-        self._slot("head.weight", "head.linear.weight", everyone, (space.outputs, width))
-        self._slot("head.bias", "head.linear.bias", everyone, (space.outputs,))
+        self._slot("head.weight", "head.linear.weight", members, (space.outputs, width))
+        self._slot("head.bias", "head.linear.bias", members, (space.outputs,))
         self.dropout = torch.tensor([design.recipe.dropout for design in designs], dtype=torch.float64)[
             :, None, None
         ].to(device)
         self.drops = any(design.recipe.dropout for design in designs)
 
-    def forward(self, views: Views, buffers: Views, x: Tensor, draws: Draws | None) -> Tensor:
-        """Outputs [candidates, rows, outputs]; with draws in training mode, without in evaluation mode."""
-        done = self._stem(views, buffers, x, draws)
-        for layer, way in zip(self.layers[1:], self.passages[:-1], strict=True):
-            parts = Pass.apply(way, *done)
-            done = [
-                _operate(chunk, part, views, buffers, draws is not None)
+    def forward(self, views: Views, buffers: Views, x: Tensor, noise: Noise | None) -> Tensor:
+        """Return outputs [candidates, rows, outputs]: with noise in training mode, without it in evaluation mode."""
+        chunks = self._stem(views, buffers, x, noise)
+        for layer, regrouping in zip(self.layers[1:], self.regroupings[:-1], strict=True):
+            parts = Regroup.apply(regrouping, *chunks)
+            chunks = [
+                _operate(chunk, part, views, buffers, noise is not None)
                 for chunk, part in zip(layer.chunks, parts, strict=True)
             ]
-        pooled = Pass.apply(self.passages[-1], *done)[0].view(len(x), len(self.designs), -1)
+        pooled = Regroup.apply(self.regroupings[-1], *chunks)[0].view(len(x), len(self.designs), -1)
         hidden = pooled.index_select(1, self.last).transpose(0, 1)
-        if draws is not None and self.drops:
-            hidden = drop(hidden, draws.dropout[0], self.dropout.to(hidden.dtype))
+        if noise is not None and self.drops:
+            hidden = apply_dropout(hidden, noise.dropout[0], self.dropout.to(hidden.dtype))
         return torch.baddbmm(views["head.bias"].unsqueeze(1), hidden, views["head.weight"].transpose(1, 2))
 
-    def _stem(self, views: Views, buffers: Views, x: Tensor, draws: Draws | None) -> list[Tensor]:
-        done = []
+    def _stem(self, views: Views, buffers: Views, x: Tensor, noise: Noise | None) -> list[Tensor]:
+        results = []
         for chunk in self.layers[0].chunks:
-            source = x if draws is None else augmented(x, chunk.kind, draws)
+            source = x if noise is None else augment(x, chunk.kind, noise)
             _, inputs, height, width = source.shape
             source = source.contiguous(memory_format=torch.channels_last)
-            # Said once more for images of one channel, whose layout could be either one.
+            # The strides are explicit for images of one channel, whose layout is ambiguous.
             source = source.as_strided(source.shape, (inputs * height * width, 1, inputs * width, inputs))
             out = F.conv2d(source, views[f"{chunk.key}.conv.weight"].flatten(0, 1), stride=self.space.stride, padding=1)
-            done.append(_normalise(chunk, out, views, buffers, draws is not None))
-        return done
+            results.append(_normalise(chunk, out, views, buffers, noise is not None))
+        return results
 
     def _add(self, name: str, kinds: dict[int, str], inputs: int, outputs: int) -> None:
-        """A layer in which each candidate does its kind of operation; equal activations lie together in a chunk."""
+        """Add a layer with an operation of these kinds for each candidate; a chunk has equal activations adjacent."""
         ranks = {kind: rank for rank, kind in enumerate((*AUGMENTS, "reduce", *OPERATIONS))}
         chunks = []
         for kind in sorted(set(kinds.values()), key=ranks.__getitem__):
-            members = [i for i, its in kinds.items() if its == kind]
+            members = [i for i, own in kinds.items() if own == kind]
             members.sort(key=lambda i: (self.designs[i].activation, i))
             chunks.append(Chunk(kind, f"{name}.{kind}", tuple(members)))
             self._slots(name, chunks[-1], inputs, outputs)
         self.layers.append(Layer(tuple(chunks), outputs))
 
-    def _passages(self) -> list[Passage]:
-        """The way from each layer to the next, and out of the last one."""
-        ways = []
+    def _regroupings(self) -> list[Regrouping]:
+        """Return the regrouping after each layer."""
+        regroupings = []
         for layer, after in zip_longest(self.layers, self.layers[1:]):
             places = {member: place for place, member in enumerate(layer.order)}
-            picks = [[places[i] for i in chunk.members] for chunk in after.chunks] if after else []
-            active = [
+            forward = [[places[i] for i in chunk.members] for chunk in after.chunks] if after else []
+            activations = [
                 [None if chunk.kind in PASSIVE else self.designs[i].activation for i in chunk.members]
                 for chunk in layer.chunks
             ]
-            ways.append(passage(layer.width, active, picks, self.device))
-        return ways
+            regroupings.append(plan_regrouping(layer.width, activations, forward, self.device))
+        return regroupings
 
     def _slots(self, name: str, chunk: Chunk, inputs: int, outputs: int) -> None:
         if chunk.kind in PASSIVE:
@@ -148,7 +141,7 @@ class ImageStack:
 
 
 class TableStack:
-    """Perceptrons of one width: activations [candidates, rows, width], the deepest candidates first."""
+    """Perceptrons of one width: hidden layers [candidates, rows, width], the deepest candidates first."""
 
     def __init__(self, space: TableSpace, designs: Sequence[TableDesign], device: torch.device) -> None:
         self.space, self.designs = space, designs
@@ -156,39 +149,41 @@ class TableStack:
         order = sorted(range(len(designs)), key=lambda i: (-designs[i].depth, designs[i].activation, i))
         self.counts = [sum(d.depth > layer for d in designs) for layer in range(max(d.depth for d in designs))]
         self.slots = self._slots(order)
-        self.runs = [runs_of([designs[i].activation for i in order[:count]]) for count in self.counts]
+        self.runs = [run_lengths([designs[i].activation for i in order[:count]]) for count in self.counts]
         self.last = torch.tensor(_inverse(order), device=device)
         self.starts = category_starts(space).to(device)
-        picked = [designs[i] for i in order]
-        self.residual = torch.tensor([float(d.residual) for d in picked], dtype=torch.float64)[:, None, None].to(device)
-        self.residuals = [any(d.residual for d in picked[:count]) for count in self.counts]
-        self.dropout = torch.tensor([d.recipe.dropout for d in picked], dtype=torch.float64)[:, None, None].to(device)
-        self.drops = any(d.recipe.dropout for d in picked)
+        ordered = [designs[i] for i in order]
+        self.residual = torch.tensor([float(d.residual) for d in ordered], dtype=torch.float64)[:, None, None].to(
+            device
+        )
+        self.residuals = [any(d.residual for d in ordered[:count]) for count in self.counts]
+        self.dropout = torch.tensor([d.recipe.dropout for d in ordered], dtype=torch.float64)[:, None, None].to(device)
+        self.drops = any(d.recipe.dropout for d in ordered)
 
-    def forward(self, views: Views, buffers: Views, x: Tensor, draws: Draws | None) -> Tensor:
-        """Outputs [candidates, rows, outputs]; with draws in training mode, without in evaluation mode."""
-        x, finished = self._enter(views, x), []
+    def forward(self, views: Views, buffers: Views, x: Tensor, noise: Noise | None) -> Tensor:
+        """Return outputs [candidates, rows, outputs]: with noise in training mode, without it in evaluation mode."""
+        x, results = self._enter(views, x), []
         for index, count in enumerate(self.counts):
             if count < len(x) and index:
-                finished.append(x[count:])
+                results.append(x[count:])
                 x = x[:count]
-            new = self._layer(views, index, count, x, draws)
+            new = self._layer(views, index, count, x, noise)
             residual = index and self.residuals[index]
             x = torch.addcmul(new, x, self.residual[:count].to(x.dtype)) if residual else new
-        x = torch.cat([x, *reversed(finished)])
+        x = torch.cat([x, *reversed(results)])
         out = torch.baddbmm(views["head.bias"].unsqueeze(1), x, views["head.weight"].transpose(1, 2))
         return out.index_select(0, self.last)
 
-    def _layer(self, views: Views, index: int, count: int, x: Tensor, draws: Draws | None) -> Tensor:
+    def _layer(self, views: Views, index: int, count: int, x: Tensor, noise: Noise | None) -> Tensor:
         bias, weight = views[f"{index}.linear.bias"], views[f"{index}.linear.weight"]
         hidden = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
         hidden = F.layer_norm(hidden, hidden.shape[-1:])
         scale, shift = views[f"{index}.norm.weight"], views[f"{index}.norm.bias"]
         hidden = torch.addcmul(shift.unsqueeze(1), hidden, scale.unsqueeze(1))
-        hidden = Mixed.apply(hidden, self.runs[index])
-        if draws is None or not self.drops:
+        hidden = MixedActivation.apply(hidden, self.runs[index])
+        if noise is None or not self.drops:
             return hidden
-        return drop(hidden, draws.dropout[index], self.dropout[:count].to(x.dtype))
+        return apply_dropout(hidden, noise.dropout[index], self.dropout[:count].to(x.dtype))
 
     def _enter(self, views: Views, x: Tensor) -> Tensor:
         count = len(self.designs)
@@ -197,8 +192,8 @@ class TableStack:
             return numbers
         table = views["embed"].transpose(0, 1).flatten(1)
         codes = x[:, self.space.numeric :].long() + self.starts
-        found = F.embedding(codes, table).view(*codes.shape, count, CATEGORY_WIDTH)
-        return torch.cat([numbers, found.permute(2, 0, 1, 3).flatten(2)], 2)
+        embedded = F.embedding(codes, table).view(*codes.shape, count, CATEGORY_WIDTH)
+        return torch.cat([numbers, embedded.permute(2, 0, 1, 3).flatten(2)], 2)
 
     def _slots(self, order: list[int]) -> list[Slot]:
         space, width, members = self.space, self.designs[0].width, tuple(order)
@@ -228,7 +223,7 @@ def _operate(chunk: Chunk, x: Tensor, views: Views, buffers: Views, training: bo
     elif chunk.kind == "reduce":
         x = convolve(x, weight, count, stride=2)
     else:
-        x = convolve(x, weight, count, spread=2 if chunk.kind == "dilated3" else 1)
+        x = convolve(x, weight, count, dilation=2 if chunk.kind == "dilated3" else 1)
     return _normalise(chunk, x, views, buffers, training)
 
 

@@ -1,6 +1,6 @@
-"""What stands before a network: raw values as a user has them, made into what the network was trained on.
+"""The scaling of raw inputs to what a network is trained on.
 
-Each class is copied as it stands into the module that the user takes away, so it needs torch only.
+The source of each class is copied into the model.py that a user downloads, so it needs torch only.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Pixels(nn.Module):
 class Columns(nn.Module):
     """Numbers (NaN where missing), then category codes, as doubles [rows, columns].
 
-    Each number becomes two: standardised and limited, and its rank among the train rows, by straight lines between
-    `knots` values. The columns numbered in `flagged` each add one that tells what is missing.
+    Each number becomes two: standardised and clipped, and its rank among the train rows, interpolated linearly between
+    `knots` values. Each column in `flagged` (their numbers) adds one that marks missing values.
     """
 
     def __init__(self, numeric: int, flagged: Sequence[int], knots: int) -> None:
@@ -41,7 +41,7 @@ class Columns(nn.Module):
         self.step: Tensor
         self.register_buffer("mean", torch.zeros(numeric, dtype=torch.float64))
         self.register_buffer("std", torch.ones(numeric, dtype=torch.float64))
-        # Intervals between knots; one that a column has not is infinitely long.
+        # Intervals between knots; those that a column lacks are infinitely long.
         self.register_buffer("low", torch.zeros(numeric, knots - 1, dtype=torch.float64))
         self.register_buffer("step", torch.full((numeric, knots - 1), torch.inf, dtype=torch.float64))
 
@@ -62,4 +62,4 @@ class Tokens(nn.Module):
         return x
 
 
-Front = Pixels | Columns | Tokens
+InputScaling = Pixels | Columns | Tokens
