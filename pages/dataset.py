@@ -56,7 +56,7 @@ def show(dataset: Dataset) -> None:
 
 def advised(dataset: Dataset) -> None:
     """What will do best, in a line; nothing where no selector can say."""
-    if fits.latest(advice.kind_of(dataset)) is None:
+    if fits.last_fit(advice.task_type(dataset)) is None:
         return
     with suppress(InputError):
         given = advice.advise(dataset.id)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core import advice, datasets, machine, metafeatures, specs
-from core.advice import Advice, Ranked, fits
+from core.advice import Advice, RankedCandidate, fits
 from core.datasets import Dataset
 from core.errors import InputError
 from core.queue import jobs, runners
@@ -25,7 +25,7 @@ ORIGINS = {"own": "yours"}
 
 def show(dataset: Dataset) -> None:
     """Everything that is known before anything runs, and what came of it afterwards."""
-    if fits.latest(advice.kind_of(dataset)) is None:
+    if fits.last_fit(advice.task_type(dataset)) is None:
         waiting()
         return
     try:
@@ -36,7 +36,7 @@ def show(dataset: Dataset) -> None:
         return
     renewed(given)
     trust(given)
-    before = advice.before_results(dataset.id)
+    before = advice.last_advice(dataset.id, before_results=True)
     judged = before or given
     actual = advice.outcome(judged)
     plan(given, dict(zip(actual["candidate"], actual["actual"], strict=True)))
@@ -314,7 +314,7 @@ def value(error: float) -> str:
     return f"{1 - error:.3f}"
 
 
-def bounds(item: Ranked) -> str:
+def bounds(item: RankedCandidate) -> str:
     """The interval of the metric."""
     return f"{value(item.upper)} to {value(item.lower)}" if math.isfinite(item.upper) else "unknown"
 

@@ -52,7 +52,7 @@ def add_file() -> None:
         path = uploads.receive(uploaded)
         first = inspect(path, Reading(encoding=encoding))
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/error:")
+        st.error(shared.plain(uploads.restore_names(without_field(error), uploaded)), icon=":material/error:")
         return
     key = f"{path.name}_{encoding}"
     with shared.sentences():
@@ -71,8 +71,8 @@ def inspect(path: Path, reading: Reading) -> Inspection:
 def corrections(first: Inspection, encoding: str, key: str) -> tuple[Reading, Any]:
     """What the columns mean, as recognised unless the user says otherwise; and the upload of meta-features."""
     st.subheader("What it means")
-    st.caption(f"Recognised as {KINDS[first.kind]} with {findings.plural(first.n_read, 'row', 'rows')}.")
-    if first.kind == "aslib":
+    st.caption(f"Recognised as {KINDS[first.format]} with {findings.plural(first.n_read, 'row', 'rows')}.")
+    if first.format == "aslib":
         metric = st.selectbox(
             "Metric", [None, *first.metrics], key=f"metric_{key}",
             format_func=lambda name: f"As recognised: {first.metric}" if name is None else name,
@@ -131,7 +131,7 @@ def metric_of(first: Inspection, key: str) -> str | None:
 
 def averaged(first: Inspection, key: str) -> bool:
     """Whether rows that say different things of one dataset and candidate are repeats."""
-    always = first.kind == "mlflow"
+    always = first.format == "mlflow"
     return st.toggle(
         "Average repeats", always, key=f"average_{key}", disabled=always,
         help="Rows that say different things of one dataset and candidate count as repeats; else they are refused. "
@@ -144,13 +144,16 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
     try:
         found = inspect(path, reading)
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(str(error), *files)), icon=":material/block:")
+        st.error(shared.plain(uploads.restore_names(without_field(error), *files)), icon=":material/block:")
         return None
     for question in found.questions:
-        st.error(shared.plain(uploads.restore_names(question, *files)), icon=":material/block:")
+        st.error(
+            shared.plain(uploads.restore_names(without_field(question), *files)),
+            icon=":material/block:",
+        )
     if found.questions:
         return None
-    ours = shared.read(knowledge.our_features, knowledge.kind_of(str(found.metric)))
+    ours = shared.read(knowledge.our_features, knowledge.task_type(str(found.metric)))
     st.subheader("What is imported")
     better = "higher" if found.higher_is_better else "lower"
     st.caption(shared.plain(f"By {found.metric}: {better} is better."))
@@ -163,6 +166,11 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
         height: Any = "content" if len(preview) <= 8 else 320
         st.dataframe(preview, hide_index=True, height=height, alt="The first 20 results as they would be imported")
     return found
+
+
+def without_field(error: MetascoutError) -> str:
+    """Return an error's sentences without the field's name, which its place on the page shows."""
+    return f"{error.text} {error.remedy or ''}".strip() if isinstance(error, InputError) else str(error)
 
 
 def counts(found: Inspection) -> None:
@@ -202,10 +210,10 @@ def confirm(
     """The name of the scenario, and the button. Raises what importing raises."""
     name = st.text_input("Name of the scenario", name, max_chars=80, key=f"name_{key}")
     try:
-        imports.checked_name(name)
+        imports.check_name(name)
         fits = True
     except InputError as error:
-        st.error(shared.plain(str(error)), icon=":material/block:")
+        st.error(shared.plain(without_field(error)), icon=":material/block:")
         fits = False
     if st.button(
         "Import", type="primary", icon=":material/check:", disabled=found is None or not fits, key="import"

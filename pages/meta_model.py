@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import advice
+from core import advice, knowledge
 from core.advice import fits
-from core.advice.fits import Refit
+from core.advice.fits import Fit
 from core.advice.trust import MIN_DATASETS
 from core.queue import runners
 from pages import shared
@@ -24,11 +24,11 @@ OUTCOMES = 30  # of advice, drawn
 def state(kind: Any, file: str | None) -> None:
     """Whether a fit is due and who does it; a fit that has come brings the page up to date."""
     with shared.sentences():
-        newest = shared.read(fits.latest, kind)
+        newest = shared.read(fits.last_fit, kind)
         if newest is not None and newest.file != file:
             st.rerun()
         failed(kind)
-        if not shared.read(fits.due):
+        if not shared.read(fits.is_due):
             return
         if shared.read(runners.alive):
             st.caption(":material/hourglass_top: A fit is due: the runner does it by itself, within a minute or so.")
@@ -62,7 +62,7 @@ def ask(kind: str) -> None:
         st.toast("A fit is asked for: the runner does it.", icon=":material/check:")
 
 
-def headline(refit: Refit, told: Known) -> None:
+def headline(fit: Fit, told: Known) -> None:
     """What is known, since when, and how far to trust it."""
     origins = told.about["origin"].value_counts()
     imported = int(origins.drop(list(knowledge_maps.ORIGINS.values()), errors="ignore").sum())
@@ -70,11 +70,11 @@ def headline(refit: Refit, told: Known) -> None:
     filled = float(told.errors.notna().to_numpy().mean())
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(
-            f"**{refit.n_datasets:,} datasets** ({', '.join(parts)}), **{refit.n_candidates:,} candidates**,"
+            f"**{fit.n_datasets:,} datasets** ({', '.join(parts)}), **{fit.n_candidates:,} candidates**,"
             f" {shared.number(100 * filled, 3)}% of their pairs known."
-            f" :gray[Fitted {shared.moment(refit.fitted_at)}, took {shared.duration(refit.took_s)}.]"
+            f" :gray[Fitted {shared.moment(fit.fitted_at)}, took {shared.duration(fit.took_s)}.]"
         )
-        ask(refit.kind)
+        ask(fit.task_type)
     judged = int(told.past["advice"].notna().sum())
     if judged < MIN_DATASETS:
         st.info(
@@ -90,18 +90,18 @@ def headline(refit: Refit, told: Known) -> None:
 
 def show(kind: Any) -> None:
     """Everything of one kind of task."""
-    refit = shared.read(fits.latest, kind)
-    due = shared.read(fits.due)
-    st.fragment(state, run_every=shared.LIVE_S if due or refit is None else None)(kind, refit.file if refit else None)
-    if refit is None:
+    fit = shared.read(fits.last_fit, kind)
+    due = shared.read(fits.is_due)
+    st.fragment(state, run_every=shared.LIVE_S if due or fit is None else None)(kind, fit.file if fit else None)
+    if fit is None:
         nothing(kind)
         return
-    told = knowledge_maps.of(refit)
-    headline(refit, told)
+    told = knowledge_maps.of(fit)
+    headline(fit, told)
     drawings = {
         "Unseen datasets": lambda: advice_quality.show(told),
         "Errors": lambda: knowledge_maps.errors(told, kind),
-        "Map": lambda: knowledge_maps.map_and_importance(told, refit),
+        "Map": lambda: knowledge_maps.map_and_importance(told, fit),
         "Learning": lambda: learning(kind),
         "Track record": track_record,
     }
@@ -282,7 +282,7 @@ def open_advice(names: list[str]) -> None:
 st.title("Meta-model")
 st.caption("What past runs teach about the next dataset, and how far that can be trusted.")
 with shared.sentences():
-    kinds = {kind.capitalize(): kind for kind in fits.KINDS}
+    kinds = {kind.capitalize(): kind for kind in knowledge.TASK_TYPES}
     shared.asked_choice("kind", list(kinds), {kind: label for label, kind in kinds.items()})
     chosen = st.segmented_control(
         "Kind of task", list(kinds), default=next(iter(kinds)), required=True, key="kind", bind="query-params",

@@ -47,7 +47,7 @@ def tend(fitting: Fitting, *, busy: bool = False) -> None:
         _rest(fitting)
     elif now >= (fitting.busy_next_at if busy else fitting.next_at):
         fitting.next_at = fitting.busy_next_at = now + PAUSE_S / 10
-        if fits.due():
+        if fits.is_due():
             fitting.process, fitting.began_at = _started(), now
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from core import advice, datasets, kinds, knowledge, results, specs
 from core.__main__ import main
-from core.advice import fits, learning_curve
+from core.advice import fit_times, fits, learning_curve
 from core.advice.selector import Selector
 from core.datasets import Dataset
 from core.errors import InputError
@@ -99,8 +99,10 @@ def test_the_fit_time_grows_as_it_grew_on_known_datasets(ships: Path, numbers: D
     assert done is not None
     _, rows, _ = done.fit_times["Linear"]
     assert rows == pytest.approx(1, abs=1e-6)
-    assert fits.fit_s(done.fit_times, "Linear", {"log_n_rows": 4.0, "log_n_features": 1.0}) == pytest.approx(10)
-    assert math.isnan(fits.fit_s(done.fit_times, "GPT", {}))
+    assert fit_times.predict_s(done.fit_times, "Linear", {"log_n_rows": 4.0, "log_n_features": 1.0}) == pytest.approx(
+        10
+    )
+    assert math.isnan(fit_times.predict_s(done.fit_times, "GPT", {}))
 
 
 def test_advice_after_results_does_not_look_at_them(ships: Path, numbers: Dataset) -> None:
@@ -114,7 +116,7 @@ def test_advice_after_results_does_not_look_at_them(ships: Path, numbers: Datase
     assert (after.blind, before.blind) == (True, False)
     assert after.ranking[0].candidate == "Linear"
     assert numbers.name not in [item.dataset for item in after.near]
-    kept = advice.before_results(numbers.id)
+    kept = advice.last_advice(numbers.id, before_results=True)
     assert kept is not None
     assert kept.id == before.id
 
@@ -146,7 +148,7 @@ def test_the_plan_becomes_one_job_an_engine_and_is_remembered(ships: Path, numbe
     assert advice.jobs_of(numbers.id) == ids
     assert [jobs.get(job_id).kind for job_id in ids] == ["portfolio", "automl"]
     assert jobs.get(ids[0]).owner == "ada@example.org"
-    with pytest.raises(InputError, match="plan: no job is chosen"):
+    with pytest.raises(InputError, match="plan: No job is selected"):
         advice.run(given, [])
 
 
@@ -175,7 +177,7 @@ def test_what_cannot_run_on_a_dataset_is_no_default_for_it(ships: Path, numbers:
     pd.concat([frame, images_only]).to_parquet(ships)
     done = fits.refit("classification")
     assert done is not None
-    assert fits.selector(done).sbs == "NAS CNN"
+    assert fits.load_selector(done).sbs == "NAS CNN"
     given = advice.advise(numbers.id)
     assert given.single_best in CANDIDATES
     assert given.single_best in given.reason
@@ -198,7 +200,7 @@ def test_a_search_can_start_from_those_of_near_datasets_of_ones_own(ships: Path,
     ran(other, Linear=0.1)
     fits.refit("classification")
     given = advice.advise(numbers.id)
-    near = (advice.Near("breast_cancer", "own", "sample", 0.1, "Linear", 0.1),)
+    near = (advice.SimilarDataset("breast_cancer", "own", "sample", 0.1, "Linear", 0.1),)
     assert advice.warm_starts(replace(given, near=near)) == [1]
     assert advice.warm_starts(replace(given, near=())) == []
 
@@ -213,28 +215,28 @@ def test_candidates_are_named_by_their_engine() -> None:
 def test_own_trials_of_two_engines_are_two_candidates(ships: Path, numbers: Dataset) -> None:
     ran(numbers, MLP=0.2)
     ran(numbers, NASSpec(dataset_id=numbers.id), MLP=0.1)
-    known = knowledge.own("classification").errors.loc["numbers"]
+    known = knowledge.from_jobs("classification").errors.loc["numbers"]
     assert known.to_dict() == pytest.approx({"MLP": 0.2, "NAS MLP": 0.1})
 
 
 def test_a_fit_is_due_when_more_is_known_or_one_is_asked_for(ships: Path, numbers: Dataset) -> None:
-    assert fits.due()
-    for kind in fits.KINDS:
+    assert fits.is_due()
+    for kind in knowledge.TASK_TYPES:
         fits.refit(kind)
-    assert not fits.due()
+    assert not fits.is_due()
     fits.request("ada")
-    assert fits.due()
-    for kind in fits.KINDS:
+    assert fits.is_due()
+    for kind in knowledge.TASK_TYPES:
         fits.refit(kind)
-    assert not fits.due()
+    assert not fits.is_due()
     ran(numbers, Linear=0.1)
-    assert fits.due()
+    assert fits.is_due()
 
 
 def test_where_nothing_is_known_the_history_says_so(ships: Path) -> None:
     assert fits.refit("regression") is None
     assert "There is no result yet" in fits.history("regression")["error"].iloc[0]
-    assert fits.latest("regression") is None
+    assert fits.last_fit("regression") is None
     assert len(fits.learning_curve("regression")) == 0
     fits.refit("classification")
     [row] = fits.history("classification").to_dict("records")
@@ -307,7 +309,7 @@ def test_a_fit_in_a_process_of_its_own_learns_from_own_results(numbers: Dataset)
     selector_fit.tend(state)
     assert state.process is not None
     assert state.process.wait(120) == 0
-    done = fits.latest("classification")
+    done = fits.last_fit("classification")
     assert done is not None
     assert done.n_own == 1
 

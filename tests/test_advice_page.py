@@ -40,7 +40,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "On 40 past datasets, each held out in turn, this advice was within 0.01 of the best" in words(at)
     assert "none of them yours yet" in words(at)
-    given = advice.latest(numbers.id)
+    given = advice.last_advice(numbers.id)
     assert given is not None
     plan = [metric.label for metric in at.metric]
     assert plan == list(given.plan)
@@ -51,7 +51,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
     assert len(near) == 5
     at.checkbox(key="wanted_1").uncheck()
     at.number_input(key="budget_0").set_value(45)
-    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
+    at.button(key=f"queue_{advice.last_advice(numbers.id).id}").click().run()
     assert "Queued: job 1." in words(fine(at))
     assert jobs.get(1).spec.budget_s == 45
     assert advice.jobs_of(numbers.id) == [1]
@@ -61,12 +61,12 @@ def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships
     fits.refit("classification")
     at = opened("dataset_advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
-    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
+    at.button(key=f"queue_{advice.last_advice(numbers.id).id}").click().run()
     assert "Time budget, seconds: Input should be greater than or equal to 10 (given: 3)" in shown(at.error[0].value)
     at.checkbox(key="wanted_0").uncheck()
     at.checkbox(key="wanted_1").uncheck()
-    at.button(key=f"queue_{advice.latest(numbers.id).id}").click().run()
-    assert "no job is chosen" in shown(at.error[0].value)
+    at.button(key=f"queue_{advice.last_advice(numbers.id).id}").click().run()
+    assert "No job is selected" in shown(at.error[0].value)
     assert len(jobs.overview()) == 0
 
 
@@ -117,7 +117,7 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     fits.refit("classification")
     at = fine(opened("dataset_advice", dataset="odd"))
     assert "so the default is recommended" in words(at)
-    given = advice.latest(datasets.get("odd").id)
+    given = advice.last_advice(datasets.get("odd").id)
     assert given is not None
     assert given.plan[0] == given.single_best == "SVM"
 

@@ -136,7 +136,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     expect(page.get_by_role("heading", name="Advice", exact=True)).to_be_visible()
     again, plan = page.get_by_role("button", name="Look again"), page.get_by_role("button", name="Run the plan")
     expect(again.or_(plan).first).to_be_visible()
-    while not fits.latest("classification"):  # the runner fits the first selector
+    while not fits.last_fit("classification"):  # the runner fits the first selector
         page.wait_for_timeout(500)
     page.reload()
     expect(page.get_by_text(re.compile(r"On \d+ past datasets"))).to_be_visible()
@@ -144,7 +144,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     expect(page.get_by_role("heading", name="What came of it")).to_have_count(0)
 
     plan.click()
-    shown = advice.latest(dataset.id)
+    shown = advice.last_advice(dataset.id)
     assert shown is not None
     kinds = [spec.kind for spec in advice.specs_of(shown)]
     page.get_by_text("Run it", exact=True).nth(kinds.index("automl")).click()  # H2O has a test of its own
@@ -157,7 +157,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     page.goto(f"{site}/advice?dataset={dataset.name}")
     expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
     expect(page.get_by_role("heading", name="Predicted before anything ran")).to_be_visible()
-    given = advice.before_results(dataset.id)
+    given = advice.last_advice(dataset.id, before_results=True)
     assert given is not None
     told = advice.outcome(given)
     assert {name for name in given.plan if name in kinds.of("portfolio").candidates["table"]} <= set(told["candidate"])
@@ -181,7 +181,7 @@ def test_past_runs_are_corrected_imported_and_removed(page: Page, home: Path, tm
         _type(page, "Name of the scenario", "our_past_")
         page.get_by_role("button", name="Import", exact=True).click()
         expect(page.get_by_text("our_past_ is imported: 2 datasets, 2 candidates.")).to_be_visible()
-        assert [(known.name, known.source, known.n_rows) for known in knowledge.scenarios()] == [
+        assert [(known.name, known.source, known.n_rows) for known in knowledge.all_scenarios()] == [
             ("our_past_", "our *past*.csv", 4)
         ]
         page.get_by_role("button", name="Remove a scenario").click()
@@ -189,7 +189,7 @@ def test_past_runs_are_corrected_imported_and_removed(page: Page, home: Path, tm
         page.get_by_role("button", name="Remove for good").click()
         expect(page.get_by_text("No runs have been imported yet.")).to_be_visible()
         expect(page.get_by_role("dialog")).not_to_be_visible()
-        assert knowledge.scenarios() == []
+        assert knowledge.all_scenarios() == []
 
 
 def _choose(page: Page, label: str, option: str) -> None:

@@ -83,7 +83,7 @@ def test_columns_and_metric_that_were_not_recognised_are_chosen(home: Path) -> N
     assert at.button(key="import").disabled
     for widget, choice in (("dataset", "name"), ("candidate", "kind"), ("metric", "speed")):
         at.selectbox(key=key(home, widget)).set_value(choice)
-    assert errors(at.run()) == ["Is a higher speed better, or a lower one? Say which (higher_is_better)."]
+    assert errors(at.run()) == ["Is a higher speed better, or a lower one? Say which."]
     at.selectbox(key=key(home, "better")).set_value(True).run()
     assert "contradicts itself" in errors(at)[0]
     at.selectbox(key=key(home, "fold")).set_value("round")
@@ -94,7 +94,7 @@ def test_columns_and_metric_that_were_not_recognised_are_chosen(home: Path) -> N
     found = knowledge.get("odd")
     assert (found.metric, found.higher_is_better, found.n_rows) == ("speed", True, 4)
     assert pair("odd", "a", "x") == 0.5
-    assert knowledge.of_scenario("odd").fit_s.loc["odd: a", "x"] == 1.5
+    assert knowledge.from_scenario("odd").fit_s.loc["odd: a", "x"] == 1.5
 
 
 def test_rows_that_contradict_each_other_are_named_and_averaged_only_where_asked(home: Path) -> None:
@@ -112,9 +112,9 @@ def test_rows_that_contradict_each_other_are_named_and_averaged_only_where_asked
 def test_what_is_left_out_is_said_before_the_import(home: Path) -> None:
     at = fine(upload("runs.csv", TIDY + "a,forest,0.1,2,100\nb,tree,inf,1,200\n,forest,0.5,1,\n"))
     told = " ".join(shown(note.value) for note in at.info)
-    assert "1 row repeated another one: counted once." in told
+    assert "1 row repeats another one: counted once." in told
     assert "1 row without a dataset or a candidate: left out." in told
-    assert "1 row whose 'error' is missing, infinite or no number: left out." in told
+    assert "1 row in which 'error' is missing, infinite or not a number: left out." in told
     assert [metric.value for metric in at.metric][2] == "4"
 
 
@@ -137,25 +137,25 @@ def test_a_file_that_cannot_be_used_ends_in_a_sentence_with_its_own_name(home: P
     assert not any(re.search(r"[0-9a-f]{32}", sentence) for sentence in errors(at))
     assert not at.metric
     assert all(button.disabled for button in at.button)
-    assert knowledge.scenarios() == []
+    assert knowledge.all_scenarios() == []
 
 
 def test_a_direction_that_the_file_denies_is_refused(home: Path) -> None:
     at = fine(upload("runs.csv", TIDY))
     at.selectbox(key=key(home, "better")).set_value(True).run()
-    assert "says itself that lower is better" in errors(at)[0]
+    assert "itself says that lower is better" in errors(at)[0]
     at.selectbox(key=key(home, "better")).set_value(None).run()
     fine(at)
 
 
 def test_a_column_of_scores_takes_the_users_word_for_its_metric(home: Path) -> None:
     at = upload("runs.csv", TIDY.replace("error", "score"))
-    assert errors(at) == ["Is a higher score better, or a lower one? Say which (higher_is_better)."]
+    assert errors(at) == ["Is a higher score better, or a lower one? Say which."]
     at.text_input(key=key(home, "metric")).set_value("rmse").run()
     fine(at)
     at.button(key="import").click().run()
     fine(at)
-    assert (knowledge.get("runs").metric, knowledge.get("runs").kind) == ("rmse", "regression")
+    assert (knowledge.get("runs").metric, knowledge.get("runs").task_type) == ("rmse", "regression")
 
 
 def test_of_a_column_of_metrics_one_is_chosen(home: Path) -> None:
@@ -175,7 +175,7 @@ def test_meta_features_from_a_second_file_let_a_scenario_advise(home: Path) -> N
     at.file_uploader(key=key(home, "features")).upload(
         "bad *described*.csv", f"dataset,{','.join(ours)}\nz{',1' * len(ours)}\n".encode()
     )
-    assert "none of the datasets in runs.csv" in errors(at.run())[0]
+    assert "None of the datasets in runs.csv" in errors(at.run())[0]
     second = f"dataset,{','.join(ours)}\na{',1' * len(ours)}\nb{',2' * len(ours)}\n"
     at.file_uploader(key=key_of_second(at)).upload("described.csv", second.encode()).run()
     fine(at)
@@ -231,7 +231,7 @@ def test_a_name_that_is_taken_or_odd_blocks_the_button(home: Path, tmp_path: Pat
     at.text_input[-1].set_value("past 2").run()
     fine(at)
     at.button(key="import").click().run()
-    assert {scenario.name for scenario in knowledge.scenarios()} == {"past", "past 2"}
+    assert {scenario.name for scenario in knowledge.all_scenarios()} == {"past", "past 2"}
 
 
 def test_a_scenario_is_removed_after_a_second_question(home: Path, tmp_path: Path) -> None:
@@ -239,11 +239,11 @@ def test_a_scenario_is_removed_after_a_second_question(home: Path, tmp_path: Pat
         imports.import_(write(tmp_path, TIDY), name=name)
     at = fine(opened("import_runs"))
     at.button(key="remove").click().run()
-    assert len(knowledge.scenarios()) == 2
+    assert len(knowledge.all_scenarios()) == 2
     at.selectbox(key="removed").set_value("one")
     at.button(key="remove_now").click().run()
     fine(at)
-    assert [scenario.name for scenario in knowledge.scenarios()] == ["two"]
+    assert [scenario.name for scenario in knowledge.all_scenarios()] == ["two"]
     assert "one is removed" in shown(at.toast[0].value)
     assert at.dataframe[-1].value["name"].tolist() == ["two"]
 

@@ -88,7 +88,7 @@ def scenario(folder: Path, *, description: str = DESCRIPTION, runs: str = RUNS, 
 
 
 def pair(name: str, dataset: str, candidate: str) -> float:
-    found: float = knowledge.of_scenario(name).errors.loc[f"{name}: {dataset}", candidate]
+    found: float = knowledge.from_scenario(name).errors.loc[f"{name}: {dataset}", candidate]
     return found
 
 
@@ -97,8 +97,8 @@ def test_a_tidy_file_becomes_a_scenario_with_its_errors_features_and_times(home:
     assert (found.n_datasets, found.n_candidates, found.n_rows) == (2, 2, 4)
     assert (found.metric, found.higher_is_better, found.owner, found.source) == ("error", False, "ada", "runs.csv")
     assert notes == ()
-    assert knowledge.scenarios() == [found]
-    known = knowledge.of_scenario("past")
+    assert knowledge.all_scenarios() == [found]
+    known = knowledge.from_scenario("past")
     assert known.errors.loc["past: a"].to_dict() == {"forest": 0.1, "linear": 0.2}
     assert known.fit_s.loc["past: b"].to_dict() == {"forest": 4.0, "linear": 3.0}
     assert known.features["n_rows"].to_dict() == {"past: a": 100.0, "past: b": 200.0}
@@ -107,21 +107,21 @@ def test_a_tidy_file_becomes_a_scenario_with_its_errors_features_and_times(home:
 
 def test_an_inspection_says_what_was_recognised_and_saves_nothing(home: Path, tmp_path: Path) -> None:
     found = imports.inspect(write(tmp_path, TIDY))
-    assert (found.kind, found.name, found.metric, found.higher_is_better) == ("tidy", "runs", "error", False)
+    assert (found.format, found.name, found.metric, found.higher_is_better) == ("tidy", "runs", "error", False)
     assert (found.roles.dataset, found.roles.candidate, found.roles.fit_s) == ("dataset", "candidate", "fit_s")
     assert (found.n_datasets, found.n_candidates, found.features, found.questions) == (2, 2, ("n_rows",), ())
     assert found.n_read == 4
     assert list(found.preview.columns) == ["dataset", "candidate", "error", "fit_s", "feature:n_rows"]
     assert found.preview.iloc[0].tolist() == ["a", "forest", 0.1, 2.0, 100.0]
-    assert knowledge.scenarios() == []
+    assert knowledge.all_scenarios() == []
 
 
 def test_what_stops_an_import_is_a_question_of_the_inspection(home: Path, tmp_path: Path) -> None:
     found = imports.inspect(write(tmp_path, TIDY + "a,forest,0.3,2,100\n"))
-    assert "contradicts itself" in found.questions[0]
+    assert "contradicts itself" in str(found.questions[0])
     assert (found.roles.candidate, found.n_rows, len(found.preview)) == ("candidate", 0, 0)
     found = imports.inspect(write(tmp_path, TIDY), Reading(higher_is_better=True))
-    assert "says itself that lower is better" in found.questions[0]
+    assert "itself says that lower is better" in str(found.questions[0])
 
 
 def test_a_metric_of_which_more_is_better_is_turned_into_an_error(home: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_features_may_come_in_a_second_file_as_parquet(home: Path, tmp_path: Pat
     second = tmp_path / "described.parquet"
     pd.DataFrame({"dataset": ["a", "c"], "skew": [1.5, 2.0], "note": ["x", "y"]}).to_parquet(second)
     _, notes = imports.import_(write(tmp_path, TIDY), Reading(features=second), name="s")
-    known = knowledge.of_scenario("s")
+    known = knowledge.from_scenario("s")
     assert known.features["skew"].to_dict() == {"s: a": 1.5, "s: b": pytest.approx(np.nan, nan_ok=True)}
     assert "1 dataset has no meta-features." in notes
     assert any("note" in note and "ignored" in note for note in notes)
@@ -150,7 +150,7 @@ def test_features_may_come_in_a_second_file_as_parquet(home: Path, tmp_path: Pat
 
 def test_a_second_file_on_other_datasets_is_refused(home: Path, tmp_path: Path) -> None:
     second = write(tmp_path, "dataset,skew\nA,1\nB,2\n", "described.csv")
-    with pytest.raises(InputError, match=r"none of the datasets in runs\.csv"):
+    with pytest.raises(InputError, match=r"None of the datasets in runs\.csv"):
         imports.import_(write(tmp_path, TIDY), Reading(features=second))
 
 
@@ -162,7 +162,7 @@ def test_runs_of_mlflow_are_read_by_the_words_of_the_user(home: Path, tmp_path: 
         "4,FAILED,b,x,20,7,0.1,4\n5,FINISHED,b,x,20,7,0.7,5\n6,FINISHED,b,y,20,7,0.6,6\n",
     )
     first = imports.inspect(path)
-    assert first.kind == "mlflow"
+    assert first.format == "mlflow"
     assert first.metrics == ("metrics.auc", "metrics.loss")
     assert len(first.questions) == 3  # dataset, candidate, metric
     reading = Reading(dataset="data_name", candidate="params.kind", metric="auc")
@@ -170,7 +170,7 @@ def test_runs_of_mlflow_are_read_by_the_words_of_the_user(home: Path, tmp_path: 
     assert (found.metric, found.higher_is_better) == ("auc", True)
     assert pair("s", "a", "x") == pytest.approx(0.15)  # repeated runs count as their mean
     assert pair("s", "b", "x") == pytest.approx(0.3)  # without the failed one
-    assert list(knowledge.of_scenario("s").features.columns) == ["n_rows"]  # no metric, and nothing that is constant
+    assert list(knowledge.from_scenario("s").features.columns) == ["n_rows"]  # no metric, and nothing that is constant
     assert any("1 row that did not end well" in note for note in notes)
 
 
@@ -189,7 +189,7 @@ def test_an_aslib_scenario_is_read_with_par10_from_a_folder_and_from_a_zip(
     assert pair("TOY-2026", "one, quoted", "fast") == 3
     assert pair("TOY-2026", "one, quoted", "slow") == (500 + 20) / 2  # a run over the limit counts ten times it
     assert np.isnan(pair("TOY-2026", "two", "slow"))
-    known = knowledge.of_scenario("TOY-2026")
+    known = knowledge.from_scenario("TOY-2026")
     assert known.features["size of it"].dropna().to_dict() == {"TOY-2026: one, quoted": 15, "TOY-2026: two": 30}
     assert known.fit_s.loc["TOY-2026: one, quoted", "slow"] == 20
     assert any("2 runs that did not end well: counted as 10 times the limit of 50 s" in note for note in notes)
@@ -211,7 +211,7 @@ def test_without_a_limit_an_unfinished_run_is_left_out_and_yes_is_a_yaml_truth(h
     [
         ("dataset,candidate,error\na,x,1\na,x,2\na,y,1\nb,x,1\nb,y,1\n", r"'a', candidate 'x' has the values 1 and 2"),
         ("dataset,candidate,error\na,x,1\na,y,1\n", "usable runs of 1 dataset and 2 candidates"),
-        ("dataset,candidate,error\na,x,1\nb,x,1\n", "fewer than 2"),
+        ("dataset,candidate,error\na,x,1\nb,x,1\n", "at least 2 of each"),
         ("dataset,candidate,error\na,x,inf\nb,y,nan\n", "usable runs of 0 datasets"),
         ("dataset,candidate,error,status\na,x,1,new\nb,y,2,old\n", r"2 rows that did not end well \(by 'status'\)"),
         ("name,candidate,error\na,x,1\n", "Which column of runs.csv names the dataset"),
@@ -229,15 +229,15 @@ def test_a_table_that_cannot_be_used_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(InputError, match=said):
         imports.import_(write(tmp_path, text))
-    assert knowledge.scenarios() == []
+    assert knowledge.all_scenarios() == []
 
 
 @pytest.mark.parametrize(
     ("reading", "said"),
     [
-        (Reading(dataset="set"), "no column 'set'; it has dataset, candidate, error"),
+        (Reading(dataset="set"), "no column 'set'. It has dataset, candidate, error"),
         (Reading(metric="f1"), "no metric 'f1'"),
-        (Reading(higher_is_better=True), "says itself that lower is better"),
+        (Reading(higher_is_better=True), "itself says that lower is better"),
         (Reading(dataset="candidate"), "names both dataset and candidate"),
         (Reading(encoding="klingon"), "'klingon' is not known"),
     ],
@@ -251,9 +251,9 @@ def test_rows_that_say_nothing_are_left_out_and_counted_and_repeats_count_once(h
     extra = "a,forest,0.1,2,100\nb,tree,inf,1,200\nb,tree,,1,200\n,forest,0.5,1,\n"
     found, notes = imports.import_(write(tmp_path, TIDY + extra), name="s")
     assert found.n_rows == 4
-    assert "1 row repeated another one: counted once." in notes
+    assert "1 row repeats another one: counted once." in notes
     assert "1 row without a dataset or a candidate: left out." in notes
-    assert "2 rows whose 'error' is missing, infinite or no number: left out." in notes
+    assert "2 rows in which 'error' is missing, infinite or not a number: left out." in notes
 
 
 def test_contradicting_rows_are_averaged_where_the_user_says_so(home: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_per_cent_are_pointed_at(home: Path, tmp_path: Path) -> None:
             {"runs": RUNS.replace("two,1,slow", "two,slow")},
             r"runs.arff, line 15: the header has 5 attributes",
         ),
-        ({"runs": RUNS.replace("'one, quoted',2,fast", "'one, quoted,2,fast")}, "a quote stands wrongly"),
+        ({"runs": RUNS.replace("'one, quoted',2,fast", "'one, quoted,2,fast")}, "a quote is not closed"),
         ({"runs": RUNS.replace("@DATA", "")}, "no line @DATA"),
         ({"runs": RUNS.replace("runstatus", "state")}, "no attribute runstatus"),
         ({"runs": RUNS.replace("runtime", "repetition")}, "attribute 'repetition' twice"),
@@ -347,7 +347,7 @@ def test_a_million_rows_are_imported(home: Path, tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "large.parquet")
     found, notes = imports.import_(tmp_path / "large.parquet")
     assert (found.n_datasets, found.n_candidates, found.n_rows, notes) == (5_000, 200, 1_000_000, ())
-    known = knowledge.of_scenario("large")
+    known = knowledge.from_scenario("large")
     assert known.errors.loc["large: dataset 4999", "candidate 199"] == 0.999999
     assert known.features.loc["large: dataset 17", "size"] == 17
 
@@ -364,7 +364,7 @@ def test_real_tables_give_the_known_error_of_the_single_best_candidate(
 ) -> None:
     reading = Reading(metric=metric, features=data / f"meta_{table}_features.parquet")
     imports.import_(data / f"meta_{table}_runs.parquet", reading, name="s")
-    known = knowledge.of_scenario("s")
+    known = knowledge.from_scenario("s")
     assert (*known.errors.shape, known.features.shape[1]) == shape
     assert known.errors.mean().min() == pytest.approx(sbs, abs=5e-4)
 
@@ -405,7 +405,7 @@ def same(one: Knowledge) -> bool:
 
 
 def test_what_ships_is_told_by_kind_of_task_with_its_marks(home: Path, ships: Path) -> None:
-    found = knowledge.shipped("classification")
+    found = knowledge.from_shipped_file("classification")
     assert list(found.errors.index) == ["iris", "small"]
     assert found.errors.loc["iris"].to_dict() == {"H2O GBM": 0.1, "H2O GLM": 0.2}
     assert np.isnan(found.errors.loc["small", "H2O GBM"])
@@ -413,7 +413,7 @@ def test_what_ships_is_told_by_kind_of_task_with_its_marks(home: Path, ships: Pa
     assert found.about.loc["iris", ["origin", "mark", "task", "metric"]].tolist() == [
         "shipped", "real table", "multiclass", "log_loss",
     ]  # fmt: skip
-    assert list(knowledge.shipped("regression").errors.index) == ["friedman"]
+    assert list(knowledge.from_shipped_file("regression").errors.index) == ["friedman"]
 
 
 def test_small_shipped_datasets_are_left_out_and_no_error_is_worse_than_chance(home: Path, ships: Path) -> None:
@@ -421,8 +421,8 @@ def test_small_shipped_datasets_are_left_out_and_no_error_is_worse_than_chance(h
     rows.loc[rows["task"] == "small", "error"] = 0.9
     rows.loc[rows["task"] == "friedman", "error"] = 123.0
     rows.to_parquet(ships)
-    assert knowledge.shipped("classification").errors["H2O GLM"].to_dict() == {"small": 0.5}
-    assert knowledge.shipped("regression").errors["H2O GBM"].to_dict() == {"friedman": 1.0}
+    assert knowledge.from_shipped_file("classification").errors["H2O GLM"].to_dict() == {"small": 0.5}
+    assert knowledge.from_shipped_file("regression").errors["H2O GBM"].to_dict() == {"friedman": 1.0}
 
 
 def test_of_own_trials_the_one_that_valid_chose_counts_by_its_test_error(dataset: Dataset, ships: Path) -> None:
@@ -430,12 +430,12 @@ def test_of_own_trials_the_one_that_valid_chose_counts_by_its_test_error(dataset
     lucky = replace(lucky, scores=tuple(replace(score, test_error=0.01) for score in lucky.scores))
     finish(dataset, chosen, lucky, trial("other", error=0.25, algorithm="GLM"))
     describe(dataset, n=80.0)
-    found = knowledge.own("classification")
+    found = knowledge.from_jobs("classification")
     assert found.errors.loc["small"].to_dict() == {"H2O GBM": 0.2, "H2O GLM": 0.25}
     assert found.fit_s.loc["small", "H2O GBM"] == 1.5
     assert found.features.loc["small"].to_dict() == {"n": 80.0}
     assert found.about.loc["small", "metric"] == "auc"
-    assert len(knowledge.own("regression").about) == 0
+    assert len(knowledge.from_jobs("regression").about) == 0
 
 
 def test_the_error_of_a_regression_has_no_unit(home: Path, ships: Path, tmp_path: Path) -> None:
@@ -447,7 +447,7 @@ def test_the_error_of_a_regression_has_no_unit(home: Path, ships: Path, tmp_path
         for metric, error in (("rmse", 1234.0), ("mae", 1000.0), ("r2", 0.3))
     )
     finish(dataset, replace(trial(), metric="rmse", scores=scores))
-    found = knowledge.own("regression")
+    found = knowledge.from_jobs("regression")
     assert found.errors.loc["numbers", "H2O GBM"] == 0.3
     assert found.about.loc["numbers", ["origin", "task", "metric"]].tolist() == ["own", "regression", "r2"]
     assert list(knowledge.gather("regression").errors.index) == ["numbers", "friedman"]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import advice, datasets, metafeatures, results
+from core import advice, datasets, knowledge, metafeatures, results
 from core.advice import fits, learning_curve
 from core.advice.selector import Selector
 from core.queue import jobs, runners
@@ -70,16 +70,16 @@ def learnt(tmp_path_factory: pytest.TempPathFactory, few_trees: None) -> tuple[P
         patch.setenv("METASCOUT_HOME", str(home))
         patch.delenv("METASCOUT_STORE", raising=False)
         patch.setattr("core.knowledge.table.SHIPPED", shipped)
-        assert all(fits.refit(kind) for kind in fits.KINDS)
+        assert all(fits.refit(kind) for kind in knowledge.TASK_TYPES)
     return home, shipped
 
 
 @pytest.fixture
-def fitted(home: Path, learnt: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> fits.Refit:
+def fitted(home: Path, learnt: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> fits.Fit:
     """A copy of it for one test; the selector for classes."""
     shutil.copytree(learnt[0], home, dirs_exist_ok=True)
     monkeypatch.setattr("core.knowledge.table.SHIPPED", learnt[1])
-    refit = fits.latest("classification")
+    refit = fits.last_fit("classification")
     assert refit is not None
     return refit
 
@@ -117,33 +117,33 @@ def test_before_the_first_fit_the_page_says_what_to_do_and_how_to_start_a_runner
     assert not at.code
 
 
-def test_the_head_tells_what_is_known_and_how_good_the_advice_was(fitted: fits.Refit) -> None:
+def test_the_head_tells_what_is_known_and_how_good_the_advice_was(fitted: fits.Fit) -> None:
     at = page()
     assert "24 datasets" in told(at)
     assert "0 yours, 24 shipped, 0 imported" in told(at)
-    assert fits.selector(fitted).reason in told(at)
+    assert fits.load_selector(fitted).reason in told(at)
     numbers = metrics(at)
     assert float(numbers["Advice"]) == pytest.approx(fitted.figures["advice"]["regret"], abs=1e-4)
     assert float(numbers["Safe default"]) == pytest.approx(fitted.figures["sbs"]["regret"], abs=1e-4)
-    past = fits.selector(fitted).trust.past.mean()
+    past = fits.load_selector(fitted).trust.past.mean()
     closed = (past["sbs"] - past["advice"]) / (past["sbs"] - past["best"])
     assert numbers["Closed gap"] == f"{closed:.0%}"
     assert "10 datasets" in told(page(kind="regression"))
 
 
-def test_a_refit_is_asked_for_and_the_page_says_who_does_it(fitted: fits.Refit) -> None:
+def test_a_refit_is_asked_for_and_the_page_says_who_does_it(fitted: fits.Fit) -> None:
     runners.beat("a runner", {})
     at = page()
-    assert not fits.due()
+    assert not fits.is_due()
     assert "the runner does it" not in told(at)
     at.button(key="refit").click().run()
     fine(at)
-    assert fits.due()
+    assert fits.is_due()
     assert "A fit is asked for" in at.toast[0].value
     assert "the runner does it by itself" in told(page())
 
 
-def test_without_a_runner_a_due_fit_comes_with_the_command_that_starts_one(fitted: fits.Refit) -> None:
+def test_without_a_runner_a_due_fit_comes_with_the_command_that_starts_one(fitted: fits.Fit) -> None:
     assert not page().code
     fits.request()
     at = page()
@@ -152,7 +152,7 @@ def test_without_a_runner_a_due_fit_comes_with_the_command_that_starts_one(fitte
 
 
 def test_a_fit_that_failed_later_is_told_and_the_last_good_one_is_kept(
-    fitted: fits.Refit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted: fits.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "gone.parquet")
     assert fits.refit("classification") is None
@@ -162,13 +162,13 @@ def test_a_fit_that_failed_later_is_told_and_the_last_good_one_is_kept(
     assert len(at.dataframe[0].value) == 24
 
 
-def test_each_known_dataset_is_listed_with_what_the_advice_and_the_defaults_got(fitted: fits.Refit) -> None:
+def test_each_known_dataset_is_listed_with_what_the_advice_and_the_defaults_got(fitted: fits.Fit) -> None:
     at = page()
     table = at.dataframe[0].value.set_index("dataset")
-    past = fits.selector(fitted).trust.past
+    past = fits.load_selector(fitted).trust.past
     assert set(table.index) == set(past.index)
     assert list(table["regret"]) == sorted(table["regret"], reverse=True)
-    errors = fits.selector(fitted).model.errors
+    errors = fits.load_selector(fitted).model.errors
     for name, row in table.iterrows():
         assert row["advice"] == past.loc[name, "advice"] == errors.loc[name, row["recommended"]]
         assert row["regret"] == pytest.approx(row["advice"] - errors.loc[name].min())
@@ -178,21 +178,21 @@ def test_each_known_dataset_is_listed_with_what_the_advice_and_the_defaults_got(
     assert set(curves) == {"Advice", "Safe default", "Plan of 3", "Fixed portfolio of 3"}
 
 
-def test_predictions_for_known_datasets_cover_as_the_fit_says(fitted: fits.Refit) -> None:
-    said = fits.unseen(fitted)
+def test_predictions_for_known_datasets_cover_as_the_fit_says(fitted: fits.Fit) -> None:
+    said = fits.held_out_predictions(fitted)
     assert np.isnan(said.loc[GAP, "actual"])
     known_ones = said.dropna(subset=["actual"])
     inside = known_ones["actual"].between(known_ones["lower"], known_ones["upper"]).mean()
-    assert inside == pytest.approx(fits.selector(fitted).trust.coverage)
+    assert inside == pytest.approx(fits.load_selector(fitted).trust.coverage)
     numbers = metrics(page())
     assert (numbers["Claimed"], numbers["Reached"]) == ("90%", f"{inside:.0%}")
 
 
-def test_the_heat_map_holds_every_error_and_leaves_a_gap_where_nothing_ran(fitted: fits.Refit) -> None:
+def test_the_heat_map_holds_every_error_and_leaves_a_gap_where_nothing_ran(fitted: fits.Fit) -> None:
     map_ = figure(page(tab="Errors"), "errors")["data"][0]
     names = [row[0][0] for row in map_["customdata"]]
     assert len(names) == 24
-    errors = fits.selector(fitted).model.errors
+    errors = fits.load_selector(fitted).model.errors
     place = next(i for i, name in enumerate(names) if name.startswith("made 3<"))
     drawn = dict(zip(map_["x"], (cell[2] for cell in map_["customdata"][place]), strict=True))
     assert drawn["Linear"] == errors.loc["made 3", "Linear"]
@@ -211,7 +211,7 @@ def _values(packed: Any) -> Any:
 
 
 def test_the_heat_map_keeps_its_filters_in_the_link_and_draws_only_so_many_rows(
-    fitted: fits.Refit, monkeypatch: pytest.MonkeyPatch
+    fitted: fits.Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = page(tab="Errors", name="MADE 1")
     assert len(figure(at, "errors")["data"][0]["customdata"]) == 11  # 1, 10 to 19
@@ -223,9 +223,9 @@ def test_the_heat_map_keeps_its_filters_in_the_link_and_draws_only_so_many_rows(
     assert len(figure(at, "errors")["data"][0]["customdata"]) == 4
 
 
-def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Refit) -> None:
+def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Fit) -> None:
     frame = pd.read_csv(io.StringIO(knowledge_maps.as_csv(knowledge_maps.of(fitted)))).set_index("dataset")
-    errors = fits.selector(fitted).model.errors
+    errors = fits.load_selector(fitted).model.errors
     assert len(frame) == 24
     assert set(frame["origin"]) == {"Shipped"}
     assert set(frame["error by"]) == {"1 - AUC"}
@@ -233,14 +233,14 @@ def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Refit) -
 
 
 def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(
-    fitted: fits.Refit, dataset: datasets.Dataset
+    fitted: fits.Fit, dataset: datasets.Dataset
 ) -> None:
     at = page(tab="Map")
     groups = {trace["name"]: trace for trace in figure(at, "map")["data"]}
     assert set(groups) == {"Shipped"}
     assert len(groups["Shipped"]["text"]) == 24
     names = [row[1] for row in figure(at, "importance")["data"][0]["customdata"]]
-    assert names == list(fits.selector(fitted).importance.index[: len(names)])
+    assert names == list(fits.load_selector(fitted).importance.index[: len(names)])
     metafeatures.get(dataset.id)
     groups = {trace["name"]: trace for trace in figure(page(tab="Map"), "map")["data"]}
     assert groups["Yours, nothing run yet"]["text"] == ["small"]
@@ -250,7 +250,7 @@ def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(
     }
 
 
-def test_the_learning_curve_is_drawn_where_there_is_one_and_fits_once_there_are_two(fitted: fits.Refit) -> None:
+def test_the_learning_curve_is_drawn_where_there_is_one_and_fits_once_there_are_two(fitted: fits.Fit) -> None:
     at = page(tab="Learning")
     line = figure(at, "simulated")["data"][0]
     assert list(_values(line["x"])) == list(fits.learning_curve("classification").index)
@@ -266,7 +266,7 @@ def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.knowledge.table.SHIPPED", ship(tmp_path / "knowledge.parquet", 5, 1))
-    assert all(fits.refit(kind) for kind in fits.KINDS)
+    assert all(fits.refit(kind) for kind in knowledge.TASK_TYPES)
     at = page()
     assert "it takes 10 to judge the advice" in told(at)
     assert "Intervals are given once nine datasets" in told(at)
@@ -277,7 +277,7 @@ def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     assert "It takes a second dataset" in told(page(kind="regression"))
 
 
-def test_the_track_record_tells_what_came_of_advice(fitted: fits.Refit, dataset: datasets.Dataset) -> None:
+def test_the_track_record_tells_what_came_of_advice(fitted: fits.Fit, dataset: datasets.Dataset) -> None:
     assert "No advice has been given yet" in told(page(tab="Track record"))
     given = advice.advise(dataset.id)
     at = page(tab="Track record")

@@ -106,9 +106,9 @@ def test_few_shot_results_advice_and_imports_are_still_there(opened: Path, old: 
     body = initialisations.adaptation(old["ids"]["finetune"])
     assert body is not None
     assert body["initialisation"] == one.job_id
-    assert [scenario.name for scenario in knowledge.scenarios()] == old["scenarios"]
+    assert [scenario.name for scenario in knowledge.all_scenarios()] == old["scenarios"]
     for name, expected in old["datasets"].items():
-        given = advice.latest(datasets.get(name).id)
+        given = advice.last_advice(datasets.get(name).id)
         assert given is not None
         assert (given.id, given.plan, given.reason) == (
             expected["advice"]["id"], tuple(expected["advice"]["plan"]), expected["advice"]["reason"],

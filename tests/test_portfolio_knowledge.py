@@ -87,7 +87,7 @@ def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
 def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurement, "FEWEST_ROWS", 10)
+    monkeypatch.setattr(measurement, "MIN_ROWS", 10)
     dataset = measurement._registered(TASK)
     for spec in measurement._missing(dataset, 10):
         jobs.submit(spec)
@@ -101,7 +101,7 @@ def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
 
 def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio"]
-    monkeypatch.setattr(measurement, "FEWEST_ROWS", 10)
+    monkeypatch.setattr(measurement, "MIN_ROWS", 10)
     images = datasets.add_sample("digits_images")
     assert [spec.kind for spec in measurement._missing(images, 10)] == ["portfolio"]
     assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio", "automl"]

@@ -1,7 +1,7 @@
-"""The fitted selectors, one for each kind of task: fitted anew when more is known, and kept as files.
+"""The fitted selectors, one for each type of task: refitted when more is known, and saved as files.
 
-Fitting takes seconds and loads scikit-learn, so that the runner has it done by a process of its own; whoever advises
-only reads the file.
+Fitting takes seconds and loads scikit-learn, so the runner does it in a separate process; giving advice only reads the
+file. This module writes the tables `refits` and `refit_requests`.
 """
 
 from __future__ import annotations
@@ -9,46 +9,42 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from core import knowledge
+from core.advice import fit_times
 from core.advice.learning_curve import regret_by_size
 from core.advice.selector import Selector
 from core.errors import InputError
 from core.events import finite
-from core.knowledge import Knowledge, TaskKind
+from core.knowledge import TASK_TYPES, Knowledge, TaskType
 from core.metafeatures import LANDMARKERS
 from core.store import database
 
-KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
-_OWN_WEIGHT = 3.0  # of an own dataset beside a shipped one
-_KEPT_FILES = 2  # of each kind: a page may still read the one before the last
-_FEWEST = 8  # datasets with a time, from which the growth of a candidate's fit time is learnt
-_STEEPEST = 2.5  # a fit time grows at most with this power of the rows or of the features
+_OWN_WEIGHT = 3.0  # of an own dataset, beside a shipped one
+_MAX_FILES = 2  # of each type: a page may still read the one before the last
 _CURVE_SHARES = (0.0, 0.25, 0.5, 1.0)  # of the own datasets, which the learning curve adds to the shipped ones
-_CURVE_FEWEST = 10  # own datasets, below which the curve is of all datasets
+_CURVE_MIN_OWN = 10  # with fewer own datasets the curve is of all datasets
 _CURVE_SIZES = (10, 20, 40, 80)
 _CURVE_FRAC = 0.45  # of the datasets that may be known: a third is held out by whole families, which may be large
 
 
 @dataclass(frozen=True, slots=True)
-class Refit:
-    """A selector that was fitted: on what, when, how good its advice was on the known datasets, each unseen.
+class Fit:
+    """A fitted selector: on what, when, and how good its advice was on the known datasets, each held out.
 
     `figures` holds regret, within (None where unknown) and datasets by "advice", "sbs", "advice_3", "portfolio_3" (see
-    `Trust.figures`); `marks` holds by dataset its origin and mark (see `Knowledge`); `fit_times` holds by candidate the
-    decimal logarithm of the seconds as [at one row and feature, growth with rows, growth with features].
+    `Trust.figures`); `marks` holds each dataset's origin and mark (see `Knowledge`); `fit_times` is what
+    `fit_times.growth` returned.
     """
 
-    kind: TaskKind
+    task_type: TaskType
     stamp: str
     file: str
     fitted_at: float
@@ -66,39 +62,41 @@ class Refit:
         return _folder() / self.file
 
 
-_COLUMNS = "kind, stamp, file, fitted_at, took_s, n_datasets, n_own, n_candidates, figures, marks, fit_times"
+_COLUMNS = ["kind" if field.name == "task_type" else field.name for field in fields(Fit)]  # in the store
 
 
-def latest(kind: TaskKind) -> Refit | None:
-    """The newest selector of a kind of task; None before the first."""
+def last_fit(task_type: TaskType) -> Fit | None:
+    """Return the last fit for a type of task; None before the first."""
     with database.transaction() as connection:
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM refits WHERE kind = ? AND error IS NULL ORDER BY fitted_at DESC LIMIT 1", [kind]
+            f"SELECT {', '.join(_COLUMNS)} FROM refits WHERE kind = ? AND error IS NULL"
+            " ORDER BY fitted_at DESC LIMIT 1",
+            [task_type],
         ).fetchall()
-    return Refit(*rows[0][:-3], *map(json.loads, rows[0][-3:])) if rows else None
+    return Fit(*rows[0][:-3], *map(json.loads, rows[0][-3:])) if rows else None
 
 
-def selector(refit: Refit) -> Selector:
-    """The fitted selector, which a process reads once. Raises InputError where its file is gone."""
-    return _loaded(refit.path)
+def load_selector(fit: Fit) -> Selector:
+    """Return the fitted selector; a process reads its file once. Raises InputError if the file is gone."""
+    return _load(fit.path)
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: Path) -> Selector:
+def _load(path: Path) -> Selector:
     return Selector.load(path)
 
 
-def history(kind: TaskKind) -> pd.DataFrame:
-    """Every fit of a kind of task, the oldest first.
+def history(task_type: TaskType) -> pd.DataFrame:
+    """Return every fit for a type of task, the oldest first.
 
-    Columns: fitted_at, took_s, n_datasets, n_own, n_candidates, error (a sentence where it failed), and advice, sbs,
-    advice_3, portfolio_3: mean regret on the known datasets, each unseen.
+    Columns: fitted_at, took_s, n_datasets, n_own, n_candidates, error (a sentence if it failed), and advice, sbs,
+    advice_3, portfolio_3: mean regret on the known datasets, each held out.
     """
     with database.transaction() as connection:
         frame = connection.execute(
             "SELECT fitted_at, took_s, n_datasets, n_own, n_candidates, error, figures FROM refits WHERE kind = ?"
             " ORDER BY fitted_at",
-            [kind],
+            [task_type],
         ).df()
     texts = frame["figures"].fillna("{}")
     figures = [{name: row["regret"] for name, row in json.loads(text).items()} for text in texts]
@@ -107,154 +105,137 @@ def history(kind: TaskKind) -> pd.DataFrame:
     return pd.concat([frame.drop(columns="figures"), regrets], axis=1)
 
 
-def learning_curve(kind: TaskKind) -> pd.DataFrame:
-    """Mean regret of the newest selector by the number of datasets known, as `regret_by_size` gives it; may be empty.
+def learning_curve(task_type: TaskType) -> pd.DataFrame:
+    """Return mean regret by number of known datasets for the last fit, as from `regret_by_size`; may be empty.
 
-    attrs["own"] tells whether the numbers are own datasets beside the shipped ones.
+    attrs["own"] says whether the numbers count own datasets beside the shipped ones.
     """
     with database.transaction() as connection:
         rows = connection.execute(
-            "SELECT curve FROM refits WHERE kind = ? AND curve IS NOT NULL ORDER BY fitted_at DESC LIMIT 1", [kind]
+            "SELECT curve FROM refits WHERE kind = ? AND curve IS NOT NULL ORDER BY fitted_at DESC LIMIT 1",
+            [task_type],
         ).fetchall()
-    kept = json.loads(rows[0][0]) if rows else {"own": False, "rows": {}}
-    frame = pd.DataFrame.from_dict(kept["rows"], orient="index", dtype=float)
+    curve = json.loads(rows[0][0]) if rows else {"own": False, "rows": {}}
+    frame = pd.DataFrame.from_dict(curve["rows"], orient="index", dtype=float)
     frame.index = frame.index.astype(int)
-    frame.attrs["own"] = kept["own"]
+    frame.attrs["own"] = curve["own"]
     return frame
 
 
-def unseen(refit: Refit) -> pd.DataFrame:
-    """What the selector predicts for the datasets that it knows, each from the trees that have not seen it.
+def held_out_predictions(fit: Fit) -> pd.DataFrame:
+    """Return predictions for the selector's own datasets, each by the trees grown without it.
 
-    Index (dataset, candidate); columns predicted, lower, upper (90% interval), actual (the known error, NaN where it
-    was not run), metric (by which the error is). Datasets that are gone since the fit are left out.
+    Index (dataset, candidate); columns predicted, lower, upper (90% interval), actual (the known error, NaN where not
+    run), metric (of the error). Datasets deleted since the fit are left out.
     """
-    errors, known = selector(refit).model.errors, knowledge.gather(refit.kind)
-    names = errors.index.intersection(known.about.index)
-    said = selector(refit).predict(known.features.loc[names]).rename(columns={"error": "predicted"})
-    rows, columns = (said.index.get_level_values(level) for level in ("dataset", "candidate"))
+    selector, current = load_selector(fit), knowledge.gather(fit.task_type)
+    errors = selector.model.errors
+    names = errors.index.intersection(current.about.index)
+    predictions = selector.predict(current.features.loc[names]).rename(columns={"error": "predicted"})
+    rows, columns = (predictions.index.get_level_values(level) for level in ("dataset", "candidate"))
     actual = errors.to_numpy()[errors.index.get_indexer(rows), errors.columns.get_indexer(columns)]
-    return said.drop(columns="rank").assign(actual=actual, metric=known.about["metric"].reindex(rows).to_numpy())
+    metric = current.about["metric"].reindex(rows).to_numpy()
+    return predictions.drop(columns="rank").assign(actual=actual, metric=metric)
 
 
-def due() -> bool:
-    """Whether something new is known since the last fit, or a fit was asked for."""
+def is_due() -> bool:
+    """Return whether anything new is known since the last fit, or a fit was requested."""
     stamp = knowledge.stamp()
     with database.transaction() as connection:
-        fitted = connection.execute("SELECT kind, arg_max(stamp, fitted_at), max(fitted_at) FROM refits GROUP BY kind")
-        last = {kind: (seen, at) for kind, seen, at in fitted.fetchall()}
-        [(asked_at,)] = connection.execute("SELECT coalesce(max(requested_at), 0) FROM refit_requests").fetchall()
-    return any(kind not in last or last[kind][0] != stamp or last[kind][1] < asked_at for kind in KINDS)
+        rows = connection.execute("SELECT kind, arg_max(stamp, fitted_at), max(fitted_at) FROM refits GROUP BY kind")
+        last = {task_type: (fit_stamp, fitted_at) for task_type, fit_stamp, fitted_at in rows.fetchall()}
+        [(requested_at,)] = connection.execute("SELECT coalesce(max(requested_at), 0) FROM refit_requests").fetchall()
+    return any(
+        task_type not in last or last[task_type][0] != stamp or last[task_type][1] < requested_at
+        for task_type in TASK_TYPES
+    )
 
 
 def request(user: str | None = None) -> None:
-    """Ask the runner for a fit, though nothing new may be known."""
+    """Request a fit from the runner, even if nothing new is known."""
     with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO refit_requests VALUES (?, ?)", [time.time(), user or "local"])
 
 
-def refit(kind: TaskKind) -> Refit | None:
-    """Fit the selector of a kind of task on all that is known now; None where nothing is, which the history tells."""
-    began, stamp, known = time.time(), knowledge.stamp(), knowledge.gather(kind)
-    try:
-        fitted = fit(known)
-    except InputError as error:
-        with database.transaction(write=True) as connection:
-            connection.execute(
-                "INSERT INTO refits (kind, stamp, fitted_at, error) VALUES (?, ?, ?, ?)",
-                [kind, stamp, time.time(), str(error)],
-            )
-        return None
-    n_own = int((known.about["origin"].reindex(fitted.model.errors.index) == "own").sum())
-    code = hashlib.sha256(f"{stamp}@{began}".encode()).hexdigest()[:12]
-    done = Refit(
-        kind, stamp, f"{kind}-{code}.npz", time.time(), time.time() - began, len(fitted.model.errors), n_own,
-        fitted.model.errors.shape[1], _figures(fitted), _marks(known, fitted),
-        fit_times(known),
-    )  # fmt: skip
-    done.path.parent.mkdir(parents=True, exist_ok=True)
-    fitted.save(done.path)
-    values = [getattr(done, name) for name in _COLUMNS.split(", ")]
-    values = [json.dumps(value) if isinstance(value, dict) else value for value in values]
-    with database.transaction(write=True) as connection:
-        connection.execute(f"INSERT INTO refits ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
-    _forget(kind)
-    curve = json.dumps(_curve(known))
-    with database.transaction(write=True) as connection:
-        connection.execute("UPDATE refits SET curve = ? WHERE file = ?", [curve, done.file])
-    return done
+def refit(task_type: TaskType) -> Fit | None:
+    """Fit the selector for a type of task on all that is known now.
 
-
-def fit(known: Knowledge) -> Selector:
-    """A selector of what is known. Raises InputError where that is nothing.
-
-    Landmarkers are left out: they are unknown of a new dataset until a job has run.
+    None if nothing is known; the history then holds the reason.
     """
-    counts = known.about["origin"].map({"own": _OWN_WEIGHT}).fillna(1.0)
-    return Selector().fit(described(known), known.errors, groups=families(known), weights=counts)
+    began, stamp, current = time.time(), knowledge.stamp(), knowledge.gather(task_type)
+    try:
+        selector = fit_selector(current)
+    except InputError as error:
+        _save({"kind": task_type, "stamp": stamp, "fitted_at": time.time(), "error": str(error)})
+        return None
+    errors = selector.model.errors
+    code = hashlib.sha256(f"{stamp}@{began}".encode()).hexdigest()[:12]
+    fit = Fit(
+        task_type, stamp, f"{task_type}-{code}.npz", time.time(), time.time() - began, len(errors),
+        int((current.about["origin"].reindex(errors.index) == "own").sum()), errors.shape[1], _figures(selector),
+        _marks(current, selector), fit_times.growth(current),
+    )  # fmt: skip
+    fit.path.parent.mkdir(parents=True, exist_ok=True)
+    selector.save(fit.path)
+    values = [getattr(fit, field.name) for field in fields(Fit)]
+    values = [json.dumps(value) if isinstance(value, dict) else value for value in values]
+    _save(dict(zip(_COLUMNS, values, strict=True)))
+    _delete_old_files(task_type)
+    curve = json.dumps(_curve(current))
+    with database.transaction(write=True) as connection:
+        connection.execute("UPDATE refits SET curve = ? WHERE file = ?", [curve, fit.file])
+    return fit
 
 
-def families(known: Knowledge) -> pd.Series:
-    """What each dataset was made from: one that nothing is said of is a family of its own."""
-    return known.about["family"].fillna(pd.Series(known.about.index, known.about.index))
+def _save(row: dict[str, Any]) -> None:
+    with database.transaction(write=True) as connection:
+        values = ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO refits ({', '.join(row)}) VALUES ({values})", list(row.values()))
 
 
-def described(known: Knowledge) -> pd.DataFrame:
-    """The meta-features that a selector learns from."""
-    return known.features.drop(columns=list(LANDMARKERS), errors="ignore")
+def fit_selector(current: Knowledge) -> Selector:
+    """Return a selector fitted on what is known. Raises InputError if nothing is known.
+
+    Landmarkers are left out: a new dataset has none until a job has run.
+    """
+    weights = current.about["origin"].map({"own": _OWN_WEIGHT}).fillna(1.0)
+    return Selector().fit(training_features(current), current.errors, groups=families(current), weights=weights)
 
 
-def _figures(fitted: Selector) -> dict[str, dict[str, float | None]]:
-    figures = fitted.trust.figures()
+def families(current: Knowledge) -> pd.Series:
+    """Return the data that each dataset was made from; a dataset without a family is one of its own."""
+    return current.about["family"].fillna(pd.Series(current.about.index, current.about.index))
+
+
+def training_features(current: Knowledge) -> pd.DataFrame:
+    """Return the meta-features that a selector learns from."""
+    return current.features.drop(columns=list(LANDMARKERS), errors="ignore")
+
+
+def _figures(selector: Selector) -> dict[str, dict[str, float | None]]:
+    figures = selector.trust.figures()
     return {str(name): finite(row.astype(float).to_dict()) for name, row in figures.iterrows()}
 
 
-def _marks(known: Knowledge, fitted: Selector) -> dict[str, list[str]]:
-    about = known.about.loc[fitted.model.errors.index, ["origin", "mark"]]
+def _marks(current: Knowledge, selector: Selector) -> dict[str, list[str]]:
+    about = current.about.loc[selector.model.errors.index, ["origin", "mark"]]
     return {str(name): [str(origin), str(mark)] for name, origin, mark in about.itertuples()}
 
 
-def fit_times(known: Knowledge) -> dict[str, list[float]]:
-    """How a candidate's fit time grows with rows and features: see `Refit`; least squares on the logarithms."""
-    sizes = known.features.reindex(columns=["log_n_rows", "log_n_features"]).to_numpy(float)
-    found = {}
-    for name, column in known.fit_s.items():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            seconds = np.log10(column.to_numpy(float))
-        rows = np.isfinite(seconds) & np.isfinite(sizes).all(axis=1)
-        if not rows.any():
-            continue
-        growth = np.array([1.0, 0.0])
-        if rows.sum() >= _FEWEST:
-            centred = sizes[rows] - sizes[rows].mean(axis=0)
-            growth = np.linalg.lstsq(centred, seconds[rows] - seconds[rows].mean(), rcond=None)[0]
-            growth = np.clip(growth, 0.0, _STEEPEST)
-        found[str(name)] = [float(np.median(seconds[rows] - sizes[rows] @ growth)), *map(float, growth)]
-    return found
-
-
-def fit_s(times: Mapping[str, list[float]], candidate: str, features: Mapping[str, float]) -> float:
-    """The seconds that a candidate may take on a dataset of these meta-features; NaN where nothing is known."""
-    if candidate not in times:
-        return float("nan")
-    start, rows, columns = times[candidate]
-    return float(10 ** (start + rows * features["log_n_rows"] + columns * features["log_n_features"]))
-
-
-def _curve(known: Knowledge) -> dict[str, Any]:
-    """The learning curve as it is kept."""
-    origin = known.about["origin"]
-    errors = known.errors.dropna(how="all")
+def _curve(current: Knowledge) -> dict[str, Any]:
+    """Return the learning curve in the form in which it is stored."""
+    origin = current.about["origin"]
+    errors = current.errors.dropna(how="all")
     own = [name for name in errors.index if origin[name] == "own"]
     rest: list[Any] = [name for name in errors.index if origin[name] != "own"]
-    if beside := len(own) >= _CURVE_FEWEST:
+    if beside := len(own) >= _CURVE_MIN_OWN:
         sizes = sorted({int(share * _CURVE_FRAC * len(own)) for share in _CURVE_SHARES})
     else:
         rest, sizes = [], [size for size in _CURVE_SIZES if size <= _CURVE_FRAC * len(errors)]
     if not sizes:
         return {"own": False, "rows": {}}
     try:
-        frame = regret_by_size(described(known), errors, sizes, shipped=rest, groups=families(known))
+        frame = regret_by_size(training_features(current), errors, sizes, shipped=rest, groups=families(current))
     except InputError:  # a few large families leave too few datasets to know; the selector itself is fitted
         return {"own": False, "rows": {}}
     rows = {str(size): {str(key): float(value) for key, value in row.items()} for size, row in frame.iterrows()}
@@ -265,9 +246,8 @@ def _folder() -> Path:
     return database.home() / "selectors"
 
 
-def _forget(kind: TaskKind) -> None:
-    """Delete the files of older fits."""
-    files = sorted(_folder().glob(f"{kind}-*.npz"), key=lambda path: path.stat().st_mtime)
-    for path in files[:-_KEPT_FILES]:
+def _delete_old_files(task_type: TaskType) -> None:
+    files = sorted(_folder().glob(f"{task_type}-*.npz"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-_MAX_FILES]:
         with suppress(OSError):
             path.unlink()

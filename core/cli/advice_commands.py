@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from core import advice, datasets
+from core import advice, datasets, knowledge
 from core.advice import fits
 from core.cli.printing import print_table
 from core.events import finite
@@ -44,7 +44,7 @@ def _advise(options: argparse.Namespace) -> None:
 
 
 def _refit(options: argparse.Namespace) -> None:
-    for kind in fits.KINDS:
-        fit = fits.refit(kind)
+    for task_type in knowledge.TASK_TYPES:
+        fit = fits.refit(task_type)
         size = f"{fit.n_datasets} datasets x {fit.n_candidates} candidates, {fit.took_s:.1f} s" if fit else "nothing"
-        print(f"{kind}: {size}")
+        print(f"{task_type}: {size}")

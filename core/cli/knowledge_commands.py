@@ -53,7 +53,7 @@ def _import_knowledge(options: argparse.Namespace) -> None:
 
 def _print_inspection(found: imports.Inspection) -> None:
     told = {name: value for name, value in dataclasses.asdict(found.roles).items() if value is not None}
-    print(f"kind: {found.kind}", *(f"{role}: {column}" for role, column in told.items()), sep="\n")
+    print(f"format: {found.format}", *(f"{role}: {column}" for role, column in told.items()), sep="\n")
     if not found.questions:
         better = "higher" if found.higher_is_better else "lower"
         print(f"{found.metric}, {better} is better: {found.n_datasets:,} datasets x {found.n_candidates:,} candidates")

@@ -1,25 +1,21 @@
 """Meta-knowledge: the table of datasets by candidates that holds errors, and where it comes from."""
 
+from core.knowledge.scenarios import TASK_TYPES, Scenario, TaskType, all_scenarios, get, remove, task_type
 from core.knowledge.table import (
-    FEWEST_ROWS,
     METRIC,
+    MIN_ROWS,
     Knowledge,
-    TaskKind,
     advises,
+    from_jobs,
+    from_scenario,
+    from_shipped_file,
     gather,
-    get,
-    kind_of,
-    of_scenario,
     our_features,
     overview,
-    own,
-    remove,
-    scenarios,
-    shipped,
     stamp,
 )
 
 __all__ = [
-    "FEWEST_ROWS", "METRIC", "Knowledge", "TaskKind", "advises", "gather", "get", "kind_of", "of_scenario",
-    "our_features", "overview", "own", "remove", "scenarios", "shipped", "stamp",
+    "METRIC", "MIN_ROWS", "TASK_TYPES", "Knowledge", "Scenario", "TaskType", "advises", "all_scenarios", "from_jobs",
+    "from_scenario", "from_shipped_file", "gather", "get", "our_features", "overview", "remove", "stamp", "task_type",
 ]  # fmt: skip

@@ -1,36 +1,29 @@
-"""Meta-knowledge: which error each candidate had on each dataset, from what ships, own jobs and imported scenarios.
-
-A scenario is an imported table, kept in the store until it is removed.
-"""
+"""Meta-knowledge: each candidate's error on each dataset, from the shipped file, own jobs and imported scenarios."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from core import metafeatures, results
-from core.errors import InputError
+from core.knowledge import scenarios
+from core.knowledge.scenarios import TaskType
 from core.scoring import DEFAULT_METRIC, Task
 from core.store import database
 
-TaskKind = Literal["classification", "regression"]
-
 SHIPPED = Path(__file__).parents[1] / "knowledge.parquet"
-FEATURE = "feature:"  # before the name of a column that is a meta-feature whatever it holds
-# What compares between datasets: RMSE has the unit of its target, and log loss has no upper end.
+FEATURE = "feature:"  # begins the name of a column that is a meta-feature
+# The metrics that compare between datasets: RMSE has the unit of its target, and log loss has no upper end.
 METRIC: dict[Task, str] = DEFAULT_METRIC | {"multiclass": "auc", "regression": "r2"}
 
-FEWEST_ROWS = 300  # train rows of a shipped dataset: what differs on fewer is mostly noise (see docs/benchmarks.md)
-# What knowing nothing costs. How much worse than that a failure is says nothing, and would outweigh what matters.
+MIN_ROWS = 300  # train rows of a shipped dataset: on fewer, differences are mostly noise (see docs/benchmarks.md)
+# The error of guessing. How much worse than that a failure is says nothing, and would outweigh what matters.
 _CHANCE = {"auc": 0.5, "r2": 1.0}
-_LEAST_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
-_OF_REGRESSION = re.compile(r"(^|_)(r2|mae|mse|rmse|rmsle|mape)(_|$)", re.IGNORECASE)
+_MIN_SHARED = 0.5  # of our meta-features: below it a scenario's datasets cannot be compared with ours
 _PER_PAIR = ("candidate", "error", "fit_s")
 _ABOUT = ("origin", "mark", "task", "metric", "family")
 
@@ -39,98 +32,82 @@ _ABOUT = ("origin", "mark", "task", "metric", "family")
 class Knowledge:
     """What is known, each table with the same index of datasets; errors are lower is better.
 
-    Of what ships and of own results no error is worse than that of chance.
+    No error of a shipped dataset or of an own result is worse than that of guessing.
 
-    `about` has origin ("shipped", "own", or a scenario's name), mark (what kind of dataset it is, in a few words),
+    `about` has origin ("shipped", "own", or a scenario's name), mark (what sort of dataset it is, in a few words),
     task ("binary", "multiclass", "regression"; a scenario's is "classification" or "regression"), metric, and family
-    (the data that it was made from; datasets of one family must not judge one another).
+    (the data that it was made from; datasets of one family must not evaluate one another).
     """
 
-    features: pd.DataFrame  # a column a meta-feature, NaN where unknown
-    errors: pd.DataFrame  # a column a candidate, NaN where it was not run
-    fit_s: pd.DataFrame  # of the shape of errors, NaN where unknown
+    features: pd.DataFrame  # a column per meta-feature, NaN where unknown
+    errors: pd.DataFrame  # a column per candidate, NaN where it was not run
+    fit_s: pd.DataFrame  # the same shape as errors, NaN where unknown
     about: pd.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """An imported table. `n_rows` counts its pairs of a dataset and a candidate; the fields are a row of the store."""
-
-    name: str
-    metric: str
-    higher_is_better: bool  # of the metric; errors are stored lower is better
-    source: str  # the file's name
-    owner: str
-    imported_at: float
-    n_datasets: int
-    n_candidates: int
-    n_rows: int
-
-    @property
-    def kind(self) -> TaskKind:
-        """What its datasets ask for, as far as the metric's name tells."""
-        return kind_of(self.metric)
-
-
-_STORED = ", ".join(field.name for field in fields(Scenario))
-
-
-def kind_of(metric: str) -> TaskKind:
-    """What is predicted where this is the metric, as far as its name tells."""
-    return "regression" if _OF_REGRESSION.search(metric) else "classification"
-
-
-def our_features(kind: TaskKind) -> list[str]:
-    """The names of our meta-features: a dataset is compared with others by them."""
-    return _ours(own(kind), shipped(kind))
+def our_features(task_type: TaskType) -> list[str]:
+    """Return the names of our meta-features, by which datasets are compared."""
+    return _feature_names(from_jobs(task_type), from_shipped_file(task_type))
 
 
 def advises(features: Collection[str], ours: Collection[str]) -> bool:
-    """Whether a scenario with these meta-features may advise on new datasets: it carries at least half of ours."""
-    return len(ours) > 0 and len(set(features) & set(ours)) >= _LEAST_SHARED * len(ours)
+    """Return whether a scenario with these meta-features may advise on new datasets: it has at least half of ours."""
+    return len(ours) > 0 and len(set(features) & set(ours)) >= _MIN_SHARED * len(ours)
 
 
-def gather(kind: TaskKind) -> Knowledge:
-    """All that may advise on a new dataset: what ships, what own jobs found, and the scenarios that fit.
+def overview() -> pd.DataFrame:
+    """Return all scenarios as a table, the last imported first; columns as the fields of Scenario, and `advises`."""
+    listed = scenarios.all_scenarios()
+    ours = {task_type: our_features(task_type) for task_type in {scenario.task_type for scenario in listed}}
+    frame = pd.DataFrame(map(asdict, listed), columns=scenarios.COLUMNS)
+    return frame.assign(advises=[advises(scenarios.feature_names(each.name), ours[each.task_type]) for each in listed])
 
-    An own dataset stands in place of a shipped one of its name or content. A scenario fits if it carries at least half
-    of our meta-features; its datasets are called "scenario: dataset". Features are ours.
+
+def gather(task_type: TaskType) -> Knowledge:
+    """Return all that may advise on a new dataset: the shipped file, own jobs, and the scenarios that fit.
+
+    An own dataset replaces a shipped one with its name or content. A scenario fits if it has at least half of our
+    meta-features; its datasets are called "scenario: dataset". Features are ours.
     """
-    mine, rest = own(kind), shipped(kind)
-    rest = _without(rest, mine)
-    names = _ours(mine, rest)
-    fitting = (each.name for each in scenarios() if each.kind == kind and advises(_features(each.name), names))
-    parts = [mine, rest, *map(of_scenario, fitting)]
+    own = from_jobs(task_type)
+    shipped = _without(from_shipped_file(task_type), own)
+    names = _feature_names(own, shipped)
+    fitting = (
+        each.name
+        for each in scenarios.all_scenarios()
+        if each.task_type == task_type and advises(scenarios.feature_names(each.name), names)
+    )
+    parts = [own, shipped, *map(from_scenario, fitting)]
     features, errors, fit_s, about = (
-        pd.concat([getattr(part, table) for part in parts if len(part.about)] or [getattr(mine, table)])
+        pd.concat([getattr(part, table) for part in parts if len(part.about)] or [getattr(own, table)])
         for table in ("features", "errors", "fit_s", "about")
     )
     return Knowledge(features.reindex(columns=names), errors, fit_s, about[list(_ABOUT)])
 
 
-def shipped(kind: TaskKind) -> Knowledge:
-    """What comes with the project: measured by our own portfolio, as the mark of each dataset says.
+def from_shipped_file(task_type: TaskType) -> Knowledge:
+    """Return what ships with the product: results of our own engines, as the mark of each dataset says.
 
     Very small datasets are left out.
     """
     rows = pd.read_parquet(SHIPPED) if SHIPPED.exists() else pd.DataFrame(columns=["task", "kind", *_PER_PAIR])
-    rows = rows[(rows["kind"] == "regression") == (kind == "regression")]
+    rows = rows[(rows["kind"] == "regression") == (task_type == "regression")]
     if (n_rows := f"{FEATURE}n_rows") in rows:
-        rows = rows[~(rows[n_rows] < FEWEST_ROWS)]
+        rows = rows[~(rows[n_rows] < MIN_ROWS)]
     rows = rows.rename(columns={"task": "dataset", "kind": "task", "origin": "mark"}).assign(origin="shipped")
     wide = rows.drop_duplicates("dataset").set_index("dataset")
     features = wide[[name for name in wide if str(name).startswith(FEATURE)]]
     about = wide.reindex(columns=[*_ABOUT, "fingerprint"])
-    return _capped(_knowledge(rows, features.rename(columns=lambda name: name.removeprefix(FEATURE)), about))
+    return _cap(_pivot(rows, features.rename(columns=lambda name: name.removeprefix(FEATURE)), about))
 
 
-def own(kind: TaskKind) -> Knowledge:
-    """What the jobs of this store found: the test error of the trial that valid chose, of each candidate.
+def from_jobs(task_type: TaskType) -> Knowledge:
+    """Return the results of this store's jobs: for each candidate the test error of its trial with the best validation.
 
-    The error is 1 - AUC for classes, and 1 - R², the share of the variance that is left, for numbers.
+    The error is 1 - AUC for classes, and 1 - R² for numbers.
     """
     rows = results.chosen_trials(METRIC)
-    rows = rows[((rows["task"] == "regression") == (kind == "regression")) & np.isfinite(rows["error"])]
+    rows = rows[((rows["task"] == "regression") == (task_type == "regression")) & np.isfinite(rows["error"])]
     rows = rows.rename(columns={"source": "mark"}).assign(origin="own")
     rows["family"] = rows["dataset"]
     with database.transaction() as connection:
@@ -138,24 +115,22 @@ def own(kind: TaskKind) -> Knowledge:
             "SELECT d.name AS dataset, f.name, f.value FROM meta_features f JOIN datasets d ON d.id = f.dataset_id"
         ).df()
     about = rows.drop_duplicates("dataset").set_index("dataset")[[*_ABOUT, "fingerprint"]]
-    return _capped(_knowledge(rows, features.pivot(index="dataset", columns="name", values="value"), about))
+    return _cap(_pivot(rows, features.pivot(index="dataset", columns="name", values="value"), about))
 
 
-def of_scenario(name: str) -> Knowledge:
-    """An imported scenario; its datasets are called "scenario: dataset". Raises InputError where there is none."""
-    scenario = get(name)
-    prefixed = "scenario || ': ' || dataset AS dataset"
-    rows = _read(f"SELECT {prefixed}, candidate, error, fit_s FROM knowledge_errors WHERE scenario = ?", name)
-    values = _read(f"SELECT {prefixed}, name, value FROM knowledge_features WHERE scenario = ?", name)
+def from_scenario(name: str) -> Knowledge:
+    """Return an imported scenario; its datasets are called "scenario: dataset". Raises InputError if there is none."""
+    scenario = scenarios.get(name)
+    rows, values = scenarios.errors(name), scenarios.features(name)
     about = pd.DataFrame(index=pd.Index(rows["dataset"].unique(), name="dataset"))
     about = about.assign(
-        origin=name, mark=scenario.source, task=scenario.kind, metric=scenario.metric, family=about.index
+        origin=name, mark=scenario.source, task=scenario.task_type, metric=scenario.metric, family=about.index
     )
-    return _knowledge(rows, values.pivot(index="dataset", columns="name", values="value"), about)
+    return _pivot(rows, values.pivot(index="dataset", columns="name", values="value"), about)
 
 
 def stamp() -> str:
-    """A text that changes whenever `gather` may give something else; it costs a few milliseconds."""
+    """Return a text that changes whenever `gather` may return something else; takes a few milliseconds."""
     file = SHIPPED.stat() if SHIPPED.exists() else None
     with database.transaction() as connection:
         counts = connection.execute(
@@ -166,66 +141,8 @@ def stamp() -> str:
     return "-".join(map(str, (*counts, *((file.st_size, file.st_mtime_ns) if file else ()))))
 
 
-def scenarios() -> list[Scenario]:
-    """All scenarios, the last imported first."""
-    with database.transaction() as connection:
-        rows = connection.execute(f"SELECT {_STORED} FROM knowledge_scenarios ORDER BY imported_at DESC").fetchall()
-    return [Scenario(*row) for row in rows]
-
-
-def overview() -> pd.DataFrame:
-    """All scenarios as a table, the last imported first; columns as the fields of Scenario, and `advises`."""
-    known = scenarios()
-    ours = {kind: our_features(kind) for kind in {each.kind for each in known}}
-    frame = pd.DataFrame(map(asdict, known), columns=[field.name for field in fields(Scenario)])
-    return frame.assign(advises=[advises(_features(each.name), ours[each.kind]) for each in known])
-
-
-def get(name: str) -> Scenario:
-    """A scenario by its name. Raises InputError where there is none."""
-    known = {scenario.name: scenario for scenario in scenarios()}
-    if name not in known:
-        there = f"there are {', '.join(sorted(known))}" if known else "none has been imported"
-        raise InputError(f"There is no scenario {name!r}; {there}.")
-    return known[name]
-
-
-def check_free(name: str) -> None:
-    """Raises InputError where a scenario has the name already."""
-    if any(scenario.name == name for scenario in scenarios()):
-        raise _taken(name)
-
-
-def add(scenario: Scenario, errors: Path, features: Path) -> None:
-    """Save a scenario, all of it or nothing.
-
-    Parquet files: errors has dataset, candidate, error, fit_s; features has dataset, name, value. Raises InputError
-    where the name is taken.
-    """
-    marks = ", ".join("?" * len(fields(Scenario)))
-    with database.transaction(write=True) as connection:
-        if connection.execute("SELECT 1 FROM knowledge_scenarios WHERE name = ?", [scenario.name]).fetchall():
-            raise _taken(scenario.name)
-        connection.execute(f"INSERT INTO knowledge_scenarios ({_STORED}) VALUES ({marks})", astuple(scenario))
-        for table, file, columns in (
-            ("knowledge_errors", errors, "dataset, candidate, error, fit_s"),
-            ("knowledge_features", features, "dataset, name, value"),
-        ):
-            statement = f"INSERT INTO {table} SELECT ?, {columns} FROM read_parquet(?)"
-            connection.execute(statement, [scenario.name, str(file)])
-
-
-def remove(name: str) -> None:
-    """Delete a scenario with its errors and features. Raises InputError where there is none."""
-    get(name)
-    with database.transaction(write=True) as connection:
-        connection.execute("DELETE FROM knowledge_scenarios WHERE name = ?", [name])
-        for table in ("knowledge_errors", "knowledge_features"):
-            connection.execute(f"DELETE FROM {table} WHERE scenario = ?", [name])
-
-
-def _knowledge(rows: pd.DataFrame, features: pd.DataFrame, about: pd.DataFrame) -> Knowledge:
-    """Rows of dataset, candidate, error, fit_s as the tables, in the order of `about`."""
+def _pivot(rows: pd.DataFrame, features: pd.DataFrame, about: pd.DataFrame) -> Knowledge:
+    """Return rows of dataset, candidate, error, fit_s as the tables, in the order of `about`."""
     errors, fit_s = (
         rows.pivot(index="dataset", columns="candidate", values=value).reindex(about.index).astype(float)
         for value in ("error", "fit_s")
@@ -233,35 +150,22 @@ def _knowledge(rows: pd.DataFrame, features: pd.DataFrame, about: pd.DataFrame) 
     return Knowledge(features.reindex(about.index).astype(float), errors, fit_s, about)
 
 
-def _capped(known: Knowledge) -> Knowledge:
-    """The same with no error worse than that of chance."""
-    worst = known.about["metric"].map(_CHANCE).fillna(np.inf).astype(float)
-    return replace(known, errors=known.errors.clip(upper=worst, axis=0))
+def _cap(knowledge: Knowledge) -> Knowledge:
+    """Return the same with no error worse than that of guessing."""
+    worst = knowledge.about["metric"].map(_CHANCE).fillna(np.inf).astype(float)
+    return replace(knowledge, errors=knowledge.errors.clip(upper=worst, axis=0))
 
 
 def _without(knowledge: Knowledge, others: Knowledge) -> Knowledge:
-    """The knowledge on datasets that the others do not have, neither by name nor by content."""
+    """Return the knowledge on datasets that the others do not have, neither by name nor by content."""
     about = knowledge.about
-    known = about["fingerprint"].notna() & about["fingerprint"].isin(others.about["fingerprint"])
-    kept = about.index[~(known | about.index.isin(others.about.index))]
+    same_content = about["fingerprint"].notna() & about["fingerprint"].isin(others.about["fingerprint"])
+    names = about.index[~(same_content | about.index.isin(others.about.index))]
     return Knowledge(
-        knowledge.features.loc[kept], knowledge.errors.loc[kept], knowledge.fit_s.loc[kept], about.loc[kept]
+        knowledge.features.loc[names], knowledge.errors.loc[names], knowledge.fit_s.loc[names], about.loc[names]
     )
 
 
-def _ours(mine: Knowledge, rest: Knowledge) -> list[str]:
-    """Our meta-features; before any dataset has been described, all that would be."""
-    return list(dict.fromkeys([*mine.features.columns, *rest.features.columns])) or list(metafeatures.NAMES)
-
-
-def _features(scenario: str) -> list[str]:
-    return list(_read("SELECT DISTINCT name FROM knowledge_features WHERE scenario = ?", scenario)["name"])
-
-
-def _read(query: str, name: str) -> pd.DataFrame:
-    with database.transaction() as connection:
-        return connection.execute(query, [name]).df()
-
-
-def _taken(name: str) -> InputError:
-    return InputError(f"The name {name!r} is taken by a scenario. Choose another, or remove that one first.")
+def _feature_names(own: Knowledge, shipped: Knowledge) -> list[str]:
+    """Return our meta-features; before there is any dataset with some, all that we can compute."""
+    return list(dict.fromkeys([*own.features.columns, *shipped.features.columns])) or list(metafeatures.NAMES)

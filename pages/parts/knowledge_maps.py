@@ -11,7 +11,7 @@ import streamlit as st
 
 from core import metafeatures
 from core.advice import fits
-from core.advice.fits import Refit
+from core.advice.fits import Fit
 from core.scoring import METRICS
 from pages import shared
 
@@ -29,7 +29,7 @@ class Known:
     about: pd.DataFrame  # origin (as people read it), mark, metric (as an error's name)
     errors: pd.DataFrame  # columns candidates, NaN where not run
     past: pd.DataFrame  # see `core.advice.trust.Trust`
-    said: pd.DataFrame  # see `core.advice.fits.unseen`
+    said: pd.DataFrame  # see `core.advice.fits.held_out_predictions`
     importance: pd.Series  # of the meta-features
     plane: pd.DataFrame  # x, y
     coverage: float | None
@@ -38,15 +38,15 @@ class Known:
     safe_default: str
 
 
-def of(refit: Refit) -> Known:
+def of(fit: Fit) -> Known:
     """What the page draws of a fit, computed once a process and fit."""
-    return _of(refit.file, _refit=refit)
+    return _of(fit.file, _fit=fit)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the selector")
-def _of(file: str, *, _refit: Refit) -> Known:
-    selector, said = fits.selector(_refit), fits.unseen(_refit)
-    about = pd.DataFrame.from_dict(_refit.marks, orient="index", columns=["origin", "mark"])
+def _of(file: str, *, _fit: Fit) -> Known:
+    selector, said = fits.load_selector(_fit), fits.held_out_predictions(_fit)
+    about = pd.DataFrame.from_dict(_fit.marks, orient="index", columns=["origin", "mark"])
     metric = said["metric"].groupby(level="dataset").first().map(error_name)
     about = about.assign(origin=about["origin"].map(lambda name: ORIGINS.get(name, name)), metric=metric)
     # Yours first, then imported ones, then what ships.
@@ -158,18 +158,18 @@ def as_csv(known: Known) -> str:
     return shared.csv_safe(table.rename_axis("dataset").reset_index())
 
 
-def map_and_importance(known: Known, refit: Refit) -> None:
+def map_and_importance(known: Known, fit: Fit) -> None:
     """The datasets on a plane, and what tells them apart."""
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.subheader("Which datasets are alike")
-        plane(known, refit)
+        plane(known, fit)
     with right:
         st.subheader("What tells the candidates apart")
         importance(known)
 
 
-def plane(known: Known, refit: Refit) -> None:
+def plane(known: Known, fit: Fit) -> None:
     """The known datasets, and own ones that have no result yet."""
     st.caption(
         "Near points have like meta-features; the axes themselves mean nothing. Advice for a dataset rests on those"
@@ -185,7 +185,7 @@ def plane(known: Known, refit: Refit) -> None:
     for origin in sorted(origins, key=lambda name: (name == "Yours", name)):
         some = points[points["origin"] == origin]
         dots(figure, some, shared.label(origin), colors[origin], some["mark"], "best: " + some["best"])
-    waiting = unrun(known, refit)
+    waiting = unrun(known, fit)
     if len(waiting):
         dots(figure, waiting, "Yours, nothing run yet", colors["Yours"], "", "nothing has run yet", "circle-open")
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=None)
@@ -211,13 +211,13 @@ def dots(
     )  # fmt: skip
 
 
-def unrun(known: Known, refit: Refit) -> pd.DataFrame:
+def unrun(known: Known, fit: Fit) -> pd.DataFrame:
     """The own datasets of this kind without a result, on the map: x, y."""
     features = shared.read(metafeatures.all_features)
     run = known.about.index[known.about["origin"] == ORIGINS["own"]]
-    wanted = features["is_regression"] == float(refit.kind == "regression")
+    wanted = features["is_regression"] == float(fit.task_type == "regression")
     features = features[wanted & ~features.index.isin(run)]
-    return fits.selector(refit).map(features) if len(features) else pd.DataFrame(columns=["x", "y"])
+    return fits.load_selector(fit).map(features) if len(features) else pd.DataFrame(columns=["x", "y"])
 
 
 def importance(known: Known) -> None:

@@ -20,7 +20,7 @@ from core import knowledge
 from core.advice import fits, regret
 from core.advice.learning_curve import evaluate, regret_by_size
 from core.advice.selector import Selector
-from core.knowledge import TaskKind
+from core.knowledge import TaskType
 from tests.benchmarks import own_home
 from tests.browser import chromium
 
@@ -38,19 +38,19 @@ _LINES = {
 def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home(), threadpool_limits(1):
-        for kind in fits.KINDS:
+        for kind in knowledge.TASK_TYPES:
             yield from _unseen(kind)
-        for kind in fits.KINDS:
+        for kind in knowledge.TASK_TYPES:
             for size, row in curve(kind).iterrows():
                 told = ", ".join(f"{name.lower()} {row[key]:.4f}" for key, (name, *_) in _LINES.items())
                 yield f"{kind}: mean regret with {size} own datasets known beside the shipped", told
 
 
-def _unseen(kind: TaskKind) -> Iterator[tuple[str, str]]:
+def _unseen(kind: TaskType) -> Iterator[tuple[str, str]]:
     """Ten folds of whole families, three seeds."""
-    known = knowledge.shipped(kind)
+    known = knowledge.from_shipped_file(kind)
     families = fits.families(known)
-    features, numbers, gaps, saved, near = fits.described(known), pd.factorize(families)[0], [], [], []
+    features, numbers, gaps, saved, near = fits.training_features(known), pd.factorize(families)[0], [], [], []
     for seed in range(_SEEDS):
         folds = (np.random.default_rng(seed).permutation(numbers.max() + 1) % _FOLDS)[numbers]
         pasts = []
@@ -71,13 +71,13 @@ def _unseen(kind: TaskKind) -> Iterator[tuple[str, str]]:
     yield f"{kind}: within 0.01 of the best", f"advice {advice:.0%}, safe default {default:.0%}"
 
 
-def curve(kind: TaskKind) -> pd.DataFrame:
+def curve(kind: TaskType) -> pd.DataFrame:
     """The learning curve of own datasets beside the shipped ones."""
-    known = knowledge.shipped(kind)
+    known = knowledge.from_shipped_file(kind)
     shipped = known.about.index[known.about["mark"].isin(_NOT_OWN)]
     n_own = len(known.errors) - len(shipped)
     sizes = [size for size in _SIZES if size <= 0.69 * n_own]
-    return regret_by_size(fits.described(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
+    return regret_by_size(fits.training_features(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
 
 
 def draw(path: Path) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from playwright.sync_api import sync_playwright
 from streamlit.testing.v1 import AppTest
 
+from core import knowledge
 from core.advice import fits
 from core.store import database
 from tests.benchmarks import own_home, times_ms, told
@@ -36,7 +37,7 @@ def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured."""
     with own_home():
         fill()
-        for kind in fits.KINDS:
+        for kind in knowledge.TASK_TYPES:
             fits.refit(kind)
         yield "size of the store", f"{database.store_path().stat().st_size / 1e6:.0f} MB"
         for page, params in _PAGES.items():

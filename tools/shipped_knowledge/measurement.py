@@ -20,7 +20,7 @@ import pandas as pd
 from core import datasets, kinds, metafeatures, results
 from core.datasets import Dataset
 from core.errors import MetascoutError
-from core.knowledge import FEWEST_ROWS, METRIC
+from core.knowledge import METRIC, MIN_ROWS
 from core.queue import jobs
 from core.results import Scope
 from core.specs import AutoMLSpec, PortfolioSpec, Spec
@@ -89,7 +89,7 @@ def _missing(dataset: Dataset, h2o_s: int) -> list[Spec]:
     wanted: list[Spec] = [
         PortfolioSpec(dataset_id=dataset.id, cpus=1, budget_s=_BUDGET_S, candidate_s=_CANDIDATE_S, keep_models=False)
     ]
-    if h2o_s and dataset.modality == "table" and dataset.n_rows["train"] >= FEWEST_ROWS:
+    if h2o_s and dataset.modality == "table" and dataset.n_rows["train"] >= MIN_ROWS:
         wanted.append(AutoMLSpec(dataset_id=dataset.id, cpus=1, budget_s=h2o_s, memory_bytes=_H2O_BYTES))
     had = jobs.overview(dataset_id=dataset.id)
     return [spec for spec in wanted if spec.kind not in set(had["kind"])]
