@@ -1,4 +1,4 @@
-"""The machine: what it is, what it has to give, and how busy it is."""
+"""The machine: its packages and hardware, the slots it offers to jobs, and its use."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ _PACKAGES = ("h2o", "torch", "scikit-learn", "numpy", "pandas", "duckdb", "pyarr
 
 
 def cpu_slots() -> int:
-    """Threads that jobs may use together: METASCOUT_CPU_SLOTS, by default the cores this process may run on."""
-    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1, least=1)
+    """Return the threads that all jobs share: METASCOUT_CPU_SLOTS, by default the cores this process may run on."""
+    return _setting("METASCOUT_CPU_SLOTS", len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1, minimum=1)
 
 
 def gpu_slots() -> int:
-    """GPU jobs that may run together: METASCOUT_GPU_SLOTS, by default the number of NVIDIA GPUs."""
-    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()), least=0)
+    """Return the GPUs that all jobs share: METASCOUT_GPU_SLOTS, by default the number of NVIDIA GPUs."""
+    return _setting("METASCOUT_GPU_SLOTS", len(_gpus()), minimum=0)
 
 
 def check_settings() -> None:
-    """Raises InputError that names the first setting of the runner which is not the number that it has to be."""
+    """Raise InputError for the first setting of the runner that is not a valid number."""
     cpu_slots()
     gpu_slots()
     for name in ("METASCOUT_CANCEL_GRACE_S", "METASCOUT_STALL_S"):
-        _setting(name, 1, least=1)
+        _setting(name, 1, minimum=1)
 
 
-def _setting(name: str, default: int, *, least: int) -> int:
+def _setting(name: str, default: int, *, minimum: int) -> int:
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(f"{name} is {text!r}; set it to a whole number from {least} on, or leave it unset.")
+    if not text.isdecimal() or int(text) < minimum:
+        remedy = f"Set it to a whole number of at least {minimum}, or leave it unset."
+        raise InputError(f"{name} is {text!r}.", value=text, remedy=remedy)
     return int(text)
 
 
 def usage() -> dict[str, Any]:
-    """How busy the machine is: cpu_frac since the last call, memory, and each GPU's name, use and memory."""
+    """Return the use of the machine: cpu_frac since the last call, memory, and each GPU's name, use and memory."""
     memory = psutil.virtual_memory()
     return {
         "cpu_frac": psutil.cpu_percent() / 100,
@@ -56,7 +57,7 @@ def usage() -> dict[str, Any]:
 
 
 def facts() -> dict[str, Any]:
-    """What a result depends on: package versions, Python, system, processor, memory, GPUs."""
+    """Return what results depend on: package versions, Python, system, processor, memory, GPUs."""
     return {
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "python": platform.python_version(),
@@ -95,18 +96,18 @@ def _gpus() -> tuple[Any, ...]:
 
 
 def _gpu_usage(handle: Any) -> dict[str, Any]:
-    """A GPU's name, use and memory; None for what its driver does not tell (slices of a GPU, for instance)."""
+    """Return a GPU's name, use and memory; None for what its driver does not report (for a slice of a GPU)."""
     import pynvml
 
-    def told(read: Callable[[Any], Any]) -> Any:
+    def query(read: Callable[[Any], Any]) -> Any:
         try:
             return read(handle)
         except pynvml.NVMLError:
             return None
 
-    rates, memory = told(pynvml.nvmlDeviceGetUtilizationRates), told(pynvml.nvmlDeviceGetMemoryInfo)
+    rates, memory = query(pynvml.nvmlDeviceGetUtilizationRates), query(pynvml.nvmlDeviceGetMemoryInfo)
     return {
-        "name": told(pynvml.nvmlDeviceGetName) or "GPU",
+        "name": query(pynvml.nvmlDeviceGetName) or "GPU",
         "use_frac": rates and rates.gpu / 100,
         "memory_used_bytes": memory and memory.used,
         "memory_bytes": memory and memory.total,

@@ -1,4 +1,4 @@
-"""The metrics, and how a candidate's predictions become scores with an interval."""
+"""Scoring: the metrics, and how a candidate's predictions become scores with an interval."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Task = Literal["binary", "multiclass", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class MetricKind:
-    """How a metric is called, for which tasks it is defined, and which direction is better."""
+    """A metric: its label, the tasks for which it is defined, and whether higher is better."""
 
     label: str
     tasks: tuple[Task, ...]
     higher_is_better: bool
 
     def error(self, value: float) -> float:
-        """The metric as an error, lower is better: 1 - value where higher is better."""
+        """Return the metric as an error, lower is better: 1 - value where higher is better."""
         return 1.0 - value if self.higher_is_better else value
 
 
@@ -43,34 +43,35 @@ METRICS: dict[str, MetricKind] = {
 }
 DEFAULT_METRIC: dict[Task, str] = {"binary": "auc", "multiclass": "log_loss", "regression": "rmse"}
 
-_MOST_REPLICATES, _FEWEST_REPLICATES = 200, 50
+_MAX_REPLICATES, _MIN_REPLICATES = 200, 50
 _BOOTSTRAP_CELLS = 40_000_000  # rows x ranked classes x replicates: about a second
-_BLOCK_CELLS = 100_000  # weights that are worked on at once: what a core's own cache holds
+_BLOCK_CELLS = 100_000  # weights in one block, which fits into the cache of a core
 
 
 def metrics_for(task: Task) -> tuple[str, ...]:
-    """Names of the metrics that are defined for a task, the default one first."""
+    """Return the names of the metrics that are defined for a task, the default one first."""
     default = DEFAULT_METRIC[task]
     return (default, *(name for name, kind in METRICS.items() if task in kind.tasks and name != default))
 
 
 def check_metric(task: Task, metric: str | None) -> str:
-    """The metric, or for None the default one of the task. Raises InputError if the task does not define it."""
+    """Return the metric, or for None the task's default. Raises InputError where it is not defined for the task."""
     if metric is None:
         return DEFAULT_METRIC[task]
     if metric not in metrics_for(task):
         allowed = ", ".join(metrics_for(task))
-        raise InputError(f"metric: {metric!r} is not defined for a {task} target; use one of {allowed}.")
+        text = f"{metric!r} is not defined for a {task} target."
+        raise InputError(text, field="metric", value=metric, remedy=f"Use one of {allowed}.")
     return metric
 
 
 def score(task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: int = 1) -> tuple[Score, ...]:
-    """Every metric of a task on the valid and the test rows, with a 95% bootstrap interval of the test value.
+    """Return every metric of a task on the validation and the test set, with a 95% bootstrap interval of the latter.
 
     A pair is (actual, predicted). For classes: codes into `labels`, and probabilities [rows, classes]; for
-    regression: numbers, and numbers. The same seed draws the same rows for every candidate: 200 times, and less
-    often, but 50 times at least, where rows x ranked classes are more than 200,000. A metric that the rows do not
-    define, such as the AUC of one class, is NaN. Raises ValueError for predictions that are not finite.
+    regression: numbers, and numbers. The same seed draws the same rows for every candidate: 200 replicates, fewer (at
+    least 50) where rows x ranked classes are more than 200,000. A metric that the rows do not define, such as the AUC
+    of one class, is NaN. Raises ValueError for predictions that are not finite.
     """
     for _, predicted in (valid, test):
         if not np.isfinite(predicted).all():
@@ -79,30 +80,30 @@ def score(task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: i
         values(task, len(labels), pair, np.ones((1, len(pair[0])), np.uint8)) for pair in (valid, test)
     )
     n_rows, n_ranked = len(test[0]), len(labels) if task == "multiclass" else 1
-    size = max(_FEWEST_REPLICATES, min(_MOST_REPLICATES, _BOOTSTRAP_CELLS // (n_rows * n_ranked)))
-    drawn = values(task, len(labels), test, resample(np.random.default_rng(seed), size, n_rows))
+    size = max(_MIN_REPLICATES, min(_MAX_REPLICATES, _BOOTSTRAP_CELLS // (n_rows * n_ranked)))
+    replicates = values(task, len(labels), test, resample(np.random.default_rng(seed), size, n_rows))
     result = []
     for name in metrics_for(task):
-        error, low, high = METRICS[name].error, *_interval(drawn[name])
+        error, low, high = METRICS[name].error, *_interval(replicates[name])
         pair = (float(on_valid[name][0]), float(on_test[name][0]))
         result.append(Score(name, *pair, low, high, error(pair[0]), error(pair[1])))
     return tuple(result)
 
 
 def values(task: Task, n_classes: int, pair: Pair, weights: Array) -> dict[str, Array]:
-    """Each metric of a task under each row of `weights` [replicates, rows]: how often a row of the table counts."""
+    """Return each metric of a task [replicates]; `weights` [replicates, rows] says how often each row counts."""
     return _regression(*pair, weights) if task == "regression" else _classes(*pair, n_classes, weights)
 
 
 def confusion(labels: Sequence[str], actual: Array, predicted: Array) -> dict[str, Any]:
-    """Counts of actual by predicted class, as `TrialDone.details` has it; `predicted` are probabilities."""
+    """Return counts of actual by predicted class for `TrialDone.details`; `predicted` holds probabilities."""
     k = len(labels)
     counts = np.bincount(actual.astype(int) * k + predicted.argmax(axis=1), minlength=k * k).reshape(k, k)
     return {"labels": list(labels), "counts": counts.tolist()}
 
 
 def residuals(actual: Array, predicted: Array, limit: int = 500) -> dict[str, Any]:
-    """Actual and predicted numbers of at most `limit` rows, always the same ones, as `TrialDone.details` has it."""
+    """Return actual and predicted numbers of at most `limit` rows, always the same, for `TrialDone.details`."""
     rows = np.arange(len(actual))
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(0).choice(rows, limit, replace=False))
@@ -110,23 +111,23 @@ def residuals(actual: Array, predicted: Array, limit: int = 500) -> dict[str, An
 
 
 def resample(random: np.random.Generator, size: int, n: int) -> Array:
-    """`size` draws of n rows out of n with replacement, as counts [size, n]; no row is drawn 256 times."""
+    """Return `size` draws of n rows out of n with replacement, as counts [size, n]; no row is drawn 256 times."""
     counts = np.empty((size, n), np.uint8)
     for row in counts:
         row[:] = np.bincount(random.integers(0, n, n), minlength=n)
     return counts
 
 
-def _interval(drawn: Array) -> tuple[float, float]:
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
+def _interval(replicates: Array) -> tuple[float, float]:
+    replicates = replicates[np.isfinite(replicates)]
+    if not len(replicates):
         return math.nan, math.nan
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.percentile(replicates, [2.5, 97.5])
     return float(low), float(high)
 
 
 def _regression(actual: Array, predicted: Array, weights: Array) -> dict[str, Array]:
-    centred = actual - actual.mean()  # or the difference of two large squares loses its digits
+    centred = actual - actual.mean()  # or the difference of two large squares loses digits
     columns = ((actual - predicted) ** 2, np.abs(actual - predicted), centred, centred**2)
     squares, absolute, moved, around = _weighted(weights, *columns)
     total = weights.sum(axis=1, dtype=float)
@@ -143,9 +144,9 @@ def _classes(actual: Array, predicted: Array, n_classes: int, weights: Array) ->
     right = predicted.argmax(axis=1) == actual
     members = [np.flatnonzero(actual == k) for k in range(n_classes)]
     recalls = [_ratio(_count(weights, rows[right[rows]]), _count(weights, rows)) for rows in members]
-    judged = (1,) if n_classes == 2 else range(n_classes)
+    ranked = (1,) if n_classes == 2 else range(n_classes)
     return {
-        "auc": _mean(np.stack([_auc(actual == k, predicted[:, k], weights) for k in judged])),
+        "auc": _mean(np.stack([_auc(actual == k, predicted[:, k], weights) for k in ranked])),
         "accuracy": _count(weights, np.flatnonzero(right)) / total,
         "balanced_accuracy": _mean(np.stack(recalls)),
         "log_loss": _weighted(weights, -np.log(chosen))[0] / total,
@@ -159,22 +160,22 @@ def _blocks(weights: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def _weighted(weights: Array, *columns: Array) -> Array:
-    """Weighted sums of each column, as [columns, replicates]."""
+    """Return weighted sums of each column, as [columns, replicates]."""
     sums = np.empty((len(columns), len(weights)))
     for part, block in _blocks(weights):
         factors = block.astype(float)
-        for number, column in enumerate(columns):  # not by BLAS, whose threads wait for each other on a busy machine
+        for number, column in enumerate(columns):  # not BLAS: its threads wait for each other on a busy machine
             sums[number, part] = np.einsum("ij,j->i", factors, column)
     return sums
 
 
 def _count(weights: Array, rows: Array) -> Array:
-    """How often some of the rows were drawn in each replicate."""
+    """Return how often these rows were drawn in each replicate."""
     return np.concatenate([block.take(rows, axis=1).sum(axis=1, dtype=float) for _, block in _blocks(weights)])
 
 
 def _auc(member: Array, predicted: Array, weights: Array) -> Array:
-    """Share of (member, other) pairs that `predicted` orders rightly; a tie counts half. NaN without pairs."""
+    """Return the share of (member, other) pairs in the right order; a tie counts half. NaN without pairs."""
     order = np.argsort(predicted)
     ranked, places = predicted[order], np.flatnonzero(member[order])
     first, last = (np.searchsorted(ranked, ranked[places], side) for side in ("left", "right"))
@@ -184,7 +185,7 @@ def _auc(member: Array, predicted: Array, weights: Array) -> Array:
         drawn = block.take(order, axis=1)
         mine = drawn.take(places, axis=1)
         everyone, members = _running(drawn), _running(mine)
-        below = everyone.take(first, axis=1) + everyone.take(last, axis=1)  # of twice the others that are ranked lower
+        below = everyone.take(first, axis=1) + everyone.take(last, axis=1)  # twice the number of rows ranked lower
         below -= members.take(first_member, axis=1) + members.take(last_member, axis=1)
         rightly = np.einsum("ij,ij->i", mine, below, dtype=np.int64) / 2  # whole numbers: exact
         result[part] = _ratio(rightly, members[:, -1] * (everyone[:, -1] - members[:, -1]))
@@ -202,6 +203,6 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def _mean(rows: Array) -> Array:
-    """Mean over the classes that have a value, for each replicate; NaN where none has."""
-    known = np.isfinite(rows)
-    return _ratio(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0))
+    """Return the mean over the classes that have a value, for each replicate; NaN where none has."""
+    finite = np.isfinite(rows)
+    return _ratio(np.where(finite, rows, 0.0).sum(axis=0), finite.sum(axis=0))

@@ -282,7 +282,7 @@ def test_a_run_without_a_model_says_what_h2o_said(telco: Dataset, tmp_path: Path
 
 
 def test_a_metric_of_another_task_is_refused_before_anything_starts(telco: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="metric: 'rmse' is not defined for a binary target; use one of auc"):
+    with pytest.raises(InputError, match=r"metric: 'rmse' is not defined for a binary target\. Use one of auc"):
         list(job.run(spec_of(telco, metric="rmse"), context_of(telco, tmp_path)))
 
 

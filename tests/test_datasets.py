@@ -422,7 +422,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_dataset(saved, home, monkeypatc
 
     path = saved(table())
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(MetascoutError, match=r"The disk that holds .* is full"):
+    with pytest.raises(MetascoutError, match=r"The disk of .* is full"):
         datasets.register(path, name="n", target="y")
     assert datasets.all_datasets() == []
     assert not (home / "datasets").exists()

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from core.errors import MetascoutError, StoreBusyError
-from core.store import database
+from core.store import backup, database
 from core.store.migrations import MIGRATIONS
 
 
@@ -111,7 +111,8 @@ def test_a_lock_that_is_held_too_long_is_an_error_and_not_a_hang(home: Path) -> 
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(StoreBusyError, match="held by another process"), database.transaction(deadline_s=0.2):
+        busy = pytest.raises(StoreBusyError, match="Another process is using the store")
+        with busy, database.transaction(deadline_s=0.2):
             pass
     finally:
         other.kill()
@@ -139,27 +140,27 @@ def test_migrations_are_applied_once_and_an_old_store_is_backed_up_first(
 ) -> None:
     _write_message("old")
     monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (a INTEGER)"))
-    database._migrated.clear()  # as in a new process
+    database._current.clear()  # as in a new process
     with database.transaction() as connection:
         versions = connection.execute("SELECT version FROM migrations ORDER BY version").fetchall()
         assert connection.execute("SELECT count(*) FROM later").fetchall() == [(0,)]
     assert versions == [(number + 1,) for number in range(len(MIGRATIONS) + 1)]
     assert _messages() == ["old"]
-    backup = home / f"metascout.v{len(MIGRATIONS)}.duckdb"
-    assert duckdb.connect(str(backup), read_only=True).execute("SELECT text FROM messages").fetchall() == [("old",)]
+    path = home / f"metascout.v{len(MIGRATIONS)}.duckdb"
+    assert duckdb.connect(str(path), read_only=True).execute("SELECT text FROM messages").fetchall() == [("old",)]
 
 
 def test_a_store_of_a_newer_version_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with database.transaction(write=True) as connection:
         connection.execute("INSERT INTO migrations VALUES (99, ?)", [time.time()])
-    database._migrated.clear()
+    database._current.clear()
     with pytest.raises(MetascoutError, match="newer version"), database.transaction():
         pass
 
 
 def test_a_backup_opens_and_holds_what_was_written(home: Path, tmp_path: Path) -> None:
     _write_message("precious")
-    copy = database.backup(tmp_path / "copy.duckdb")
+    copy = backup.backup(tmp_path / "copy.duckdb")
     assert duckdb.connect(str(copy), read_only=True).execute("SELECT text FROM messages").fetchall() == [("precious",)]
 
 
@@ -173,7 +174,7 @@ def test_a_backup_holds_what_a_killed_process_left_in_the_write_ahead_log(home: 
     )
     _write_message("first")
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    copy = database.backup(tmp_path / "copy.duckdb")
+    copy = backup.backup(tmp_path / "copy.duckdb")
     rows = duckdb.connect(str(copy)).execute("SELECT text FROM messages ORDER BY text").fetchall()
     assert rows == [("first",), ("safe",)]
 
@@ -218,7 +219,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_acknowledged_is_there_afterwards
             [sys.executable, "-c", _FILL], env=environment, capture_output=True, text=True, timeout=120
         )
         count, _, sentence = out.stdout.strip().partition(" ")
-        assert "is full: free some space" in sentence, out.stderr
+        assert "is full. Free some space" in sentence, out.stderr
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         again = subprocess.run(
             [sys.executable, "-c", _COUNT], env=environment, capture_output=True, text=True, check=True

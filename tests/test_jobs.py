@@ -157,7 +157,7 @@ def test_a_queued_jobs_priority_can_change_and_an_ended_ones_cannot(spec: AutoML
 def test_bad_requests_are_refused_with_their_value(spec: AutoMLSpec) -> None:
     with pytest.raises(InputError, match="99"):
         jobs.submit(spec.model_copy(update={"dataset_id": 99}))
-    with pytest.raises(InputError, match="metric: 'rmse' is not defined for a binary target; use one of auc"):
+    with pytest.raises(InputError, match=r"metric: 'rmse' is not defined for a binary target\. Use one of auc"):
         jobs.submit(spec.model_copy(update={"metric": "rmse"}))
     with pytest.raises(InputError, match="priority: 1000"):
         jobs.submit(spec, priority=1000)

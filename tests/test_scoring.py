@@ -188,5 +188,6 @@ def test_residuals_keep_pairs_together_and_are_limited():
 def test_a_metric_that_the_task_does_not_define_is_refused_with_its_name_and_the_allowed_ones():
     assert check_metric("regression", None) == "rmse"
     assert check_metric("binary", "accuracy") == "accuracy"
-    with pytest.raises(InputError, match="metric: 'rmse' is not defined for a multiclass target; use one of log_loss"):
+    text = r"metric: 'rmse' is not defined for a multiclass target\. Use one of log_loss"
+    with pytest.raises(InputError, match=text):
         check_metric("multiclass", "rmse")

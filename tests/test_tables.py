@@ -200,7 +200,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(MetascoutError, match=r"The disk that holds .* is full: free some space"):
+    with pytest.raises(MetascoutError, match=r"The disk of .* is full\. Free some space"):
         tables.stage(path)
     assert list((scratch.folder() / "staged").iterdir()) == []
 

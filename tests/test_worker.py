@@ -266,7 +266,7 @@ def test_an_artifact_that_is_gone_is_a_warning_and_holds_nobody_up(spec: AutoMLS
     first, second = jobs.submit(spec), jobs.submit(spec)
     engines.drain(automl=engines.report_a_missing_file)
     assert [jobs.get(job_id).status for job_id in (first, second)] == ["succeeded", "succeeded"]
-    assert "gone.zip that the job reported is not there" in " ".join(log.messages(first).text)
+    assert "reported the file gone.zip, which does not exist" in " ".join(log.messages(first).text)
     assert len(results.trials_of(first)) == 1
 
 
@@ -298,7 +298,7 @@ def test_a_passing_trouble_with_the_start_queues_the_job_again(
     monkeypatch.setattr(launch, "start", start_on_a_disk_that_is_full_once)
     engines.drain(automl=engines.succeed)
     assert jobs.get(job_id).status == "succeeded"
-    assert "is full: free some space" in " ".join(jobs.history(job_id).reason.dropna())
+    assert "is full. Free some space" in " ".join(jobs.history(job_id).reason.dropna())
 
 
 def test_a_job_that_asks_for_a_gpu_which_is_not_there_says_so(

@@ -1,155 +1,41 @@
-"""Meta-features: what a dataset is like, in some sixty numbers that a selector can compare; train rows only."""
+"""Features: computes what a dataset is like, in about sixty numbers, from train rows only."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
 
-from core import datasets
 from core.datasets import Dataset
 from core.datasets.files import scratch
-from core.metafeatures.sampling import Sample, draw
+from core.metafeatures.catalogue import LANDMARKERS, NAMES
+from core.metafeatures.sampling import RowSample, draw
 from core.scoring import Array
-from core.store import database
-
-if TYPE_CHECKING:
-    import duckdb
-    import pandas as pd
-
-LANDMARKERS: dict[str, str] = {
-    "landmark_stump": "Skill of a single split in cross-validation: 0 is chance, 1 is perfect",
-    "landmark_tree": "Skill of a decision tree",
-    "landmark_neighbour": "Skill of the nearest neighbour",
-    "landmark_naive_bayes": "Skill of naive Bayes; of Bayesian ridge regression for a number",
-    "landmark_linear": "Skill of a ridge model",
-}
-NAMES: dict[str, str] = {
-    "n_rows": "Train rows",
-    "log_n_rows": "Train rows, as a logarithm to base 10",
-    "n_features": "Features",
-    "log_n_features": "Features, as a logarithm to base 10",
-    "log_rows_per_feature": "Train rows per feature, as a logarithm to base 10",
-    "is_regression": "1 where a number is predicted, 0 for classes",
-    "is_image": "1 for images",
-    "is_text": "1 where there are only texts",
-    "n_classes": "Classes; 0 for regression",
-    "class_entropy": "Entropy of the classes as a share of the most there could be",
-    "class_majority_frac": "Share of the largest class",
-    "class_minority_frac": "Share of the smallest class",
-    "class_imbalance": "Largest class over smallest one, as a logarithm to base 10",
-    "target_skewness": "Skewness of a number to predict",
-    "target_kurtosis": "Excess kurtosis of a number to predict",
-    "target_distinct_frac": "Different values of a number to predict, as a share of the rows",
-    "target_outlier_frac": "Share of a number to predict that lies over 1.5 quartile ranges out",
-    "numeric_frac": "Share of the features that are numbers or times",
-    "categorical_frac": "Share of the features that are categories",
-    "text_frac": "Share of the features that are texts",
-    "missing_frac": "Share of the table's cells that are missing",
-    "missing_column_frac": "Share of the features with a missing value",
-    "missing_row_frac": "Share of the rows with a missing value",
-    "levels_mean": "Different values of a category, on average",
-    "levels_max": "Different values of the category that has most",
-    "level_entropy_mean": "Entropy of a category as a share of the most there could be, on average",
-    "skewness_mean": "Skewness of a number, on average over the features",
-    "skewness_spread": "Standard deviation of the skewness over the features",
-    "kurtosis_mean": "Excess kurtosis of a number, on average over the features",
-    "kurtosis_spread": "Standard deviation of the kurtosis over the features",
-    "outlier_frac": "Share of the numbers that lie over 1.5 quartile ranges out",
-    "zero_frac": "Share of the numbers that are 0",
-    "whole_frac": "Share of the numeric features that hold whole numbers only",
-    "distinct_frac": "Different values of a numeric feature as a share of the rows, on average",
-    "scale_spread": "Standard deviation of the features' scales, as logarithms to base 10",
-    "correlation_mean": "Absolute correlation of two numeric features, on average",
-    "correlation_max": "Largest absolute correlation of two numeric features",
-    "component_first_frac": "Share of the variance that the first principal component holds",
-    "component_95_frac": "Share of the principal components that hold 95% of the variance",
-    "link_rank_mean": "Absolute rank correlation of a feature with the target's order, on average",
-    "link_rank_max": "Largest absolute rank correlation of a feature with the target's order",
-    "feature_entropy_mean": "Entropy of a feature in bits, numbers in eight equal parts, on average",
-    "information_mean": "Share of the target's entropy that one feature tells, on average",
-    "information_max": "Share of the target's entropy that the best feature tells",
-    "information_spread": "Standard deviation over the features of the share of the target's entropy that each tells",
-    "information_sum": "Sum over the features of the share of the target's entropy that each tells, as a logarithm",
-    "noise_ratio": "Entropy of the features that says nothing of the target over that which does, as a logarithm",
-    "text_words_mean": "Words of a text, on average, as a logarithm to base 10",
-    "text_words_spread": "Standard deviation of the words of a text over their mean",
-    "text_vocabulary": "Different words in the sample, as a logarithm to base 10",
-    "text_once_frac": "Share of the different words that occur once",
-    "image_side": "Side of an image in pixels (of a square of the same area)",
-    "image_channels": "Channels of an image: 1 grey, 3 colour",
-    "pixel_mean": "Brightness of the images, from 0 to 1",
-    "pixel_spread": "Standard deviation of all pixels",
-    "pixel_contrast": "Standard deviation of the pixels of one image, on average",
-    "pixel_edges": "Difference of neighbouring pixels, on average",
-    **LANDMARKERS,
-}
 
 _LARGE = 1e9
 _BINS, _LEVELS = 8, 20
 _TINY = 1e-12
 
 
-def get(dataset_id: int) -> dict[str, float]:
-    """The meta-features of a dataset by name, computed once and kept; NaN where one is not defined or not known yet.
-
-    Landmarkers are known once a portfolio job has run. Raises InputError where there is no such dataset.
-    """
-    known = _known(dataset_id)
-    if not set(NAMES) - set(LANDMARKERS) <= known.keys():
-        computed = compute(datasets.get(dataset_id))
-        with database.transaction(write=True) as connection:
-            save(connection, dataset_id, computed)
-        known |= computed
-    return {name: known.get(name, math.nan) for name in NAMES}
-
-
-def all_features() -> pd.DataFrame:
-    """What is kept: index dataset (its name), a column for each of NAMES; NaN where nothing is known."""
-    query = "SELECT d.name AS dataset, m.name, m.value FROM meta_features m JOIN datasets d ON d.id = m.dataset_id"
-    with database.transaction() as connection:
-        rows = connection.execute(query).df()
-    return rows.pivot(index="dataset", columns="name", values="value").reindex(columns=list(NAMES))
-
-
-def save(connection: duckdb.DuckDBPyConnection, dataset_id: int, found: Mapping[str, float]) -> None:
-    """Keep values of meta-features in place of those that were kept under the same names."""
-    names, values = list(found), [finite(value) for value in found.values()]
-    connection.execute(
-        "DELETE FROM meta_features WHERE dataset_id = ? AND list_contains(?, name)", [int(dataset_id), names]
-    )
-    connection.execute(
-        "INSERT INTO meta_features SELECT ?, unnest(?::VARCHAR[]), unnest(?::DOUBLE[])",
-        [int(dataset_id), names, values],
-    )
-
-
-def _known(dataset_id: int) -> dict[str, float]:
-    with database.transaction() as connection:
-        query = "SELECT name, value FROM meta_features WHERE dataset_id = ?"
-        return dict(connection.execute(query, [int(dataset_id)]).fetchall())
-
-
 def compute(dataset: Dataset) -> dict[str, float]:
-    """All meta-features but the landmarkers; the same ones each time, and never infinite.
+    """Return all meta-features except landmarkers; the same each time, and never infinite.
 
-    Reads a sample: at most 2,000 train rows and 100 features, but for the sizes of the classes, which are exact.
+    Reads a sample of at most 2,000 train rows and 100 features; only the sizes of the classes are exact.
     """
     sample = draw(dataset)
-    found = dict.fromkeys((name for name in NAMES if name not in LANDMARKERS), math.nan)
+    features = dict.fromkeys((name for name in NAMES if name not in LANDMARKERS), math.nan)
     with np.errstate(all="ignore"):
         for part in (_simple(dataset), _target(dataset, sample), _missing(sample), _categories(sample)):
-            found |= part
-        found |= _numbers(sample) | _together(sample) | _information(dataset, sample)
-        found |= _texts(sample) | _images(sample)
-    return {name: finite(value) for name, value in found.items()}
+            features |= part
+        features |= _numbers(sample) | _relations(sample) | _information(dataset, sample)
+        features |= _texts(sample) | _images(sample)
+    return {name: clip(value) for name, value in features.items()}
 
 
-def finite(value: float) -> float:
-    """The value within -1e9 and 1e9; NaN where it is none."""
+def clip(value: float) -> float:
+    """Return the value, limited to -1e9 and 1e9; NaN stays NaN."""
     return math.nan if math.isnan(value) else float(min(_LARGE, max(-_LARGE, value)))
 
 
@@ -158,16 +44,16 @@ def _log(value: float) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
 def _spread(values: Iterable[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.std(known)) if known else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.std(finite)) if finite else math.nan
 
 
-def _most(values: Iterable[float]) -> float:
+def _max(values: Iterable[float]) -> float:
     return max((value for value in values if math.isfinite(value)), default=math.nan)
 
 
@@ -189,7 +75,7 @@ def _simple(dataset: Dataset) -> dict[str, float]:
     }
 
 
-def _target(dataset: Dataset, sample: Sample) -> dict[str, float]:
+def _target(dataset: Dataset, sample: RowSample) -> dict[str, float]:
     if dataset.task == "regression":
         y = sample.target
         skewness, kurtosis = _moments(y[:, None])
@@ -213,7 +99,7 @@ def _target(dataset: Dataset, sample: Sample) -> dict[str, float]:
     }
 
 
-def _missing(sample: Sample) -> dict[str, float]:
+def _missing(sample: RowSample) -> dict[str, float]:
     gaps = np.concatenate([np.isnan(sample.numbers[:, : sample.n_tabular]), sample.codes < 0], axis=1)
     if not gaps.size:
         return dict.fromkeys(("missing_frac", "missing_column_frac", "missing_row_frac"), 0.0)
@@ -224,38 +110,38 @@ def _missing(sample: Sample) -> dict[str, float]:
     }
 
 
-def _categories(sample: Sample) -> dict[str, float]:
+def _categories(sample: RowSample) -> dict[str, float]:
     counts = [np.bincount(column[column >= 0]) for column in sample.codes.T if (column >= 0).any()]
     return {
         "levels_mean": _mean(map(len, counts)),
-        "levels_max": _most(map(len, counts)),
+        "levels_max": _max(map(len, counts)),
         "level_entropy_mean": _mean(_entropy(c) / math.log2(len(c)) if len(c) > 1 else 0.0 for c in counts),
     }
 
 
-def _numbers(sample: Sample) -> dict[str, float]:
+def _numbers(sample: RowSample) -> dict[str, float]:
     x = sample.numbers
     if not x.size:
         return {}
     skewness, kurtosis = _moments(x)
-    known = [column[np.isfinite(column)] for column in x.T]
-    known = [column for column in known if len(column)]
-    scales = [_log(column.std()) for column in known]
+    finite = [column[np.isfinite(column)] for column in x.T]
+    finite = [column for column in finite if len(column)]
+    scales = [_log(column.std()) for column in finite]
     return {
         "skewness_mean": _mean(skewness),
         "skewness_spread": _spread(skewness),
         "kurtosis_mean": _mean(kurtosis),
         "kurtosis_spread": _spread(kurtosis),
-        "outlier_frac": _mean(map(_outliers, known)),
-        "zero_frac": _mean((column == 0).mean() for column in known),
-        "whole_frac": _mean(float((column == np.round(column)).all()) for column in known),
-        "distinct_frac": _mean(len(np.unique(column)) / len(column) for column in known),
+        "outlier_frac": _mean(map(_outliers, finite)),
+        "zero_frac": _mean((column == 0).mean() for column in finite),
+        "whole_frac": _mean(float((column == np.round(column)).all()) for column in finite),
+        "distinct_frac": _mean(len(np.unique(column)) / len(column) for column in finite),
         "scale_spread": _spread(scales),
     }
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
-    """Skewness and excess kurtosis of each column, NaN where it is constant."""
+    """Return skewness and excess kurtosis of each column, NaN where it is constant."""
     known = np.isfinite(x)
     n = known.sum(axis=0)
     scale = np.where(known, np.abs(x), 0).max(axis=0)
@@ -273,7 +159,7 @@ def _outliers(column: Array) -> float:
 
 
 def _standard(x: Array) -> Array:
-    """Columns with gaps at their mean, in units of their deviation; those that are constant left out."""
+    """Return the columns standardised, with gaps at the mean; constant columns are left out."""
     known = np.isfinite(x)
     scale = np.where(known, np.abs(x), 0).max(axis=0, initial=0)
     x = x / np.where(scale > 0, scale, 1)
@@ -282,8 +168,8 @@ def _standard(x: Array) -> Array:
     return x[:, deviation > _TINY] / deviation[deviation > _TINY]
 
 
-def _together(sample: Sample) -> dict[str, float]:
-    """How the numeric features go with each other, and with the target's order."""
+def _relations(sample: RowSample) -> dict[str, float]:
+    """Return the relations of the numeric features to each other, and to the target's order."""
     x = _standard(sample.numbers)
     if not x.size:
         return {}
@@ -295,16 +181,16 @@ def _together(sample: Sample) -> dict[str, float]:
     links = np.abs(ranked.T @ _standard(_ranks(sample.target[:, None].astype(float)))).ravel() / len(x)
     return {
         "correlation_mean": _mean(pairs),
-        "correlation_max": _most(pairs),
+        "correlation_max": _max(pairs),
         "component_first_frac": shares[0],
         "component_95_frac": (np.searchsorted(shares.cumsum(), 0.95) + 1) / len(shares),
         "link_rank_mean": _mean(links),
-        "link_rank_max": _most(links),
+        "link_rank_max": _max(links),
     }
 
 
 def _ranks(x: Array) -> Array:
-    """The rank of each value in its column; equal values share their mean rank."""
+    """Return the rank of each value in its column; equal values share their mean rank."""
     result = np.empty(x.shape)
     for place, column in enumerate(x.T):
         _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
@@ -312,34 +198,34 @@ def _ranks(x: Array) -> Array:
     return result
 
 
-def _information(dataset: Dataset, sample: Sample) -> dict[str, float]:
-    y = _parts(sample.target.astype(float)) if dataset.task == "regression" else sample.target
-    columns = [_parts(column) for column in sample.numbers.T] + [_few(column) for column in sample.codes.T]
+def _information(dataset: Dataset, sample: RowSample) -> dict[str, float]:
+    y = _bins(sample.target.astype(float)) if dataset.task == "regression" else sample.target
+    columns = [_bins(column) for column in sample.numbers.T] + [_common_levels(column) for column in sample.codes.T]
     whole = _entropy(np.bincount(y))
     if not columns or whole <= 0:
         return {}
     entropies = [_entropy(np.bincount(column)) for column in columns]
-    told = [_mutual(column, y) for column in columns]
-    noise = max(0.0, sum(entropies) - sum(told))
+    shared = [_mutual(column, y) for column in columns]
+    noise = max(0.0, sum(entropies) - sum(shared))
     return {
         "feature_entropy_mean": _mean(entropies),
-        "information_mean": _mean(told) / whole,
-        "information_max": _most(told) / whole,
-        "information_spread": _spread(told) / whole,
-        "information_sum": math.log10(sum(told) / whole + 1e-3),
-        "noise_ratio": math.log10((noise + 1e-3) / (sum(told) + 1e-3)),
+        "information_mean": _mean(shared) / whole,
+        "information_max": _max(shared) / whole,
+        "information_spread": _spread(shared) / whole,
+        "information_sum": math.log10(sum(shared) / whole + 1e-3),
+        "noise_ratio": math.log10((noise + 1e-3) / (sum(shared) + 1e-3)),
     }
 
 
-def _parts(column: Array) -> Array:
-    """Codes of a number: eight parts with as many rows each, and one for what is missing."""
+def _bins(column: Array) -> Array:
+    """Return codes of a number: eight bins with equal numbers of rows, and one for missing values."""
     known = np.isfinite(column)
     edges = np.unique(np.quantile(column[known], np.linspace(0, 1, _BINS + 1)[1:-1])) if known.any() else np.empty(0)
     return np.where(known, np.searchsorted(edges, column, side="right"), len(edges) + 1)
 
 
-def _few(column: Array) -> Array:
-    """Codes of a category: the twenty commonest values, one for the others, one for what is missing."""
+def _common_levels(column: Array) -> Array:
+    """Return codes of a category: the twenty most common values, one for the others, one for missing values."""
     counts = np.bincount(column + 1)
     places = np.full(len(counts), _LEVELS)
     common = np.argsort(-counts, kind="stable")[:_LEVELS]
@@ -353,7 +239,7 @@ def _entropy(counts: Array) -> float:
 
 
 def _mutual(a: Array, b: Array) -> float:
-    """Mutual information in bits, less what chance alone would show on so few rows (Miller and Madow)."""
+    """Return the mutual information in bits, corrected for small samples (Miller and Madow 1955)."""
     k = int(b.max()) + 1
     table = np.bincount(a * k + b, minlength=(int(a.max()) + 1) * k).reshape(-1, k)
     rows, columns = table.sum(axis=1), table.sum(axis=0)
@@ -361,7 +247,7 @@ def _mutual(a: Array, b: Array) -> float:
     return max(0.0, _entropy(rows) + _entropy(columns) - _entropy(table.ravel()) - chance)
 
 
-def _texts(sample: Sample) -> dict[str, float]:
+def _texts(sample: RowSample) -> dict[str, float]:
     if not any(sample.words):
         return {}
     lengths, counts = [len(row) for row in sample.words], Counter(word for row in sample.words for word in row)
@@ -373,7 +259,7 @@ def _texts(sample: Sample) -> dict[str, float]:
     }
 
 
-def _images(sample: Sample) -> dict[str, float]:
+def _images(sample: RowSample) -> dict[str, float]:
     if sample.pixels is None:
         return {}
     pixels = sample.pixels

@@ -1,4 +1,4 @@
-"""Landmarkers: how well very simple models do on a small sample, which tells what kind of model a dataset wants."""
+"""Landmarkers: how well very simple models do on a small sample, a hint at the right kind of model."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.datasets import Dataset
-from core.metafeatures.features import LANDMARKERS, finite
-from core.metafeatures.sampling import Sample, draw
+from core.metafeatures.catalogue import LANDMARKERS
+from core.metafeatures.features import clip
+from core.metafeatures.sampling import RowSample, draw
 from core.scoring import Array
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 _ROWS, _FOLDS = 600, 3
-_LEVELS = 6  # of a category that get a column each
+_LEVELS = 6  # of a category, each as a column
 _SEED = 1
 
 
 def compute(dataset: Dataset) -> dict[str, float]:
-    """The skill of each of LANDMARKERS in 3-fold cross-validation on at most 600 train rows; NaN where it fails.
+    """Return the skill of each of LANDMARKERS in 3-fold cross-validation on at most 600 train rows; NaN where it fails.
 
-    For classes: balanced accuracy, 0 where it is chance; for a number: R², at least -1. scikit-learn is loaded here.
+    Skill is balanced accuracy (0 for chance) for classes, and R² (at least -1) for numbers. Imports scikit-learn.
     """
     sample = draw(dataset)
     rows = np.sort(np.random.default_rng(_SEED).permutation(len(sample.target))[:_ROWS])
@@ -49,13 +50,13 @@ def _models(regression: bool) -> dict[str, BaseEstimator]:
     return dict(zip(LANDMARKERS, (stump, whole, nearest, *plain), strict=True))
 
 
-def _matrix(sample: Sample) -> Array:
-    """Numbers in units of their deviation, gaps at the median; the commonest levels of categories, a column each."""
+def _matrix(sample: RowSample) -> Array:
+    """Return standardised numbers with gaps at the median, and the most common levels of categories as columns."""
     x = sample.numbers
     parts = []
     for column in x.T:
-        known = np.isfinite(column)
-        filled = np.where(known, column, np.median(column[known]) if known.any() else 0.0)
+        finite = np.isfinite(column)
+        filled = np.where(finite, column, np.median(column[finite]) if finite.any() else 0.0)
         filled = filled / max(np.abs(filled).max(), 1e-300)
         parts.append((filled - filled.mean()) / (filled.std() or 1.0))
     for column in sample.codes.T:
@@ -65,7 +66,7 @@ def _matrix(sample: Sample) -> Array:
 
 
 def _folds(y: Array, regression: bool) -> Array:
-    """The fold of each row: by turns within each class, or along the order of a number."""
+    """Return the fold of each row: in turn within each class, or in the order of a number."""
     order = np.lexsort((np.random.default_rng(_SEED).random(len(y)), np.zeros(len(y)) if regression else y))
     folds = np.empty(len(y), int)
     folds[order] = np.arange(len(y)) % _FOLDS
@@ -83,6 +84,6 @@ def _skill(model: Any, x: Array, y: Array, folds: Array) -> float:
     except ValueError:  # too few rows for this model
         return math.nan
     if y.dtype.kind == "f":
-        return finite(max(-1.0, 1 - ((y - predicted) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-300)))
+        return clip(max(-1.0, 1 - ((y - predicted) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-300)))
     recalls = [(predicted[y == label] == label).mean() for label in np.unique(y)]
-    return finite((float(np.mean(recalls)) - 1 / len(recalls)) / (1 - 1 / max(2, len(recalls))))
+    return clip((float(np.mean(recalls)) - 1 / len(recalls)) / (1 - 1 / max(2, len(recalls))))

@@ -1,4 +1,4 @@
-"""Samples for meta-features: some train rows of a dataset as numbers, categories and words, quickly read."""
+"""Sampling: some train rows of a dataset as numbers, categories and words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.scoring import Array
 
 ROWS, COLUMNS, BUCKETS = 2_000, 100, 64
 _SEED = 1
-_PLACES = 8  # of the file that rows are read from
+_PLACES = 8  # of the file, from which rows are read
 _READ_CELLS, _READ_BYTES = 1_000_000, 48 * 2**20
 _BATCH_ROWS, _BUFFER_BYTES = 512, 2**20
 _PIXEL_GRID = 8
@@ -28,16 +28,16 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RowSample:
     """At most 2,000 train rows and 100 features of a dataset.
 
-    `numbers` [rows, ...] float, NaN where missing: numeric and datetime columns; where there are only texts, the share
-    of their words that falls into each of 64 buckets; of images the grey values of an 8 x 8 grid. `codes` [rows, ...]
-    are categories, -1 where missing. `target` holds class codes, or numbers. `words` are each text's, `pixels` float
+    `numbers` [rows, ...] float, NaN where missing: numeric and datetime columns; for texts alone the share of their
+    words in each of 64 buckets; for images the grey values of an 8 x 8 grid. `codes` [rows, ...] are categories, -1
+    where missing. `target` holds class codes, or numbers. `words` are the words of each text, `pixels` float
     [rows, H, W, C] from 0 to 1 or None.
     """
 
-    n_tabular: int  # the first so many columns of `numbers` are columns of the table
+    n_tabular: int  # this many columns of `numbers`, the first, are columns of the table
     numbers: Array
     codes: Array
     target: Array
@@ -45,8 +45,8 @@ class Sample:
     pixels: Array | None
 
 
-def draw(dataset: Dataset) -> Sample:
-    """The sample of a dataset: the same one each time."""
+def draw(dataset: Dataset) -> RowSample:
+    """Return the sample of a dataset: the same one each time."""
     random = np.random.default_rng(_SEED)
     chosen = _columns(dataset, random)
     keys = [column.key for column in (*chosen, dataset.target_column)]
@@ -62,8 +62,8 @@ def _columns(dataset: Dataset, random: np.random.Generator) -> tuple[Column, ...
 
 
 def _read(dataset: Dataset, keys: Sequence[str], random: np.random.Generator) -> pa.Table:
-    """Train rows from evenly spaced places of the file, so that a sorted file is seen from all sides."""
-    # Read in pieces: a row group of texts or pixels may not fit.
+    """Return train rows from evenly spaced places of the file, which may be sorted."""
+    # Read in pieces: a row group of texts or pixels may not fit into memory.
     with pq.ParquetFile(dataset.table, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         groups, limit = file.num_row_groups, max(2 * ROWS, _READ_CELLS // len(keys))
         n_places = min(groups, _PLACES)
@@ -90,17 +90,17 @@ def _train(file: pq.ParquetFile, group: int, keys: Sequence[str], n_rows: int, n
             return
 
 
-def _sample(dataset: Dataset, chosen: tuple[Column, ...], frame: pd.DataFrame) -> Sample:
+def _sample(dataset: Dataset, chosen: tuple[Column, ...], frame: pd.DataFrame) -> RowSample:
     n = len(frame)
     plain = [_number(frame[c.key], c) for c in chosen if c.type in ("numeric", "datetime")]
     codes = [pd.factorize(frame[c.key])[0] for c in chosen if c.type == "categorical"]
     words = _words(frame, [c.key for c in chosen if c.type == "text"])
     pixels = next((_pixels(frame[c.key], c) for c in chosen if c.shape), None)
-    made = [_buckets(words)] if dataset.modality == "text" else [_grid(pixels)] if pixels is not None else []
+    general = [_buckets(words)] if dataset.modality == "text" else [_grid(pixels)] if pixels is not None else []
     target = frame[dataset.target_column.key]
-    return Sample(
+    return RowSample(
         len(plain),
-        np.concatenate([np.reshape(plain, (len(plain), n)).T, *made], axis=1),
+        np.concatenate([np.reshape(plain, (len(plain), n)).T, *general], axis=1),
         np.reshape(codes, (len(codes), n)).T.astype(int),
         target.to_numpy(float) if dataset.task == "regression" else _codes(target, dataset),
         words,
@@ -142,7 +142,7 @@ def _pixels(values: pd.Series, column: Column) -> Array:
 
 
 def _grid(pixels: Array) -> Array:
-    """Mean grey values of a grid over each image."""
+    """Return mean grey values of a grid over each image."""
     grey = pixels.mean(axis=3)
     rows, columns = (np.linspace(0, side, _PIXEL_GRID + 1).astype(int) for side in grey.shape[1:])
     cells = [

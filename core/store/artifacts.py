@@ -1,4 +1,4 @@
-"""Files that jobs leave for people: kept once each under the name of their content."""
+"""Artifacts: files that jobs make for users, stored once each under the hash of their content."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CHUNK_BYTES = 2**20
 
 
 def store(path: Path) -> tuple[str, int]:
-    """Put a copy of the file into the store of artifacts; returns its sha256 and its size in bytes.
+    """Store a copy of the file; return its sha256 and its size in bytes.
 
-    The file itself stays, so that keeping it again after a crash is harmless; it is copied and not linked, so that a
-    job may go on writing to it. Raises InputError where it is missing, and MetascoutError on a full disk.
+    The file stays, so storing it again after a crash is harmless. It is copied, not linked, because a job may write to
+    it again. Raises InputError where it is missing, and MetascoutError on a full disk.
     """
     folder = database.home() / "artifacts"
     folder.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def store(path: Path) -> tuple[str, int]:
         os.replace(part, target)
         return sha256, size
     except FileNotFoundError:
-        raise InputError(f"The file {path.name} that the job reported is not there.") from None
+        raise InputError(f"The job reported the file {path.name}, which does not exist.") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -47,5 +47,5 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
 
 
 def locate(sha256: str) -> Path:
-    """Where the artifact of this content is, or would be."""
+    """Return the path of the artifact with this content, whether it exists or not."""
     return database.home() / "artifacts" / sha256[:2] / sha256

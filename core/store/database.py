@@ -1,7 +1,7 @@
 """The store: the only module that opens the database.
 
-DuckDB lets one process write or several read, and processes that take turns by opening the file lose rows. So each
-process keeps one in-memory instance and, for each transaction, takes a file lock (shared to read, exclusive to write),
+DuckDB allows one writing process or several reading ones, and processes that open the file in turn lose rows. So each
+process has one in-memory instance. For each transaction it takes a file lock (shared to read, exclusive to write),
 attaches the file, works, and detaches it.
 """
 
@@ -27,48 +27,48 @@ from core.store.migrations import MIGRATIONS
 DEADLINE_S = 20.0
 _POLL_S = 0.002
 _BUSY_POLL_S = 0.05
-# One thread: the store's queries are small, and waking a second one costs more than it brings.
+# One thread: the queries are small, and waking a second thread costs more than it saves.
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "1GB"}
 
-_thread_lock = threading.Lock()  # one transaction at a time in this process: each lasts milliseconds
+_thread_lock = threading.Lock()  # one transaction at a time in this process; each takes milliseconds
 _holder: int | None = None  # the thread inside a transaction
 _connections: tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection] | None = None  # see _attach
-_migrated: set[Path] = set()
+_current: set[Path] = set()  # stores whose tables are of this version
 
 
 def home() -> Path:
-    """The data directory: METASCOUT_HOME, by default ./metascout-data. It is made if missing."""
-    return _made(os.environ.get("METASCOUT_HOME", "metascout-data"))
+    """Return the data directory: METASCOUT_HOME, by default ./metascout-data. Creates it if missing."""
+    return _create(os.environ.get("METASCOUT_HOME", "metascout-data"))
 
 
-@cache  # each transaction asks
-def _made(text: str) -> Path:
+@cache  # called in each transaction
+def _create(text: str) -> Path:
     path = Path(text).expanduser().resolve()
     if any(part.startswith(".") for part in path.parts):
-        raise MetascoutError(f"METASCOUT_HOME is {path}: H2O refuses paths with a hidden folder. Choose another.")
+        raise MetascoutError(f"METASCOUT_HOME is {path}. H2O cannot read a path with a hidden folder. Choose another.")
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        sentence = f"The data directory {path} cannot be made ({error.strerror}); set METASCOUT_HOME to another."
-        raise MetascoutError(sentence) from None
+        text = f"The data directory {path} cannot be created ({error.strerror}). Set METASCOUT_HOME to another folder."
+        raise MetascoutError(text) from None
     return path
 
 
 def store_path() -> Path:
-    """The database file: METASCOUT_STORE, by default metascout.duckdb in the data directory."""
-    given = os.environ.get("METASCOUT_STORE")
-    return Path(given).resolve() if given else home() / "metascout.duckdb"
+    """Return the database file: METASCOUT_STORE, by default metascout.duckdb in the data directory."""
+    setting = os.environ.get("METASCOUT_STORE")
+    return Path(setting).resolve() if setting else home() / "metascout.duckdb"
 
 
 @contextmanager
 def transaction(write: bool = False, *, deadline_s: float = DEADLINE_S) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A transaction on the store, committed at the end and rolled back on an error.
+    """Open a transaction on the store; commit at the end, roll back on an error.
 
-    Fetch results before it ends, and do nothing slow in it: others wait. Raises StoreBusyError when the store cannot
-    be had within `deadline_s` seconds, and MetascoutError when the file cannot be written or read.
+    Fetch results before it ends, and do nothing slow in it: others wait. Raises StoreBusyError when the store is not
+    free within `deadline_s` seconds, and MetascoutError when the file cannot be written or read.
     """
     path, until = store_path(), time.monotonic() + deadline_s
-    if path not in _migrated:
+    if path not in _current:
         migrate(path, until)
     with _attached(path, until, write) as connection:
         yield connection
@@ -79,11 +79,11 @@ def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPy
     with explain_disk_full(), _turn(until), _file_lock(until, write):
         outer, inner = _attach(path, until, write)
         try:
-            if write:  # a reader needs no transaction: its lock keeps every writer out
+            if write:  # a reader needs none: its lock keeps every writer out
                 inner.execute("BEGIN")
             yield inner
             if write:
-                # Fails where an error was swallowed: COMMIT would then pass and save nothing.
+                # Fails if an error was swallowed: COMMIT would then pass and save nothing.
                 inner.execute("SELECT 1")
                 inner.execute("COMMIT")
         except BaseException:
@@ -95,7 +95,7 @@ def _attached(path: Path, until: float, write: bool) -> Iterator[duckdb.DuckDBPy
 
 
 def _detach(outer: duckdb.DuckDBPyConnection) -> None:
-    """Detach the file. A full disk may forbid the checkpoint: what was committed stays in the write-ahead log."""
+    """Detach the file. If a full disk prevents the checkpoint, committed rows stay in the write-ahead log."""
     try:
         outer.execute("DETACH store")
     except duckdb.Error as error:
@@ -107,9 +107,9 @@ def _detach(outer: duckdb.DuckDBPyConnection) -> None:
 def _turn(until: float) -> Iterator[None]:
     global _holder
     if _holder == threading.get_ident():
-        raise RuntimeError("a transaction inside a transaction: finish the first one")
+        raise RuntimeError("a transaction inside a transaction: end the first one")
     if not _thread_lock.acquire(timeout=max(0.0, until - time.monotonic())):
-        raise StoreBusyError("The store is busy in this process. Try again in a moment.")
+        raise StoreBusyError("Another thread is using the store. Try again in a moment.")
     _holder = threading.get_ident()
     try:
         yield
@@ -129,7 +129,7 @@ def _file_lock(until: float, write: bool) -> Iterator[None]:
             except (portalocker.AlreadyLocked, portalocker.LockException):
                 if time.monotonic() > until:
                     raise StoreBusyError(
-                        f"The store {store_path()} is held by another process. Try again in a moment."
+                        f"Another process is using the store {store_path()}. Try again in a moment."
                     ) from None
                 time.sleep(_POLL_S)
         try:
@@ -139,7 +139,7 @@ def _file_lock(until: float, write: bool) -> Iterator[None]:
 
 
 def lock_file(suffix: str) -> IO[str]:
-    """A file beside the store to lock, open to append and to read. Raises MetascoutError where it cannot be written."""
+    """Open a file beside the store for locking. Raises MetascoutError where it cannot be written."""
     path = store_path().with_suffix(f".{suffix}")
     try:
         return path.open("a+")
@@ -148,14 +148,14 @@ def lock_file(suffix: str) -> IO[str]:
             raise
         raise MetascoutError(
             f"The store cannot be used: {path} cannot be written ({error.strerror}). Set METASCOUT_HOME to a folder "
-            "that you may write to."
+            "with write permission."
         ) from None
 
 
 def _attach(path: Path, until: float, write: bool) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyConnection]:
-    """Attach the file to this process's instance: a connection that attaches, and one that works in it.
+    """Attach the file to this process's instance; return a connection that attaches, and one that works in it.
 
-    Two, because `USE store` costs as much as the attachment: the worker says it once and keeps it.
+    Two, because `USE store` costs as much as attaching: the second connection says it only once.
     Waits while another program has the file open.
     """
     global _connections
@@ -187,30 +187,30 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def explain_disk_full() -> Iterator[None]:
-    """Turns a full disk met inside into a MetascoutError with the remedy; other errors pass."""
+    """Turn the error of a full disk into a MetascoutError with the remedy; other errors pass."""
     try:
         yield
     except (OSError, duckdb.Error) as error:
         if _is_disk_full(error):
-            sentence = f"The disk that holds {home()} is full: free some space, or set METASCOUT_HOME to another."
-            raise MetascoutError(sentence) from error
+            text = f"The disk of {home()} is full. Free some space, or set METASCOUT_HOME to a folder on another disk."
+            raise MetascoutError(text) from error
         raise
 
 
 def _is_disk_full(error: Exception) -> bool:
-    told = "No space left" in str(error) or "max_temp_directory_size" in str(error)
-    return told or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    by_text = "No space left" in str(error) or "max_temp_directory_size" in str(error)
+    return by_text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> int:
-    """Add one row, its columns by name, to a table with an `id`; returns the id. `table` is never a user's text."""
+    """Add one row, its columns by name, to a table with an `id`; return the id. `table` must not be a user's text."""
     marks = ", ".join(f"${name}" for name in row)
     statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks}) RETURNING id"
     return int(connection.execute(statement, row).fetchall()[0][0])
 
 
 def migrate(path: Path, until: float) -> None:
-    """Bring the store's tables to this version, each step once, after a backup of the file."""
+    """Bring the store's tables to this version: copy the file, then apply each missing step once."""
     if path.exists():
         with _attached(path, until, write=False) as connection:
             version = _version(connection)
@@ -218,17 +218,17 @@ def migrate(path: Path, until: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         version = 0
     if version > len(MIGRATIONS):
-        raise MetascoutError(f"The store {path} was written by a newer version of Metascout. Update this one.")
+        raise MetascoutError(f"The store {path} was written by a newer version of Metascout. Update Metascout.")
     if version < len(MIGRATIONS):
         _apply_migrations(path, until)
-    _migrated.add(path)
+    _current.add(path)
 
 
 def _apply_migrations(path: Path, until: float) -> None:
     with _attached(path, until, write=True) as connection:
-        version = _version(connection)  # again: another process may have been first
+        version = _version(connection)  # again, as another process may have been first
         if 0 < version < len(MIGRATIONS):
-            _copy(path, path.with_suffix(f".v{version}.duckdb"))
+            copy_files(path, path.with_suffix(f".v{version}.duckdb"))
         for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.execute(statements)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", [number, time.time()])
@@ -241,15 +241,8 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int:
     return connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()[0][0]
 
 
-def backup(target: Path) -> Path:
-    """Copy the store to `target` while nobody writes; returns `target`."""
-    with transaction():  # the shared lock keeps writers out
-        _copy(store_path(), target)
-    return target
-
-
-def _copy(path: Path, target: Path) -> None:
-    """Copy the file, and the write-ahead log in which a killed process or a full disk left committed rows."""
+def copy_files(path: Path, target: Path) -> None:
+    """Copy a database file, and the write-ahead log where a killed process or a full disk left committed rows."""
     shutil.copy2(path, target)
     log = path.with_name(f"{path.name}.wal")
     if log.exists():

@@ -1,4 +1,4 @@
-"""Files that nobody needs any more: old uploads, staged tables, bundles, and what killed processes left."""
+"""Housekeeping: deletes old uploads, staged tables, bundles, and the unfinished files of killed processes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import suppress
 from core.store import database
 
 MAX_AGE_S = 86_400.0
-# Each can be made again; what is in use was touched within the day.
+# All can be made again; files in use were touched within the day.
 _FOLDERS = ("uploads", "bundles", "tmp", "tmp/staged", "tmp/duckdb")
 
 
 def sweep(*, now: float | None = None) -> None:
-    """Delete what has lain untouched for a day in the folders of the data directory that hold no results."""
+    """Delete files untouched for a day from the folders of the data directory that hold no results."""
     before = (time.time() if now is None else now) - MAX_AGE_S
     for name in _FOLDERS:
         folder = database.home() / name
         for entry in folder.iterdir() if folder.exists() else ():
-            with suppress(OSError):  # another process may be sweeping, too
+            with suppress(OSError):  # another process may be sweeping as well
                 if f"tmp/{entry.name}" in _FOLDERS or entry.stat().st_mtime > before:
                     continue
                 if entry.is_dir():

@@ -1,6 +1,6 @@
-"""The store's tables, as numbered steps. Never edit a step that has been released: add one.
+"""Migrations: the store's tables, as numbered steps. Never edit a released step; add one.
 
-Times (`_at`) are seconds since the epoch, UTC. JSON is kept as text.
+Times (`_at`) are seconds since the epoch, UTC. JSON is stored as text.
 """
 
 MIGRATIONS: tuple[str, ...] = (
