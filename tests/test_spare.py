@@ -22,7 +22,7 @@ from runner import launch, loop, spare
 from runner.shared.context import Engine
 from runner.spare import Spare
 from tests import engines
-from tests.patterns import patterns
+from tests.runner.fewshot.pattern_jobs import patterns
 
 __all__ = ["patterns"]  # a fixture
 pytestmark = pytest.mark.slow

@@ -13,7 +13,9 @@ from core.errors import InputError
 from runner.fewshot import initialisation_file
 from runner.fewshot.initialisation_file import LoadedInitialisation
 from runner.fewshot.learning.inner_loop import Inner
-from runner.fewshot.learning.task_networks import MLP, Conv4, initial_weights
+from runner.fewshot.learning.task_networks import MLP, Adapter, Conv4, initial_weights
+
+pytestmark = pytest.mark.torch
 
 
 def _waves() -> LoadedInitialisation:
@@ -69,3 +71,13 @@ def test_other_versions_and_weights_that_do_not_fit_are_refused(tmp_path: Path) 
         save_file(one.weights, path, header | {"initialisation": json.dumps(body | wrong)})
         with pytest.raises(InputError, match="does not fit its weights"):
             initialisation_file.load(path)
+
+
+def test_an_initialisation_on_features_comes_back_as_it_was(tmp_path: Path) -> None:
+    network = Adapter(5, 3)
+    recipe = {"kind": "image", "shape": [8, 8, 3], "backbone": "0" * 64, "mean": [0.1] * 5, "std": [1.5] * 5}
+    one = LoadedInitialisation("ANIL", network, Inner(steps=2, only_head=True), initial_weights(network, 1), recipe)
+    initialisation_file.save(one, tmp_path / "meta.safetensors")
+    other = initialisation_file.load(tmp_path / "meta.safetensors")
+    assert (other.network, other.recipe) == (network, recipe)
+    assert other.n_parameters == 5 * 5 + 5 + 3 * 5 + 3

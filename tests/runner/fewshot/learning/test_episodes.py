@@ -16,6 +16,8 @@ from runner.fewshot.learning.episodes import (
     split_classes,
 )
 
+pytestmark = pytest.mark.torch
+
 
 def _tasks(n_classes: int = 20, each: int = 6, **settings: object) -> ClassTasks:
     """Images that say in their corner which row they are."""

@@ -6,17 +6,20 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core import datasets, kinds, results
-from core.events import Event
+from core.events import Event, Message
 from core.queue import jobs
-from core.specs import FewShotSpec, Spec
+from core.results import initialisations
+from core.specs import FewShotSpec, FineTuneSpec, Spec
 from runner import launch
 
 LABELS = tuple(f"pattern{number:02}" for number in range(15))
+PROTONET, MAML = 1, 2  # the jobs of `patterns`
 
 
 def pattern(number: int, n: int, side: int = 16, seed: int = 0) -> np.ndarray:
@@ -59,6 +62,24 @@ def meta_train(dataset: datasets.Dataset, algorithm: str, **more: object) -> int
     given: dict[str, object] = {"ways": 3, "shots": 2, "queries": 5, "width": 8, "iterations": 30, "cpus": 1}
     spec = FewShotSpec(dataset_id=dataset.id, algorithm=algorithm, test_episodes=10, **given | more)
     return run_here(spec)[0]
+
+
+def finetune_spec(dataset: datasets.Dataset, **more: Any) -> FineTuneSpec:
+    """A fine-tuning on the first three patterns, or on what `more` says."""
+    return FineTuneSpec(dataset_id=dataset.id, cpus=1, **{"classes": LABELS[:3]} | more)
+
+
+def fine_tune(spec: FineTuneSpec) -> tuple[dict[str, Any], list[Event]]:
+    """Run a fine-tuning in this process; returns its stored answer and its events."""
+    job_id, events = run_here(spec)
+    body = initialisations.adaptation(job_id)
+    assert body is not None
+    return body, events
+
+
+def messages(events: list[Event]) -> str:
+    """The texts of all messages."""
+    return "\n".join(event.text for event in events if isinstance(event, Message))
 
 
 @cache  # once a session

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from runner.fewshot.learning.schedule import Schedule
+
+pytestmark = pytest.mark.torch
 
 
 def test_by_iterations_all_is_due_at_once() -> None:

@@ -25,7 +25,9 @@ from runner.fewshot.learning.meta_training import (
 )
 from runner.fewshot.learning.task_networks import MLP, Conv4, initial_weights, outputs
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).parents[4]
 WAVES = SinusoidTasks(shots=5, queries=5)
 SHORT = MetaTrainingSettings(iterations=12, meta_batch=4, valid_every=4, valid_episodes=8, inner=Inner(2, 0.01))
 
