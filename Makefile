@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := run
-.PHONY: run test check browser bench clean
+.PHONY: run test check browser bench bench-gpu clean
 
 $(VENV)/runs: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -22,14 +22,14 @@ run: $(VENV)/runs
 	$(BIN)/python -m streamlit run app.py & web=$$!; \
 	wait; wait
 
-# Everything: the quick part, real AutoML runs, kill drills, and the pages in Chromium.
+# Everything: lint, types, all tests with real H2O runs, kill drills and the pages in Chromium.
 test: $(VENV)/tests browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The quick part.
+# Lint, types and the quick tests.
 check: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,6 +45,11 @@ browser:
 # All figures of docs/benchmarks.md, or some: make bench PARTS="store pages".
 bench: $(VENV)/tests
 	$(BIN)/python -m tests.benchmarks $(PARTS)
+
+# The engines' figures on a GPU, for docs/benchmarks.md.
+bench-gpu: $(VENV)/tests
+	$(BIN)/python -m tests.benchmarks.nas_steps --device cuda
+	$(BIN)/python -m tests.benchmarks.fewshot_steps --device cuda
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -10,9 +10,10 @@ import streamlit as st
 from core import datasets
 from core.datasets import ColumnType, Dataset, Finding, Inspection, image_sets
 from core.datasets.files import uploads
-from core.datasets.image_sets import Verdict
+from core.datasets.image_sets import ImageClasses
 from core.datasets.images import conversion as image_files
-from core.datasets.images.conversion import SIDES, Staged
+from core.datasets.images import image_table
+from core.datasets.images.conversion import SIDES, StagedImages
 from core.errors import InputError, MetascoutError
 from core.scoring import Task
 from pages import shared
@@ -69,11 +70,11 @@ def holds_images(path: Path) -> bool:
 
 
 @st.cache_data(ttl=3600, max_entries=64, show_spinner="Reading and converting the images")
-def judge(path: Path, side: int | None, drop: bool, inner: bool) -> tuple[Staged, Verdict | str]:
+def judge(path: Path, side: int | None, drop: bool, inner: bool) -> tuple[StagedImages, ImageClasses | str]:
     """The converted images, and what they are good for, or why for nothing; converted once for all reruns."""
     staged = image_files.stage(path, side, inner)
     try:
-        return staged, image_sets.judge(staged, drop)
+        return staged, image_sets.analyse(staged, drop)
     except InputError as error:
         return staged, str(error)
 
@@ -108,7 +109,7 @@ def add_images(uploaded: Any, path: Path) -> None:
             )  # fmt: skip
         done(dataset)
     st.subheader("Classes")
-    image_grid.grid(staged.parquet, staged.shape, image_files.class_counts(staged))
+    image_grid.grid(staged.parquet, staged.shape, image_table.class_counts(staged.parquet))
 
 
 def inner_folders(path: Path) -> bool:
@@ -214,7 +215,7 @@ def task_of(
 def split_of(place: Any, inspection: Inspection, key: str) -> str | None:
     """The column with the file's own split, where it has one and the user wants it."""
     return place.selectbox(
-        "Split", [*inspection.own_splits, None], key=key, disabled=not inspection.own_splits,
+        "Split", [*inspection.split_columns, None], key=key, disabled=not inspection.split_columns,
         format_func=lambda name: f"As in column {name}" if name else "Made here: 60% train, 20% valid, 20% test",
         help="A column with the words train and test (and perhaps valid) is a split that others compare with.",
     )  # fmt: skip

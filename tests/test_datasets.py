@@ -131,7 +131,7 @@ def test_the_split_does_not_depend_on_the_number_of_threads(saved):
 
 def test_trec_keeps_its_official_split(home, data):
     path = data / "text" / "trec.csv"
-    assert datasets.inspect(path).own_splits == ("split",)
+    assert datasets.inspect(path).split_columns == ("split",)
     dataset = datasets.register(
         path, name="trec", target="label", types={"fine_label": "ignored"}, split_column="split"
     )
@@ -166,7 +166,7 @@ def test_test_rows_that_are_train_rows_are_told(saved):
     [
         (np.resize(["train", "test", "holdout"], 100), "33 rows of the split column 'part'.*'holdout'"),
         (np.resize(["train", "dev"], 100), "no test rows"),
-        (np.where(np.resize([0, 1, 0], 100), "test", "train"), "1 classes have fewer than 2 train rows.*yes"),
+        (np.where(np.resize([0, 1, 0], 100), "test", "train"), "1 class has fewer than 2 train rows.*yes"),
     ],
 )
 def test_a_split_of_its_own_that_cannot_be_used_is_refused(saved, part, told):
@@ -198,12 +198,12 @@ def test_a_table_of_few_patterns_is_still_split_into_three(saved):
     ("changes", "choices", "parts"),
     [
         ({"y": "same"}, {}, ["'y' has the same value in every row"]),
-        ({"y": None}, {}, ["'y' has no values at all"]),
+        ({"y": None}, {}, ["'y' has no values"]),
         ({}, {"target": "Y"}, ["no column 'Y'", "mean 'y'"]),
         ({"y": [f"k{i % 250}" for i in range(1_000)]}, {}, ["'y' has 250 classes", "200", "regression"]),
         ({"y": ["rare"] + ["no", "yes", "no"] * 333}, {}, ["fewer than 3 rows", "'rare' (1)", "drop rare classes"]),
         ({"y": ["no", "yes"] * 9 + [None] * 982}, {}, ["18 rows have a usable 'y'", "20"]),
-        ({"x": 1, "group": None}, {}, ["No column is left to predict 'y' from"]),
+        ({"x": 1, "group": None}, {}, ["There is no column to predict 'y' from"]),
         ({}, {"task": "regression"}, ["1,000 values that are not numbers, such as 'no'", "classification"]),
         ({}, {"task": "multiclass"}, ["2 classes", "binary"]),
         ({}, {"types": {"zz": "text"}}, ["no column 'zz'"]),
@@ -235,7 +235,7 @@ def test_rare_classes_are_dropped_when_asked_and_counted(saved):
     path = saved(table(101, y=["rare", "odd", "odd", *["no", "yes"] * 49]))
     dataset = datasets.register(path, name="n", target="y", drop_rare_classes=True)
     assert (dataset.task, dataset.labels, sum(dataset.n_rows.values())) == ("binary", ("no", "yes"), 98)
-    assert "3 rows of 2 rare classes (odd, rare)" in next(f.text for f in dataset.findings if f.kind == "rare_classes")
+    assert "3 rows of 2 rare classes: odd, rare." in next(f.text for f in dataset.findings if f.kind == "rare_classes")
 
 
 def test_a_class_of_three_rows_is_in_every_split(saved):
@@ -267,7 +267,9 @@ def test_a_mixed_column_is_told_and_its_texts_become_missing_when_set_to_numeric
     path = saved(table(x=["broken", "12a", *map(str, range(98))]))
     inspection = datasets.inspect(path)
     assert column(inspection, "x").type != "numeric"
-    assert "but for 2 values such as '12a'" in next(f.text for f in inspection.findings if f.kind == "mixed")
+    assert "only 2 values are not numbers, such as '12a'" in next(
+        f.text for f in inspection.findings if f.kind == "mixed"
+    )
     dataset = datasets.register(path, name="n", target="y", types={"x": "numeric"})
     assert column(dataset, "x").missing_frac == pytest.approx(0.02)
     assert datasets.load(dataset)["c0"].isna().sum() == 2
@@ -360,7 +362,7 @@ def test_the_newest_dataset_comes_first_and_an_unknown_one_is_named(home):
     datasets.add_sample("iris")
     datasets.add_sample("wine")
     assert [dataset.name for dataset in datasets.all_datasets()] == ["wine", "iris"]
-    with pytest.raises(InputError, match=r"no dataset 7\. There are: wine \(2\), iris \(1\)"):
+    with pytest.raises(InputError, match=r"no dataset 7\. The datasets are: wine \(2\), iris \(1\)"):
         datasets.get(7)
 
 
@@ -368,7 +370,7 @@ def test_registering_twice_gives_the_same_dataset_and_other_choices_another_name
     path = saved(table())
     first = datasets.register(path, name="n", target="y")
     assert datasets.register(path, name="n", target="y", task="binary") == first
-    with pytest.raises(InputError, match="'n' is taken by a dataset to predict 'y'"):
+    with pytest.raises(InputError, match=r"'n' is taken by a dataset of other content or options .*target 'y'"):
         datasets.register(path, name="n", target="y", seed=2)
     with pytest.raises(InputError, match="'n' is taken"):
         datasets.register(saved(table(120), "other.csv"), name="n", target="y")

@@ -35,7 +35,7 @@ def test_a_zip_is_looked_at_resized_and_registered(home, zipped) -> None:
     at = fine(upload(opened("add_dataset"), NAME, path.read_bytes()))
     file = uploaded(home)
     assert any("60 images of 12 x 12 pixels, RGB" in caption.value for caption in at.caption)
-    assert any("1 files are left out" in shown(warning.value) for warning in at.warning)
+    assert any("1 file is ignored" in shown(warning.value) for warning in at.warning)
     assert cards(at) == ["**cat** :gray[30 images]", "**dog** :gray[30 images]"]
     assert len(at.get("image")) == 2
     at.number_input(key=f"side_{file}").set_value(8).run()

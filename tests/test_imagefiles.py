@@ -43,15 +43,15 @@ def test_names_that_point_out_of_the_archive_are_only_names(zipped, home, tmp_pa
     path = zipped(files)
     dataset = datasets.register_images(path, name="n", drop_rare_classes=True)
     assert dataset.labels == ("cat", "dog")
-    assert told(dataset, "rare_classes").startswith("4 images of 4 rare classes (etc, evil, temp, x)")
+    assert told(dataset, "rare_classes").startswith("4 images of 4 rare classes: etc, evil, temp, x.")
     assert {path for path in tmp_path.rglob("*") if home not in path.parents} - before == {path}
     assert {path.suffix for path in home.rglob("*") if path.is_file()} <= {".parquet", ".json", ".duckdb", ".lock"}
 
 
 def test_steps_of_a_name_hold_nothing_that_a_path_could_use():
-    assert archives.path_parts("../a/./b/../c.png") == ("a", "b", "c.png")
-    assert archives.path_parts("C:\\x\\..\\y.png") == ("x", "y.png")
-    assert archives.path_parts("/..") == ()
+    assert archives.path_names("../a/./b/../c.png") == ("a", "b", "c.png")
+    assert archives.path_names("C:\\x\\..\\y.png") == ("x", "y.png")
+    assert archives.path_names("/..") == ()
 
 
 def test_broken_images_are_left_out_and_named(zipped):
@@ -60,7 +60,7 @@ def test_broken_images_are_left_out_and_named(zipped):
     files |= {"cat/cut.png": whole[: len(whole) // 2], "dog/text.jpg": b"no image", "dog/none.png": b""}
     dataset = datasets.register_images(zipped(files), name="n")
     assert sum(dataset.n_rows.values()) == 40
-    assert "3 images cannot be read and are left out" in told(dataset, "broken")
+    assert "3 images cannot be read: " in told(dataset, "broken")
     assert all(name in told(dataset, "broken") for name in ("cat/cut.png", "dog/text.jpg", "dog/none.png"))
     files |= {f"dog/bad{i}.png": b"bad" for i in range(3)}
     with pytest.raises(InputError, match=r"5 of 46 images of many\.zip cannot be read: dog/text\.jpg.* At most 10%"):
@@ -76,7 +76,7 @@ def test_a_damaged_entry_is_found_by_its_checksum(zipped):
     content[content.index(b"cat/7.png") + 60] ^= 0xFF
     path.write_bytes(content)
     dataset = datasets.register_images(path, name="n")
-    assert told(dataset, "broken").endswith("cat/7.png.")
+    assert told(dataset, "broken").endswith("1 image cannot be read: cat/7.png. Ignored.")
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded(zipped, monkeypatch):
@@ -103,7 +103,7 @@ def test_an_entry_that_understates_its_size_is_broken(zipped):
     path = zipped(folders(15) | {"cat/liar.png": bytes(100_000)}, method=zipfile.ZIP_DEFLATED)
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<L", 100_000), struct.pack("<L", 50)))
-    assert told(datasets.register_images(path, name="n"), "broken").endswith("cat/liar.png.")
+    assert told(datasets.register_images(path, name="n"), "broken").endswith("cat/liar.png. Ignored.")
 
 
 def test_too_many_entries_are_refused_by_what_the_archive_says_of_itself(zipped, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_whole_zip_or_needs_a_password_is_refused(zipped, tmp_
     path = zipped(folders())
     content = path.read_bytes()
     (tmp_path / "cut.zip").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"cut\.zip is not a whole ZIP file"):
+    with pytest.raises(InputError, match=r"cut\.zip is not a complete ZIP file"):
         datasets.register_images(tmp_path / "cut.zip", name="n")
     locked = bytearray(content)
     locked[content.index(b"PK\1\2") + 8] |= 1
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_whole_zip_or_needs_a_password_is_refused(zipped, tmp_
     with pytest.raises(InputError, match="protected by a password"):
         datasets.register_images(path, name="n")
     (tmp_path / "text.zip").write_text("no archive")
-    with pytest.raises(InputError, match=r"text\.zip holds no images: choose a ZIP"):
+    with pytest.raises(InputError, match=r"text\.zip holds no images. Choose a ZIP"):
         datasets.register_images(tmp_path / "text.zip", name="n")
     with pytest.raises(InputError, match=r"none\.zip cannot be read: No such file"):
         datasets.register_images(tmp_path / "none.zip", name="n")
@@ -179,7 +179,7 @@ X, Y = np.stack([pixels(i) for i in range(24)]), np.arange(24) % 2
         ({"x": X, "y": np.eye(24, dtype=int)}, r"'y' holds int64 of shape \(24, 24\)"),
         ({"x": X[:, :, :, :2], "y": Y}, r"'x' has the shape \(24, 8, 8, 2\)"),
         ({"x": X[:0], "y": Y[:0]}, r"'x' has the shape \(0, 8, 8, 3\)"),
-        ({"pictures": X, "y": Y}, r"no images and labels under names such as x and y. It holds pictures \(24, 8, 8"),
+        ({"pictures": X, "y": Y}, r"no arrays of images and labels. It holds pictures \(24, 8, 8.*Name them x and y"),
         ({"x": X, "y": np.array([{}] * 24)}, "'y' in set.npz holds Python objects"),
         ({"x": np.asfortranarray(X), "y": Y}, "stored column by column"),
     ],
@@ -196,7 +196,7 @@ def test_an_array_that_claims_to_be_larger_than_it_is_is_refused(arrays):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", head.getvalue())
         archive.writestr("y.npy", head.getvalue())
-    with pytest.raises(InputError, match=r"'x' in set\.npz says it is larger than it is"):
+    with pytest.raises(InputError, match=r"'x' in set\.npz is shorter than its header says"):
         datasets.register_images(path, name="n")
 
 
@@ -215,7 +215,7 @@ def test_a_parquet_of_encoded_images_is_read_as_hugging_face_writes_it(home, tmp
     dataset = datasets.register_images(tmp_path / "hf.parquet", name="n")
     assert (dataset.labels, sum(dataset.n_rows.values())) == (("cat", "dog"), 23)
     assert (only(dataset, 22) == pixels(23)).all()
-    assert told(dataset, "missing_target") == "1 images have no 'label' and are dropped."
+    assert told(dataset, "missing_target") == "1 image has no 'label'. Dropped."
     plain = saved_parquet(tmp_path / "p.parquet", pa.array(contents), kind=[["x", "y"][i % 2] for i in range(24)])
     assert datasets.register_images(plain, name="m").target == "kind"
 
@@ -228,11 +228,13 @@ def test_a_parquet_without_images_or_labels_is_refused(home, tmp_path):
         datasets.register_images(table, name="n")
     unnamed = saved_parquet(tmp_path / "u.parquet", contents, a=["x"] * 24, b=["y"] * 24)
     assert conversion.holds_images(unnamed)
-    with pytest.raises(InputError, match=r"no column of labels beside 'image'. Name it 'label'.*image, a, b"):
+    with pytest.raises(
+        InputError, match=r"no single column of labels beside 'image'.*image, a, b. Name the column of labels 'label'"
+    ):
         datasets.register_images(unnamed, name="n")
     content = unnamed.read_bytes()
     unnamed.write_bytes(content[:-20])
-    with pytest.raises(InputError, match=r"u\.parquet is not a whole Parquet file"):
+    with pytest.raises(InputError, match=r"u\.parquet is not a complete Parquet file"):
         datasets.register_images(unnamed, name="n")
 
 

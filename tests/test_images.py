@@ -79,10 +79,10 @@ def test_common_folders_mac_junk_and_other_files_are_no_classes(zipped):
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.labels == ("cat", "dog")
     assert sum(dataset.n_rows.values()) == 25
-    assert told(dataset, "other_files") == "3 files are left out: 1 archives within, 1 hidden, 1 no images."
-    assert told(dataset, "no_class").startswith("2 images lie in no class folder")
-    assert told(dataset, "deep_folders").startswith("1 images")
-    assert told(dataset, "empty_class").endswith("'bird'.")
+    assert told(dataset, "other_files") == "3 files are ignored: 1 archive, 1 hidden, 1 of another type."
+    assert told(dataset, "no_class").startswith("2 images are not in a class folder")
+    assert told(dataset, "deep_folders").startswith("1 image is in a folder within a class folder")
+    assert told(dataset, "empty_class").endswith("'bird'. Ignored.")
 
 
 @pytest.mark.parametrize("label", ["<b>x", "größe ✨", "=1+1", "a'b\"c", "*a*", "$x$ :red[y]", "very " * 60])
@@ -103,7 +103,7 @@ def test_images_of_many_sizes_become_squares_of_their_median_side_and_keep_their
     }
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.features[0].shape == (20, 20, 3)
-    assert told(dataset, "resized").startswith("2 of 22 images of 3 sizes were brought to 20 x 20 pixels")
+    assert told(dataset, "resized").startswith("2 of 22 images of 3 sizes were resized to 20 x 20 pixels")
     assert (only(dataset, 20) == (200, 100, 50)).all()  # its edge is repeated, no border is made up
     tall = only(dataset, 21)
     assert (tall[:8] == 250).all()
@@ -118,7 +118,7 @@ def test_the_default_side_is_capped_and_a_chosen_one_holds_for_all(zipped):
     equal = zipped(folders(10, height=10, width=14), "equal.zip")
     assert datasets.register_images(equal, name="c").features[0].shape == (10, 14, 3)
     for side in (3, 513):
-        with pytest.raises(InputError, match=f"The side {side} cannot be used: choose 4 to 512"):
+        with pytest.raises(InputError, match=f"The side {side} cannot be used. Choose 4 to 512"):
             datasets.register_images(path, name="d", side=side)
 
 
@@ -180,7 +180,7 @@ def test_a_large_photo_is_read_at_a_fraction_of_its_size(zipped):
     [
         ({"notes.txt": b"x"}, r"holds no images \(PNG, JPEG"),
         ({}, r"holds no images \(PNG, JPEG"),
-        ({f"{i}.png": encoded(pixels(i)) for i in range(30)}, "lie in no class folder"),
+        ({f"{i}.png": encoded(pixels(i)) for i in range(30)}, "No image of set.zip is in a class folder"),
         (folders(30, ("cat",)), "All images are of one class, 'cat'"),
         (folders(9), "18 images have a usable class; at least 20 are needed"),
         (folders(2, tuple("abcdefghijkl")), r"12 classes of 'label' have fewer than 3 different images.*'a' \(2\)"),
@@ -217,16 +217,16 @@ def test_the_folders_within_folders_are_the_classes_if_asked_for(zipped):
     inner = datasets.register_images(path, name="inner", inner_folders=True)
     assert inner.labels == ("Greek/one", "Greek/two", "Latin/one", "Latin/two")
     assert sum(inner.n_rows.values()) == 25
-    assert told(inner, "no_class") == "1 images lie in no class folder and are left out."
-    assert told(inner, "deep_folders").endswith("belong to it.")
-    assert told(inner, "empty_class").endswith("'Latin/three'.")
+    assert told(inner, "no_class") == "1 image is not in a class folder. Ignored."
+    assert told(inner, "deep_folders").endswith("within a class folder.")
+    assert told(inner, "empty_class").endswith("'Latin/three'. Ignored.")
     outer = datasets.register_images(path, name="outer")
     assert outer.labels == ("Greek", "Latin")
-    assert told(outer, "deep_folders").endswith("choose so.")
+    assert told(outer, "deep_folders").endswith("choose inner folders.")
     assert outer.fingerprint != inner.fingerprint
     one = zipped(folders(12, ("top/Greek/one", "top/Greek/two")), "one.zip")
     assert datasets.register_images(one, name="one", inner_folders=True).labels == ("Greek/one", "Greek/two")
-    with pytest.raises(InputError, match="lie in no folder within a folder: let the outer ones be the classes"):
+    with pytest.raises(InputError, match=r"is in a folder within a folder\. Choose the outer folders as classes"):
         datasets.register_images(zipped(folders(), "flat.zip"), name="flat", inner_folders=True)
 
 
@@ -234,7 +234,7 @@ def test_rare_classes_can_be_dropped(zipped):
     files = folders() | {f"dodo/{i}.png": encoded(pixels(800 + i)) for i in range(2)}
     dataset = datasets.register_images(zipped(files), name="n", drop_rare_classes=True)
     assert (dataset.labels, sum(dataset.n_rows.values())) == (("cat", "dog"), 24)
-    assert told(dataset, "rare_classes") == "2 images of 1 rare classes (dodo) are dropped."
+    assert told(dataset, "rare_classes") == "2 images of 1 rare class: dodo. Dropped."
 
 
 def test_a_small_class_has_an_image_in_every_split_and_is_told(zipped):
@@ -253,7 +253,7 @@ def test_equal_images_of_a_class_stay_in_one_split_however_many_they_are(zipped,
     frame = everything(dataset)
     assert frame.groupby(["c0", "c1"])["split"].nunique().max() == 1
     assert frame.groupby("c1")["split"].nunique().min() == 3
-    assert told(dataset, "duplicate_rows").startswith("12 of 36 images repeat another one of their class")
+    assert told(dataset, "duplicate_rows").startswith("12 of 36 images repeat another image of their class")
 
 
 def test_the_same_image_in_two_classes_is_a_leak_that_is_named(zipped):
@@ -268,7 +268,7 @@ def test_train_and_test_folders_are_kept_and_valid_is_cut_out_of_train(zipped):
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows == {"train": 32, "valid": 8, "test": 40}
     assert set(everything(dataset).query("row >= 40")["split"]) == {"test"}
-    assert told(dataset, "given_split") == "The file's own split is kept, and valid is cut out of train."
+    assert told(dataset, "given_split") == "The file's own split is used. A fifth of train becomes the validation set."
     assert kinds(dataset) == {"given_split"}
 
 
@@ -276,7 +276,7 @@ def test_images_of_test_that_are_in_train_too_are_a_leak(zipped):
     files = {f"{part}/{name}": content for part in ("train", "test") for name, content in folders(12).items()}
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows["test"] == 24
-    assert told(dataset, "leak").startswith("24 test images, such as 'test/cat/0.png', are in train too")
+    assert told(dataset, "leak").startswith("24 test images are also in train, such as 'test/cat/0.png'")
 
 
 def test_a_valid_folder_without_a_test_folder_is_the_test(zipped):
@@ -285,9 +285,9 @@ def test_a_valid_folder_without_a_test_folder_is_the_test(zipped):
     files |= {"test/unknown.png": encoded(pixels(700))}  # as contests have it: no classes
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows == {"train": 32, "valid": 8, "test": 6}
-    assert "its valid part is taken as test" in told(dataset, "given_split")
-    assert told(dataset, "no_test") == "1 classes have no test image and are not judged there: dog."
-    assert told(dataset, "no_class").startswith("1 images")
+    assert "Its valid part becomes the test set" in told(dataset, "given_split")
+    assert told(dataset, "no_test") == "1 class has no test image: dog. Not covered by the test score."
+    assert told(dataset, "no_class").startswith("1 image is not")
 
 
 def test_all_three_folders_are_kept_as_they_are(zipped):

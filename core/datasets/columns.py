@@ -1,4 +1,4 @@
-"""Columns: what each column of a staged table holds, its type judged from every value, and what looks wrong."""
+"""Columns: what each column of a staged table holds, its type (judged from every value), and what looks wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_CATEGORIES = 1_000
 MIN_ROWS = 20
 SAMPLE_ROWS = 20_000
 _SAMPLE_CELLS = 2_000_000
-_BATCH = 20  # columns measured in one query: each holds its aggregates in memory
+_BATCH = 20  # columns measured in one query: the aggregates of each take memory
 _N_BINS = 16
 
 
@@ -33,7 +33,7 @@ class Column:
     """One column as the user knows it (`name`) and as every engine sees it (`key`: c0, c1, ...).
 
     `missing_frac` and `cardinality` are over all rows of the file; above some thousands the cardinality is an
-    estimate. Histogram and examples come from at most 20,000 rows, evenly spaced.
+    estimate. Histogram and examples come from at most 20,000 evenly spaced rows.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Column:
     type: ColumnType
     missing_frac: float
     cardinality: int
-    histogram: tuple[int, ...]  # up to 16 bins of a number, or the counts of the 16 commonest values
+    histogram: tuple[int, ...]  # up to 16 bins of a number, or the counts of the 16 most common values
     examples: tuple[str, ...]  # up to 3
     shape: tuple[int, int, int] | None = None  # of an image column: height, width, channels
 
@@ -60,12 +60,12 @@ class Measure:
     n_spaced: int  # texts of more than one word
     low: float | None
     high: float | None
-    odd: str | None  # a value that is no number
+    odd: str | None  # a value that is not a number
     n_distinct: int
 
     @property
     def n_numbers(self) -> int:
-        """Values that are numbers, infinite ones too."""
+        """Values that are numbers, including infinite ones."""
         return self.n_finite + self.n_infinite
 
     @property
@@ -74,15 +74,18 @@ class Measure:
         return 0 < self.n_present == self.n_numbers and self.n_codes == 0
 
 
-def measure(staged: StagedTable) -> tuple[Measure, ...]:
-    """Counts for each column, in one pass over the table and a second one for exact cardinalities; cached."""
-    cache = staged.parquet.with_name("measures.json")
+def measure(table: StagedTable) -> tuple[Measure, ...]:
+    """Return counts for each column; cached beside the table.
+
+    One pass over the table counts, a second one makes cardinalities exact where needed.
+    """
+    cache = table.parquet.with_name("measures.json")
     if cache.exists():
         return tuple(Measure(**body) for body in json.loads(cache.read_text("utf-8")))
     measures: list[Measure] = []
-    for start in range(0, len(staged.names), _BATCH):
-        keys = [f"c{i}" for i in range(start, min(start + _BATCH, len(staged.names)))]
-        measures += _measure_batch(staged, keys)
+    for start in range(0, len(table.names), _BATCH):
+        keys = [f"c{i}" for i in range(start, min(start + _BATCH, len(table.names)))]
+        measures += _measure_batch(table, keys)
     text = json.dumps([asdict(item) for item in measures])
     with explain_disk_full():
         whole = cache.with_name(f"measures.{uuid.uuid4().hex}")  # another process may read it at this moment
@@ -91,40 +94,39 @@ def measure(staged: StagedTable) -> tuple[Measure, ...]:
     return tuple(measures)
 
 
-def _measure_batch(staged: StagedTable, keys: list[str]) -> list[Measure]:
-    wanted = (
+def _measure_batch(table: StagedTable, keys: list[str]) -> list[Measure]:
+    aggregates = (
         "count({0})",
         "count(*) FILTER (isfinite({1}))",
         "count(*) FILTER (isinf({1}))",
         "count(*) FILTER (isfinite({1}) AND {1} = trunc({1}))",
         "count(*) FILTER (regexp_matches({0}, '^[+-]?0[0-9]+$'))",
-        "count(CASE WHEN {1} IS NULL THEN TRY_CAST({0} AS TIMESTAMP) END)",  # failing on each number takes long
+        "count(CASE WHEN {1} IS NULL THEN TRY_CAST({0} AS TIMESTAMP) END)",  # a failed cast is slow, so not on numbers
         "count(*) FILTER (contains({0}, ' '))",
         "min({1}) FILTER (isfinite({1}))",
         "max({1}) FILTER (isfinite({1}))",
         "min({0}) FILTER ({1} IS NULL)",
         "approx_count_distinct({0})",
     )
-    select = ", ".join(part.format(key, f"TRY_CAST({key} AS DOUBLE)") for key in keys for part in wanted)
+    select = ", ".join(part.format(key, f"TRY_CAST({key} AS DOUBLE)") for key in keys for part in aggregates)
     with explain_disk_full(), scratch.connect() as connection:
-        table = [str(staged.parquet)]
-        row = connection.execute(f"SELECT {select} FROM read_parquet(?)", table).fetchall()[0]
-        width = len(wanted)
-        found = [Measure(staged.n_rows, *row[i * width : (i + 1) * width]) for i in range(len(keys))]
-        return _exact_counts(connection, staged, dict(zip(keys, found, strict=True)))
+        row = connection.execute(f"SELECT {select} FROM read_parquet(?)", [str(table.parquet)]).fetchall()[0]
+        width = len(aggregates)
+        measures = [Measure(table.n_rows, *row[i * width : (i + 1) * width]) for i in range(len(keys))]
+        return _exact_counts(connection, table, dict(zip(keys, measures, strict=True)))
 
 
 def _exact_counts(
-    connection: duckdb.DuckDBPyConnection, staged: StagedTable, items: dict[str, Measure]
+    connection: duckdb.DuckDBPyConnection, table: StagedTable, items: dict[str, Measure]
 ) -> list[Measure]:
-    """Exact cardinalities where a decision hangs on them: few values, or perhaps one for each row."""
+    """Return the measures; cardinalities are exact where a decision depends on them (few values, one for each row)."""
     small = [key for key, item in items.items() if min(item.n_rows / 10, item.n_distinct) <= 2 * MAX_CATEGORIES]
     unique = [key for key, item in items.items() if key not in small and _perhaps_unique(item)]
     counts = {key: min(item.n_distinct, item.n_present) for key, item in items.items()}
-    for group in [small, *([key] for key in unique)]:  # many distinct values fill the memory: one at a time
+    for group in [small, *([key] for key in unique)]:  # many distinct values fill the memory, so one column at a time
         if group:
             select = ", ".join(f"count(DISTINCT {key})" for key in group)
-            row = connection.execute(f"SELECT {select} FROM read_parquet(?)", [str(staged.parquet)]).fetchall()[0]
+            row = connection.execute(f"SELECT {select} FROM read_parquet(?)", [str(table.parquet)]).fetchall()[0]
             counts |= dict(zip(group, row, strict=True))
     return [replace(item, n_distinct=counts[key]) for key, item in items.items()]
 
@@ -138,16 +140,16 @@ def _contiguous(item: Measure) -> bool:
     return whole and item.low is not None and item.high is not None and item.high - item.low == item.n_rows - 1
 
 
-def sample(staged: StagedTable) -> pd.DataFrame:
-    """At most 20,000 evenly spaced rows as text, columns c0, c1, ...; fewer when the table is wide."""
-    n_rows = max(500, min(SAMPLE_ROWS, _SAMPLE_CELLS // len(staged.names)))
-    step = max(1, -(-staged.n_rows // n_rows))
+def sample(table: StagedTable) -> pd.DataFrame:
+    """Return at most 20,000 evenly spaced rows as text, columns c0, c1, ...; fewer when the table is wide."""
+    n_rows = max(500, min(SAMPLE_ROWS, _SAMPLE_CELLS // len(table.names)))
+    step = max(1, -(-table.n_rows // n_rows))
     query = "SELECT * EXCLUDE file_row_number FROM read_parquet(?, file_row_number = true)"
-    return scratch.query(f"{query} WHERE file_row_number % ? = 0", [str(staged.parquet), step])
+    return scratch.query(f"{query} WHERE file_row_number % ? = 0", [str(table.parquet), step])
 
 
 def natural_type(item: Measure, declared: Declared | None = None) -> ColumnType:
-    """The type that a column's values speak for, whatever it is worth as a feature."""
+    """Return the type of a column's values, even where the column is useless as a feature."""
     if declared == "number" or (declared is None and item.is_numeric):
         return "numeric"
     if declared == "time" or (declared is None and 0 < item.n_dates == item.n_present):
@@ -157,52 +159,55 @@ def natural_type(item: Measure, declared: Declared | None = None) -> ColumnType:
 
 
 def _useless(item: Measure, declared: Declared | None, name: str) -> Finding | None:
-    """Why a column is left out unless the user wants it: no value, one value, or one value for each row."""
+    """Return why a column is ignored by default (no value, one value, or one value for each row), or None."""
     if declared == "nested":
-        return Finding("nested", f"{name!r} holds lists, structures or bytes, which are left out.", name)
+        return Finding("nested", f"{name!r} holds lists, structures or bytes, so it is ignored.", name)
     if item.n_present == 0:
-        return Finding("constant", f"{name!r} has no values at all, so it is left out.", name)
+        return Finding("constant", f"{name!r} has no values, so it is ignored.", name)
     if item.n_distinct == 1 and item.n_present == item.n_rows:
-        return Finding("constant", f"{name!r} has the same value in every row, so it is left out.", name)
+        return Finding("constant", f"{name!r} has the same value in every row, so it is ignored.", name)
     unique = item.n_distinct == item.n_present == item.n_rows >= MIN_ROWS
     words = item.n_numbers == 0 and item.n_dates == 0 and item.n_spaced * 10 < item.n_present
     if unique and (_contiguous(item) or words):
-        text = f"{name!r} has another value in every row, like an ID, so it is left out; any other type keeps it."
+        text = f"{name!r} has a different value in every row, like an ID, so it is ignored. Set another type to use it."
         return Finding("id_like", text, name)
     return None
 
 
 def describe(
-    staged: StagedTable, rows: pd.DataFrame, types: Mapping[str, ColumnType] | None = None
+    table: StagedTable, rows: pd.DataFrame, types: Mapping[str, ColumnType] | None = None
 ) -> tuple[tuple[Column, ...], tuple[Finding, ...]]:
-    """The columns with inferred types, or the user's `types` by name, and what looks wrong with each.
+    """Return the columns, and what looks wrong with each; `types` by name overrides inferred types.
 
-    Raises InputError for a name or a type that does not exist, or a type that leaves no value.
+    Raises InputError for a name or a type that does not exist, or a type that no value of the column has.
     """
-    chosen = _checked(staged, types or {})
+    chosen = types or {}
+    _check_types(table, chosen)
     columns: list[Column] = []
-    findings = list(staged.findings)
-    for i, item in enumerate(measure(staged)):
-        name, declared = staged.names[i], staged.declared[i]
+    findings = list(table.findings)
+    for i, item in enumerate(measure(table)):
+        name, declared = table.names[i], table.declared[i]
         useless = _useless(item, declared, name)
         inferred = "ignored" if useless else natural_type(item, declared)
         kind = chosen.get(name, inferred)
-        found = [useless] if useless and kind == "ignored" else _odd_values(item, name, kind, name in chosen)
-        findings += [finding for finding in found if finding]
+        odd = _odd_values(item, name, kind, name in chosen)
+        findings += [useless] if useless and kind == "ignored" else odd
         columns.append(_column(f"c{i}", name, kind, item, rows[f"c{i}"].dropna()))
     return tuple(columns), tuple(findings)
 
 
-def _checked(staged: StagedTable, types: Mapping[str, ColumnType]) -> Mapping[str, ColumnType]:
+def _check_types(table: StagedTable, types: Mapping[str, ColumnType]) -> None:
     for name, kind in types.items():
-        if name not in staged.names:
-            raise InputError(f"There is no column {name!r}. The columns are {', '.join(staged.names[:20])}.")
+        if name not in table.names:
+            remedy = f"The columns are {', '.join(table.names[:20])}."
+            raise InputError(f"There is no column {name!r}.", value=name, remedy=remedy)
         if kind not in TABLE_TYPES:
-            raise InputError(f"{name!r} cannot be {kind!r}. Choose one of {', '.join(TABLE_TYPES)}.")
-        item = measure(staged)[staged.names.index(name)]
+            remedy = f"Choose one of {', '.join(TABLE_TYPES)}."
+            raise InputError(f"{name!r} cannot be {kind!r}.", value=kind, remedy=remedy)
+        item = measure(table)[table.names.index(name)]
         if kind != "ignored" and _n_usable(item, kind) == 0:
-            raise InputError(f"{name!r} has no value that is {kind}. Choose another type, or ignored.")
-    return types
+            remedy = "Choose another type, or ignored."
+            raise InputError(f"{name!r} has no value that is {kind}.", value=kind, remedy=remedy)
 
 
 def _n_usable(item: Measure, kind: ColumnType) -> int:
@@ -210,24 +215,22 @@ def _n_usable(item: Measure, kind: ColumnType) -> int:
 
 
 def _odd_values(item: Measure, name: str, kind: ColumnType, chosen: bool) -> list[Finding]:
-    found = []
+    findings = []
     n_others = item.n_present - item.n_numbers
     if kind == "numeric" and n_others:
-        those = plural(n_others, "value that is no number", "values that are no numbers")
-        text = f"{name!r}: {those}, such as {item.odd!r}, taken as missing."
-        found.append(Finding("mixed", text, name))
+        n = plural(n_others, "value is not a number", "values are not numbers")
+        findings.append(Finding("mixed", f"{name!r}: {n}, such as {item.odd!r}. Treated as missing.", name))
     elif kind in ("categorical", "text") and not chosen and n_others and item.n_numbers >= 0.9 * item.n_present:
-        those = plural(n_others, "value", "values")
-        text = f"{name!r} is numbers but for {those} such as {item.odd!r}; numeric as its type would drop those."
-        found.append(Finding("mixed", text, name))
+        n = plural(n_others, "value is not a number", "values are not numbers")
+        text = f"{name!r}: only {n}, such as {item.odd!r}. Set the type to numeric to treat them as missing."
+        findings.append(Finding("mixed", text, name))
     if kind == "datetime" and item.n_dates < item.n_present:
-        those = plural(item.n_present - item.n_dates, "value that is no ISO date", "values that are no ISO dates")
-        text = f"{name!r}: {those}, taken as missing."
-        found.append(Finding("mixed", text, name))
+        n = plural(item.n_present - item.n_dates, "value is not an ISO date", "values are not ISO dates")
+        findings.append(Finding("mixed", f"{name!r}: {n}. Treated as missing.", name))
     if kind == "numeric" and item.n_infinite:
-        text = f"{name!r}: {plural(item.n_infinite, 'infinite value', 'infinite values')}, taken as missing."
-        found.append(Finding("infinite", text, name))
-    return found
+        n = plural(item.n_infinite, "infinite value", "infinite values")
+        findings.append(Finding("infinite", f"{name!r}: {n}. Treated as missing.", name))
+    return findings
 
 
 def _column(key: str, name: str, kind: ColumnType, item: Measure, values: pd.Series) -> Column:
@@ -249,13 +252,13 @@ def _histogram(values: pd.Series, kind: ColumnType) -> tuple[int, ...]:
         bins = min(_N_BINS, len(np.unique(numbers)))
         try:
             counts, _ = np.histogram(numbers, bins=bins)
-        except ValueError:  # values so close that no double lies between the edges: each value has a bar
+        except ValueError:  # the values are too close for edges between them: one bar for each value
             counts = np.unique(numbers, return_counts=True)[1][:_N_BINS]
         return tuple(int(n) for n in counts)
 
 
 def as_numbers(values: pd.Series, kind: ColumnType) -> pd.Series:
-    """Sampled texts of a numeric or datetime column as floats (seconds since the epoch for times), else NaN."""
+    """Return sampled texts of a numeric or datetime column as floats, else NaN; times as seconds since 1970."""
     if kind == "datetime":
         times = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
         return (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
@@ -263,7 +266,7 @@ def as_numbers(values: pd.Series, kind: ColumnType) -> pd.Series:
 
 
 def value_sql(key: str, kind: ColumnType, item: Measure) -> str:
-    """SQL for a staged text as its typed value: DOUBLE, TIMESTAMP, or VARCHAR (3 rather than 3.0 for a number)."""
+    """Return SQL for the typed value of a staged text: DOUBLE, TIMESTAMP, or VARCHAR (a number as 3, not 3.0)."""
     number = f"TRY_CAST({key} AS DOUBLE)"
     if kind == "numeric":
         return number if item.n_finite == item.n_present else f"CASE WHEN isfinite({number}) THEN {number} END"

@@ -1,4 +1,4 @@
-"""Samples: small tables and images that come with scikit-learn, so that the first minute needs no file."""
+"""Samples: small tables and images that come with scikit-learn, for a first try without a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.scoring import Task
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A built-in table or set of images: what it is, in a line, its target and its task."""
+    """A built-in table or set of images: a line about it, its target and its task."""
 
     about: str
     target: str
@@ -22,12 +22,14 @@ class Sample:
 
 
 SAMPLES: dict[str, Sample] = {
-    "breast_cancer": Sample("569 tumours, 30 measures of the cell nuclei; benign or malignant", "diagnosis", "binary"),
-    "wine": Sample("178 wines, 13 chemical measures; one of three growers", "grower", "multiclass"),
+    "breast_cancer": Sample("569 tumours, 30 features of cell nuclei; benign or malignant", "diagnosis", "binary"),
+    "wine": Sample("178 wines, 13 chemical measurements; one of three growers", "grower", "multiclass"),
     "iris": Sample("150 flowers, 4 lengths; one of three species", "species", "multiclass"),
     "digits": Sample("1,797 handwritten digits of 8 x 8 pixels", "digit", "multiclass"),
-    "digits_images": Sample("The same digits as images, to search a network for", "label", "multiclass", images=True),
-    "diabetes": Sample("442 patients, 10 measures; progression after a year", "progression", "regression"),
+    "digits_images": Sample(
+        "The same digits as images, for neural architecture search", "label", "multiclass", images=True
+    ),
+    "diabetes": Sample("442 patients, 10 measurements; disease progression after a year", "progression", "regression"),
     "friedman": Sample("2,000 generated rows, 10 features of which 5 matter, with noise", "y", "regression"),
     "sine_waves": Sample(
         "500 generated sine waves of 20 points; each wave is a task of few-shot regression", "y", "regression"
@@ -36,7 +38,7 @@ SAMPLES: dict[str, Sample] = {
 
 
 def write(name: str, path: Path) -> None:
-    """Write the sample as a user would bring it: a CSV file, or an .npz of images. Raises KeyError as `frame` does."""
+    """Write the sample as a file: a CSV, or an .npz of images. Raises KeyError as `frame` does."""
     if SAMPLES[name].images:
         from sklearn import datasets
 
@@ -48,10 +50,10 @@ def write(name: str, path: Path) -> None:
 
 
 def frame(name: str) -> pd.DataFrame:
-    """The sample's table, target last. Raises KeyError for an unknown name."""
+    """Return the sample's table, target last. Raises KeyError for an unknown name."""
     if name == "sine_waves":
         return _waves()
-    # Imported here: the web process stays light until a sample is asked for.
+    # Imported here to keep the web process light.
     from sklearn import datasets
 
     target = SAMPLES[name].target
@@ -61,12 +63,12 @@ def frame(name: str) -> pd.DataFrame:
         return pd.DataFrame(features, columns=columns).assign(**{target: values})
     bunch = getattr(datasets, f"load_{name}")()
     table = pd.DataFrame(bunch.data, columns=[str(column) for column in bunch.feature_names])
-    named = SAMPLES[name].task != "regression"
-    return table.assign(**{target: [str(bunch.target_names[i]) for i in bunch.target] if named else bunch.target})
+    has_names = SAMPLES[name].task != "regression"
+    return table.assign(**{target: [str(bunch.target_names[i]) for i in bunch.target] if has_names else bunch.target})
 
 
 def _waves(n: int = 500, points: int = 20) -> pd.DataFrame:
-    """Sine waves of amplitudes from 0.1 to 5 and phases from 0 to pi, at x from -5 to 5 (Finn et al. 2017)."""
+    """Return sine waves of amplitudes 0.1 to 5 and phases 0 to pi, at x from -5 to 5 (Finn et al. 2017)."""
     rng = np.random.default_rng(0)
     amplitude, phase = rng.uniform(0.1, 5.0, (n, 1)), rng.uniform(0.0, np.pi, (n, 1))
     x = rng.uniform(-5.0, 5.0, (n, points))

@@ -143,7 +143,7 @@ def _from_archive(path: Path) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     with archives.open_zip(path) as archive:
         for info in archive.infolist():
-            name = (archives.path_parts(info.filename) or ("",))[-1]
+            name = (archives.path_names(info.filename) or ("",))[-1]
             if name not in _FILES or "__MACOSX" in info.filename:
                 continue
             if name in contents:

@@ -13,7 +13,7 @@ import streamlit as st
 from core import datasets
 from core.datasets import Dataset
 from core.datasets.files import uploads
-from core.datasets.images import conversion, examples, folders
+from core.datasets.images import examples, folders, image_table
 from core.datasets.images.examples import Picture
 from core.datasets.images.pixels import Shape
 from core.errors import InputError, MetascoutError
@@ -97,7 +97,7 @@ def _classes(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
 @st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
 def _faces(parquet: Path, shape: Shape, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
     """One image of each class; a registered set never changes."""
-    return conversion.examples(parquet, shape, labels, 1)
+    return image_table.examples(parquet, shape, labels, 1)
 
 
 def _wave(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
@@ -248,5 +248,5 @@ def _bright(dataset: Dataset) -> bool:
     shape = sample_episodes.shape_of(dataset)
     if shape is None:
         return False
-    found = conversion.examples(dataset.table, shape, dataset.labels[:3], 5)
+    found = image_table.examples(dataset.table, shape, dataset.labels[:3], 5)
     return bool(np.mean([values.mean() for values in found.values() if len(values)]) < 128)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.datasets.images import conversion
+from core.datasets.images import image_table
 from core.datasets.images.pixels import Shape
 from pages import shared
 
@@ -20,7 +20,7 @@ _THUMB, _GAP = 48, 4  # pixels
 @st.cache_data(ttl=3600, max_entries=32, show_spinner="Choosing examples")
 def examples(parquet: Path, shape: Shape, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Some images of each class; a staged or registered set never changes."""
-    return conversion.examples(parquet, shape, labels, EACH)
+    return image_table.examples(parquet, shape, labels, EACH)
 
 
 def grid(parquet: Path, shape: Shape, counts: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from core.datasets import Dataset
-from core.datasets.images import conversion
+from core.datasets.images import image_table
 from core.datasets.images.pixels import Shape
 from pages import shared
 from pages.parts import image_grid as drawing
@@ -49,7 +49,7 @@ def episode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The support and the query images of one task as two pictures; a registered set never changes."""
     _, shots, queries = sizes
-    found = conversion.examples(parquet, shape, labels, shots + queries)
+    found = image_table.examples(parquet, shape, labels, shots + queries)
     rows = [[found[label][row : row + 1] for label in labels] for row in range(shots + queries)]
     return _mosaic(rows[:shots], shape), _mosaic(rows[shots:], shape)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from core import datasets
 from core.datasets import Dataset
-from core.datasets.images import conversion, examples
+from core.datasets.images import examples, image_table
 from core.datasets.images.examples import UNKNOWN
 from core.errors import InputError
 from core.specs import FineTuneSpec
@@ -94,7 +94,7 @@ def _from_images(spec: FineTuneSpec, dataset: Dataset) -> FineTuneTask:
     support, query, codes = draw(spec, keys["c1"])
     places = support + query
     rows = tuple(int(row) for row in keys["row"].to_numpy()[places])
-    raw = conversion.take(dataset.table, shape, places)
+    raw = image_table.take(dataset.table, shape, places)
     return FineTuneTask("image", spec.classes, raw, np.array(codes), len(support), rows, ("",) * len(rows))
 
 

@@ -1,7 +1,7 @@
 """Uploads: files from the browser, streamed to disk as they arrive.
 
-Streamlit keeps an uploaded file in memory. This middleware stands before its upload route: once Streamlit has checked
-the request and asks for the body, the file goes to disk, and Streamlit is given a short signed reference in its place.
+Streamlit holds an uploaded file in memory. This middleware stands before its upload route: once Streamlit has checked
+the request and reads the body, the file goes to disk, and Streamlit gets a short signed reference instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_BYTES = 2**30
 _OVERHEAD_BYTES = 2**20  # the multipart frame around the file
 _ROUTE = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)$")
 _PREFIX = b"metascout-upload:"
-_SECRET = secrets.token_bytes(32)  # of this process: a reference is worth nothing after a restart
+_SECRET = secrets.token_bytes(32)  # of this process: references expire when it ends
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,27 +35,28 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Upload(Protocol):
-    """What Streamlit's uploader returns: a name that the user chose, and bytes."""
+    """What Streamlit's uploader returns: the name of the user's file, and bytes."""
 
     name: str
 
     def getvalue(self) -> bytes:
-        """The whole content."""
+        """Return the whole content."""
 
 
-def receive(uploaded: Upload) -> Path:
-    """The file on disk that an upload stands for; an upload that came without the middleware is written there.
+def receive(upload: Upload) -> Path:
+    """Return the file on disk of an upload; an upload that came without the middleware is written there.
 
-    Raises InputError when the file is no longer there, or is larger than 1 GB.
+    Raises InputError when the file no longer exists, or is larger than 1 GB.
     """
-    content = uploaded.getvalue()
+    content = upload.getvalue()
     if content.startswith(_PREFIX):
         name = _name_in(content)
         if name is None or not (folder() / name).exists():
-            raise InputError(f"The upload of {uploaded.name} has expired. Choose the file again.")
+            raise InputError(f"The upload of {upload.name} has expired.", remedy="Choose the file again.")
         return folder() / name
     if len(content) > MAX_BYTES:
-        raise InputError(f"{uploaded.name} has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed.")
+        text = f"{upload.name} has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed."
+        raise InputError(text, remedy="Choose a smaller file.")
     path = folder() / hashlib.sha256(content).hexdigest()[:32]
     if not path.exists():
         part = path.with_suffix(f".{secrets.token_hex(4)}.part")
@@ -69,25 +70,25 @@ def receive(uploaded: Upload) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Delete an upload that has been registered; anything else stays."""
+    """Delete an upload that has been registered; a file elsewhere stays."""
     if path.parent == folder():
         path.unlink(missing_ok=True)
 
 
-def restore_names(sentence: str, *files: Upload) -> str:
-    """The sentence with the files' own names in place of their names on disk."""
-    for uploaded in files:
-        sentence = sentence.replace(receive(uploaded).name, uploaded.name)
+def restore_names(sentence: str, *uploads: Upload) -> str:
+    """Return the sentence with the names of the user's files instead of their names on disk."""
+    for upload in uploads:
+        sentence = sentence.replace(receive(upload).name, upload.name)
     return sentence
 
 
 def stem(name: str) -> str:
-    """A first proposal for the name of what a file holds."""
+    """Return a first proposal for the name of a dataset, from the name of its file."""
     return re.sub(r"[^\w .\-]+", "_", re.sub(r"\.\w{1,7}$", "", name)).strip("_ .")[:80] or "table"
 
 
 def folder() -> Path:
-    """Where uploads lie until they are registered or a day old."""
+    """Return the folder of the uploads; they stay there until they are registered or a day old."""
     path = database.home() / "uploads"
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -102,21 +103,21 @@ def _reference(name: str) -> bytes:
 
 
 def _name_in(reference: bytes) -> str | None:
-    """The file's name in the folder, where the signature is ours."""
+    """Return the file's name in the folder, or None where the signature is wrong."""
     name, _, signature = reference.removeprefix(_PREFIX).partition(b":")
     text = name.decode("ascii", "replace")
     return text if hmac.compare_digest(signature, _sign(text)) else None
 
 
 class UploadsToDisk:
-    """ASGI middleware: see the module. The limits hold while the body streams in."""
+    """ASGI middleware, as the module describes it. The limits are checked while the body streams in."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], max_bytes: int = MAX_BYTES) -> None:
         self.app = app
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass everything on; the body of an upload becomes a reference, and a deleted upload leaves the disk."""
+        """Pass requests on; replace the body of an upload by a reference, and delete the file of a deleted upload."""
         route = _ROUTE.search(scope.get("path", "")) if scope["type"] == "http" else None
         if route is None or scope["method"] not in ("PUT", "DELETE"):
             await self.app(scope, receive, send)
@@ -124,37 +125,38 @@ class UploadsToDisk:
         path = folder() / hmac.new(_SECRET, "/".join(route.groups()).encode(), "sha256").hexdigest()[:32]
         status = 500
 
-        async def watched(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         body = _Body(scope, receive, path, self.max_bytes)
         try:
-            await self.app(scope, body.receive, watched)
+            await self.app(scope, body.receive, note_status)
         finally:
             body.close()
-            refused = body.opened and status >= 400  # one that never came to its body may have an accepted forerunner
+            # A request that is refused before its body must not delete an accepted file.
+            refused = body.opened and status >= 400
             deleted = scope["method"] == "DELETE" and status < 400
             if refused or deleted:
                 path.unlink(missing_ok=True)
 
 
 class _Body:
-    """The request's body: streamed to `path` when first asked for, given on as a reference to it."""
+    """The request's body: streamed to `path` at the first read, which returns a reference to it."""
 
     def __init__(self, scope: Message, receive: Receive, path: Path, max_bytes: int) -> None:
         self._scope, self._receive, self._path, self._max_bytes = scope, receive, path, max_bytes
-        self._given = self._ended = self.opened = False
+        self._is_read = self._is_complete = self.opened = False
         self._file: BinaryIO | None = None
-        self._head: list[bytes] = []  # the part's header lines, kept as they came
+        self._head: list[bytes] = []  # the part's header lines, unchanged
         self._line = bytearray()  # the header line that is being read
         self._parts = self._written = 0
 
     async def receive(self) -> Message:
-        if self._given or self._scope["method"] != "PUT":
+        if self._is_read or self._scope["method"] != "PUT":
             return await self._receive()
-        self._given = True
+        self._is_read = True
         boundary = self._boundary()
         await to_thread.run_sync(housekeeping.sweep)
         await self._store(boundary)
@@ -169,7 +171,7 @@ class _Body:
         kind, options = parse_options_header(dict(self._scope["headers"]).get(b"content-type", b""))
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
-            raise HTTPException(400, "An upload is sent as multipart/form-data.")
+            raise HTTPException(400, "An upload must be sent as multipart/form-data.")
         return boundary
 
     async def _store(self, boundary: bytes) -> None:
@@ -189,18 +191,18 @@ class _Body:
                 await to_thread.run_sync(parser.write, chunk)
             self.close()
         except FormParserError:
-            self._ended = False
+            self._is_complete = False
         except OSError as error:
             raise HTTPException(507, f"The upload cannot be stored: {error.strerror}.") from error
-        if not self._ended:
-            raise HTTPException(400, "The upload is not whole multipart data.")
+        if not self._is_complete:
+            raise HTTPException(400, "The upload is not complete multipart data.")
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         total, more = 0, True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise HTTPException(400, "The upload was broken off.")
+                raise HTTPException(400, "The upload was interrupted.")
             chunk, more = message.get("body", b""), message.get("more_body", False)
             total += len(chunk)
             if total > self._max_bytes + _OVERHEAD_BYTES:
@@ -210,12 +212,12 @@ class _Body:
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > 1:
-            raise HTTPException(400, "One file at a time.")
+            raise HTTPException(400, "Upload one file at a time.")
         self._file = self._path.open("wb")
         self.opened = True
 
     def _end(self) -> None:
-        self._ended = True
+        self._is_complete = True
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         if b": " not in self._line:  # a value may come in pieces

@@ -57,7 +57,7 @@ def read_zip(path: Path, shape: Shape) -> tuple[list[Picture], int]:
 
     Raises InputError if there are too many, or none in a class folder.
     """
-    source = folders.folders(path)
+    source = folders.read_zip(path)
     if len(source.entries) > MAX_IMAGES:
         raise InputError(f"{path.name} has {len(source.entries):,} images.", remedy=f"Give at most {MAX_IMAGES:,}.")
     pictures = []

@@ -1,4 +1,4 @@
-"""Image files: the images of a ZIP of class folders with their classes, before anything is converted."""
+"""Folders: the images of a ZIP of class folders with their classes, before anything is converted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from core.datasets.files import archives
-from core.datasets.files.findings import Finding
+from core.datasets.files.findings import Finding, plural
 from core.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -27,12 +27,12 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _JUNK = {"__macosx", ".ds_store", "thumbs.db", "desktop.ini"}
 _LABEL_LETTERS = 200
 
-Steps = tuple[str, ...]
+Names = tuple[str, ...]  # the folders and the file of an entry's name
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a file: a name to speak of it, its class, and the part that the file puts it into ("": none)."""
+    """One image of a file: a name to show, its class, and the part that the file assigns to it ("": none)."""
 
     name: str
     label: str
@@ -43,7 +43,7 @@ class Entry:
 class Source:
     """A file of images: `images` opens them one by one in the order of `entries`, None where one cannot be read.
 
-    An opened image is not decoded yet: its size and mode are known, its pixels may still turn out to be broken.
+    An opened image is not decoded yet: its size and mode are known, but its pixels may be broken.
     """
 
     label_name: str
@@ -54,15 +54,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A ZIP's entries by what they are; without the folders that all of them share."""
+    """A ZIP's entries by kind, without the folders that all of them share."""
 
-    images: tuple[tuple[Steps, zipfile.ZipInfo], ...]
-    folders: frozenset[Steps]
-    others: Counter[str]  # how many files that are no images, by what they are
+    images: tuple[tuple[Names, zipfile.ZipInfo], ...]
+    folders: frozenset[Names]
+    others: Counter[str]  # numbers of files that are not images, by kind
 
 
 def open_image(content: bytes | None) -> Image.Image | None:
-    """An encoded image, opened but not decoded; None where it is of no known format, broken or far too large."""
+    """Return an encoded image, opened but not decoded; None where it is broken, too large or of an unknown format."""
     if content is None:
         return None
     try:
@@ -73,35 +73,37 @@ def open_image(content: bytes | None) -> Image.Image | None:
 
 
 def plain_label(text: str) -> str:
-    """A class's name as it is kept: letters composed, no control characters, not endless."""
+    """Return a class's name as it is stored: composed letters, no control characters, at most 200 characters."""
     letters = unicodedata.normalize("NFC", text)
     return " ".join("".join(c if c.isprintable() else " " for c in letters).split())[:_LABEL_LETTERS]
 
 
-def folders(path: Path, inner: bool = False) -> Source:
-    """The images of a ZIP file, whose folders are their classes, perhaps below train, valid and test folders.
+def read_zip(path: Path, inner: bool = False) -> Source:
+    """Return the images of a ZIP file; its folders are the classes, perhaps below train, valid and test folders.
 
     With `inner` the folders within those are the classes, named by both ("Greek/character03"). Raises InputError where
-    no image lies in a class folder, and what `archives.open_zip` raises.
+    no image is in a class folder, and what `archives.open_zip` raises.
     """
     with archives.open_zip(path) as archive:
         listing = _list(archive, 2 if inner else 1)
     if not listing.images:
         formats = ", ".join(FORMATS)
-        raise InputError(f"{path.name} holds no images ({formats}). Put the images of each class in its own folder.")
-    parted, depth = _parted(listing), 2 if inner else 1
+        remedy = "Put the images of each class in a folder of its own."
+        raise InputError(f"{path.name} holds no images ({formats}).", remedy=remedy)
+    has_parts, depth = _has_parts(listing), 2 if inner else 1
     entries, infos, n_loose, n_deep = [], [], 0, 0
-    for steps, info in listing.images:
-        below = steps[1:] if parted else steps
+    for names, info in listing.images:
+        below = names[1:] if has_parts else names
         label = plain_label("/".join(below[:depth])) if len(below) > depth else ""
         n_loose, n_deep = n_loose + (not label), n_deep + (len(below) > depth + 1)
         if label:
-            entries.append(Entry("/".join(steps), label, PARTS[steps[0].casefold()] if parted else ""))
+            entries.append(Entry("/".join(names), label, PARTS[names[0].casefold()] if has_parts else ""))
             infos.append(info)
     if not entries:
-        where = "no folder within a folder: let the outer ones be the classes" if inner else "no class folder"
-        raise InputError(f"The images of {path.name} lie in {where}. Put those of each class in its own one.")
-    findings = _findings(listing, {entry.label for entry in entries}, parted, n_loose, n_deep, depth)
+        where = "a folder within a folder" if inner else "a class folder"
+        remedy = "Choose the outer folders as classes." if inner else "Put those of each class in a folder of its own."
+        raise InputError(f"No image of {path.name} is in {where}.", remedy=remedy)
+    findings = _findings(listing, {entry.label for entry in entries}, has_parts, n_loose, n_deep, depth)
     return Source("label", tuple(entries), findings, lambda: _images(path, infos))
 
 
@@ -112,67 +114,68 @@ def _images(path: Path, infos: list[zipfile.ZipInfo]) -> Iterator[Image.Image | 
 
 
 def _list(archive: zipfile.ZipFile, depth: int) -> _Listing:
-    images: list[tuple[Steps, zipfile.ZipInfo]] = []
-    seen: set[Steps] = set()
+    images: list[tuple[Names, zipfile.ZipInfo]] = []
+    folders: set[Names] = set()
     others: Counter[str] = Counter()
     for info in archive.infolist():
-        steps = archives.path_parts(info.filename)
-        if not steps or not _JUNK.isdisjoint(step.casefold() for step in steps):
+        names = archives.path_names(info.filename)
+        if not names or not _JUNK.isdisjoint(name.casefold() for name in names):
             continue
-        seen.add(steps if info.is_dir() else steps[:-1])
+        folders.add(names if info.is_dir() else names[:-1])
         if not info.is_dir():
-            kind = _kind(steps)
+            kind = _kind(names)
             others.update([kind] if kind else [])
-            images += [] if kind else [(steps, info)]
-    shared = _shared([steps for steps, _ in images if len(steps) > 1], depth)
-    inner = frozenset(steps[len(shared) :] for steps in seen if steps[: len(shared)] == shared != steps)
-    cut = tuple((steps[min(len(shared), len(steps) - 1) :], info) for steps, info in images)
+            images += [] if kind else [(names, info)]
+    shared = _shared([names for names, _ in images if len(names) > 1], depth)
+    inner = frozenset(names[len(shared) :] for names in folders if names[: len(shared)] == shared != names)
+    cut = tuple((names[min(len(shared), len(names) - 1) :], info) for names, info in images)
     return _Listing(cut, inner, others)
 
 
-def _kind(steps: Steps) -> str:
-    """What a file is that is no image; "" for an image."""
-    suffix = Path(steps[-1]).suffix.casefold()
-    if any(step.startswith(".") for step in steps):
+def _kind(names: Names) -> str:
+    """Return the kind of a file that is not an image, or "" for an image."""
+    suffix = Path(names[-1]).suffix.casefold()
+    if any(name.startswith(".") for name in names):
         return "hidden"
     if suffix in _SUFFIXES:
         return ""
-    return "archives within" if suffix in _ARCHIVES else "no images"
+    return "archive" if suffix in _ARCHIVES else "of another type"
 
 
-def _shared(paths: list[Steps], depth: int) -> Steps:
-    """The folders above the class folders, which are `depth` levels: all images lie in them, and some lie deeper."""
+def _shared(paths: list[Names], depth: int) -> Names:
+    """Return the folders above the class folders (of `depth` levels): all images are in them, and some are deeper."""
     n = 0
-    while any(len(steps) > n + depth + 1 for steps in paths) and len({steps[n : n + 1] for steps in paths}) == 1:
+    while any(len(names) > n + depth + 1 for names in paths) and len({names[n : n + 1] for names in paths}) == 1:
         n += 1
     return paths[0][:n] if paths else ()
 
 
-def _parted(listing: _Listing) -> bool:
-    """Whether the outer folders are train, valid and test rather than classes."""
-    outer = {steps[0].casefold() for steps, _ in listing.images if len(steps) > 1}
-    labelled = {steps[0].casefold() for steps, _ in listing.images if len(steps) > 2}
+def _has_parts(listing: _Listing) -> bool:
+    """Return whether the outer folders are train, valid and test rather than classes."""
+    outer = {names[0].casefold() for names, _ in listing.images if len(names) > 1}
+    labelled = {names[0].casefold() for names, _ in listing.images if len(names) > 2}
     return outer <= set(PARTS) and "train" in {PARTS[name] for name in labelled}
 
 
 def _findings(
-    listing: _Listing, labels: set[str], parted: bool, n_loose: int, n_deep: int, depth: int
+    listing: _Listing, labels: set[str], has_parts: bool, n_loose: int, n_deep: int, depth: int
 ) -> tuple[Finding, ...]:
-    found = []
+    findings = []
     if listing.others:
-        told = ", ".join(f"{n:,} {kind}" for kind, n in sorted(listing.others.items()))
-        found.append(Finding("other_files", f"{listing.others.total():,} files are left out: {told}."))
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in sorted(listing.others.items()))
+        files = plural(listing.others.total(), "file is", "files are")
+        findings.append(Finding("other_files", f"{files} ignored: {kinds}."))
     if n_loose:
-        found.append(Finding("no_class", f"{n_loose:,} images lie in no class folder and are left out."))
+        images = plural(n_loose, "image is", "images are")
+        findings.append(Finding("no_class", f"{images} not in a class folder. Ignored."))
     if n_deep:
-        text = f"{n_deep:,} images lie deeper in their class folder and belong to it."
-        choice = " If the inner folders are the classes, choose so." if depth == 1 else ""
-        found.append(Finding("deep_folders", text + choice))
-    first = 1 if parted else 0
+        text = plural(n_deep, "image is", "images are") + " in a folder within a class folder."
+        choice = " If those folders are the classes, choose inner folders." if depth == 1 else ""
+        findings.append(Finding("deep_folders", text + choice))
+    first = 1 if has_parts else 0
     last = first + depth
-    found_empty = {plain_label("/".join(steps[first:last])) for steps in listing.folders if len(steps) >= last}
-    empty = sorted(found_empty - labels - {""})
-    if empty:
-        told = ", ".join(repr(label) for label in empty[:5])
-        found.append(Finding("empty_class", f"{len(empty)} class folders hold no image and are no classes: {told}."))
-    return tuple(found)
+    all_labels = {plain_label("/".join(names[first:last])) for names in listing.folders if len(names) >= last}
+    if empty := sorted(all_labels - labels - {""}):
+        text = plural(len(empty), "class folder has no images", "class folders have no images")
+        findings.append(Finding("empty_class", f"{text}: {', '.join(repr(label) for label in empty[:5])}. Ignored."))
+    return tuple(findings)

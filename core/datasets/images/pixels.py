@@ -20,20 +20,20 @@ _SIDEWAYS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image's mode is a grey one."""
+    """Return whether an image's mode is grey."""
     return image.mode in _GREY
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an opened image as it is meant to be seen, without decoding it."""
-    turn = _turn(image) if "exif" in image.info else None  # a PNG without would be decoded in search of it
+    """Return width and height of an opened image turned upright, without decoding it."""
+    turn = _turn(image) if "exif" in image.info else None  # or a PNG without EXIF would be decoded
     return (image.height, image.width) if turn in _SIDEWAYS else image.size
 
 
 def decode(image: Image.Image, shape: Shape) -> tuple[np.ndarray, set[str]]:
-    """The pixels as uint8 [H, W, C], and what was changed: moving, turned, deep, transparent, resized.
+    """Return the pixels as uint8 [H, W, C], and what was changed: moving, turned, deep, transparent, resized.
 
-    Raises whatever the decoder does when the image is broken.
+    Raises what the decoder raises when the image is broken.
     """
     height, width, channels = shape
     changes = set()
@@ -49,27 +49,27 @@ def decode(image: Image.Image, shape: Shape) -> tuple[np.ndarray, set[str]]:
         flat = flat.transpose(turn)
     if flat.size != (width, height):
         changes.add("resized")
-    values = _fitted(flat.convert("L" if channels == 1 else "RGB"), width, height)
+    values = _resize(flat.convert("L" if channels == 1 else "RGB"), width, height)
     return values.reshape(shape), changes
 
 
 def png(values: np.ndarray) -> bytes:
-    """An image uint8 [H, W, C] as a PNG file."""
+    """Return an image uint8 [H, W, C] as the bytes of a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(stream, "PNG")
     return stream.getvalue()
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How the camera was held, as EXIF says; what EXIF says wrongly is ignored."""
+    """Return the turn that the image's EXIF data asks for; wrong EXIF data is ignored."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken EXIF in a whole image
+    except Exception:  # broken EXIF in a complete image
         return None
 
 
 def _opaque(image: Image.Image, changes: set[str]) -> Image.Image:
-    """The image in mode L or RGB, 8 bits deep, on white."""
+    """Return the image in mode L or RGB, 8 bits deep, on white."""
     if image.mode.startswith(("I", "F")):
         changes.add("deep")
         values = np.asarray(image, dtype=np.float32)
@@ -83,8 +83,8 @@ def _opaque(image: Image.Image, changes: set[str]) -> Image.Image:
     return image.convert("L" if is_grey(image) else "RGB")
 
 
-def _fitted(image: Image.Image, width: int, height: int) -> np.ndarray:
-    """The whole image within the size, its shape kept, its edge repeated where it does not reach."""
+def _resize(image: Image.Image, width: int, height: int) -> np.ndarray:
+    """Return the whole image within the size, its aspect ratio unchanged, its edge repeated to fill the rest."""
     if image.size == (width, height):
         return np.asarray(image)
     scale = min(width / image.width, height / image.height)
