@@ -1,4 +1,4 @@
-"""Errors whose text is written for the person who sees it: it names the value and the remedy."""
+"""Errors whose text is for the user: it names the value and the remedy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 class MetascoutError(Exception):
-    """A known failure. `str(error)` is a sentence for the user; anything else that is raised is a bug."""
+    """An expected failure: `str(error)` is a sentence for the user. Any other exception is a bug."""
 
 
 class InputError(MetascoutError, ValueError):
-    """What the user gave cannot be used: a file, a form field, a setting.
+    """The user's input cannot be used: a file, a form field, a setting.
 
-    `text` is the sentence without the field's name and without the remedy, `field` the spec's field (or the option)
-    that is wrong, `value` what was given there, `remedy` a sentence on what to do. `parts` are the errors of several
-    fields, which a form shows one by one. `str(error)` puts all of it together.
+    `text` is the sentence without the name of the field and without the remedy. `field` is the field of the spec (or
+    the option) that is wrong, `value` is its value, and `remedy` is a sentence that says what to do. `parts` holds
+    one error for each wrong field; a form shows them one by one. `str(error)` is the whole text.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class InputError(MetascoutError, ValueError):
         super().__init__(self.sentence())
 
     def sentence(self, names: dict[str, str] | None = None) -> str:
-        """The whole text; `names` gives what fields are called where it is shown."""
+        """Return the whole text. `names` maps fields to the names that the reader knows."""
         if self.parts:
             return " ".join([self.text, *(part.sentence(names) for part in self.parts)]).strip()
         named = f"{(names or {}).get(self.field, self.field)}: {self.text}" if self.field else self.text
         return f"{named} {self.remedy}" if self.remedy else named
 
     def renamed(self, names: dict[str, str]) -> InputError:
-        """The same error about fields of other names, such as options of a command line."""
+        """Return the same error with fields renamed, for instance to options of the command line."""
         field = names.get(self.field, self.field) if self.field else None
         parts = tuple(part.renamed(names) for part in self.parts)
         return InputError(self.text, field=field, value=self.value, remedy=self.remedy, parts=parts)
 
 
 class StoreBusyError(MetascoutError):
-    """The database could not be had before the deadline."""
+    """The database was still in use at the deadline."""

@@ -1,4 +1,4 @@
-"""What a job reports while it runs. Standard library only, so that an engine can run anywhere."""
+"""The events that a job reports while it runs. Standard library only: an engine can run anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the job is: `fraction` from 0 to 1, what it does now, and the seconds it expects to need."""
+    """The progress of the job: `fraction` from 0 to 1, the current stage, and the estimated seconds that remain."""
 
     fraction: float
     stage: str
@@ -19,7 +19,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A line of the job's log."""
+    """A line in the log of the job."""
 
     text: str
     level: Literal["info", "warning", "error"] = "info"
@@ -27,7 +27,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One point of a curve. `candidate` is None where the curve belongs to the whole job."""
+    """One point of a curve. `candidate` is None if the curve belongs to the whole job."""
 
     name: str
     value: float
@@ -37,9 +37,9 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of one candidate, as people know it, and as an error (lower is better).
+    """One metric of one candidate on the validation and test sets, also as an error (lower is better).
 
-    `lower` and `upper` bound the test value: a 95% bootstrap interval over the test rows.
+    `lower` and `upper` are the 95% bootstrap interval of `test`.
     """
 
     metric: str
@@ -53,11 +53,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class TrialDone:
-    """A candidate has been evaluated.
+    """The result of one candidate.
 
-    `candidate` is unique within the job; `metric` names the score that the job optimised;
-    `predict_row_s` is seconds per row. `details` holds what the trial's page draws, each key optional:
-    `confusion` {labels, counts[actual][predicted]} and `residuals` {actual, predicted} on test rows,
+    `candidate` is unique within the job. `metric` names the score that the job optimised. `predict_row_s` is in
+    seconds per row. `yardstick` marks a baseline. `details` holds the charts of the trial's page; each key is
+    optional: `confusion` {labels, counts[actual][predicted]} and `residuals` {actual, predicted} on the test set,
     `importance` [{feature, value}], `curve` {x_label, x, series {name: values}}.
     """
 
@@ -84,9 +84,9 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class PolicyPoint:
-    """How likely a search's strategy is to choose an option of a decision, after so many steps.
+    """The probability with which a search chooses an option of a decision, after `step` steps.
 
-    Steps are candidates for the policy of a strategy, and training steps for the one that a supernet learns.
+    A step is a candidate for the policy of a strategy, and a training step for the policy of a supernet.
     """
 
     decision: str
@@ -98,14 +98,14 @@ class PolicyPoint:
 
 @dataclass(frozen=True, slots=True)
 class Landmarkers:
-    """Scores of very simple models on a sample of the dataset, by name: meta-features that only a job can measure."""
+    """Scores of very simple models on a sample of the dataset, by name. These meta-features are measured by a job."""
 
     values: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that the job leaves for the user, with its absolute path. `kind` is one word, e.g. "mojo"."""
+    """A file for the user, with its absolute path. `kind` is one word, for instance "mojo"."""
 
     name: str
     path: str
@@ -115,18 +115,18 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the job ran: package versions, processor, memory, devices."""
+    """The environment of the job: package versions, processor, memory, devices."""
 
     facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
-    """A meta-training has left an initialisation: the file at `path` (absolute), and what it was trained on.
+    """The initialisation that a meta-training has learned: its file at `path` (absolute) and its training data.
 
-    `about` has what the memory of initialisations tells and compares: `kind` ("image", "text", "table" or "waves"),
-    `classes` (those of train), `held_out` (those of valid and test), `profile` (the mean descriptor of each train
-    class), `n_rows`, and what else the network needs of its inputs.
+    `about` describes the training data, to find similar tasks: `kind` ("image", "text", "table" or "waves"),
+    `classes` (of the training split), `held_out` (the classes of validation and test), `profile` (the mean descriptor
+    of each training class), `n_rows`, and the properties of the inputs that the network needs.
     """
 
     path: str
@@ -140,11 +140,11 @@ class Initialised:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an initialisation is worth on few-shot tasks of held-out classes, as a mean over episodes.
+    """The mean score of an initialisation over few-shot tasks of held-out classes.
 
-    `protocol` is "inductive" or "transductive" (whether batch norm sees the other query rows); `metric` is "accuracy"
-    or "mse". `valid` is of the valid classes, `test` of the test classes with its 95% interval over `n_episodes`.
-    `adapt_s` are the seconds that one task takes to learn.
+    `protocol` is "inductive" or "transductive" (batch norm sees the other query rows). `metric` is "accuracy" or
+    "mse". `valid` is the score on the validation classes, `test` the score on the test classes, with the 95% interval
+    `lower` to `upper` over `n_episodes`. `adapt_s` is the number of seconds to learn one task.
     """
 
     algorithm: str
@@ -163,15 +163,16 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A new task has been learned from a few examples; `body` is what the playground draws.
+    """The outcome of fine-tuning on a few examples: `body` is what the playground draws.
 
-    `initialisation` (the job), `asked` (whether it was asked for), `proposed` [{job_id, distance (null: unknown), like
-    {new class: train class}, why}], the nearest first, `kind`, `algorithm`, `network`, `protocol`, `labels`,
-    `support` [{name, row, label}], `n_queries` (judged rows), `steps` [{step, loss, support_loss, accuracy (null
-    without judged rows, and loss is the support's then)}], `confusion` {labels, counts} or null, `predictions` [{name,
-    row, actual (null if unknown), predicted, probabilities}], `adapt_s`. Of waves losses are in the target's unit
-    squared, predictions are numbers, and `curves` {x_label, y_label, x, steps [{step, y}], support {x, y}, query {x,
-    y}} is there where x is one number; else it is null.
+    `body` has `initialisation` (the job), `asked` (whether the user chose it), `proposed` [{job_id, distance (null:
+    unknown), like {new class: training class}, why}] (the nearest first), `kind`, `algorithm`, `network`, `protocol`,
+    `labels`, `support` [{name, row, label}], `n_queries` (the rows that are scored), `steps` [{step, loss,
+    support_loss, accuracy}], `confusion` {labels, counts} or null, `predictions` [{name, row, actual (null: unknown),
+    predicted, probabilities}] and `adapt_s`. If no rows are scored, accuracy is null and loss is the support loss.
+
+    For waves, losses are in the squared unit of the target, predictions are numbers, and `curves` is {x_label,
+    y_label, x, steps [{step, y}], support {x, y}, query {x, y}} if x is one number, else null.
     """
 
     body: dict[str, Any]
@@ -199,7 +200,7 @@ _TYPES: dict[str, type] = {kind.__name__: kind for kind in _KINDS}
 
 
 def finite(value: Any) -> Any:
-    """Copy of a JSON-like value with NaN and infinities as None, which JSON has no word for."""
+    """Return a copy of a JSON-like value with None for NaN and infinities, which JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -210,13 +211,13 @@ def finite(value: Any) -> Any:
 
 
 def to_json(event: Event, at: float) -> str:
-    """One line of JSON for an event that happened at `at` (seconds since the epoch)."""
+    """Return an event that happened at `at` (seconds since the epoch) as one line of JSON."""
     body = {"type": type(event).__name__, "at": at, **asdict(event)}
     return json.dumps(finite(body), separators=(",", ":"), allow_nan=False)
 
 
 def from_json(line: str | bytes) -> tuple[Event, float]:
-    """The event and its time out of a line that `to_json` wrote; None in a number comes back as NaN."""
+    """Return the event and the time of a line that `to_json` wrote. A number that is null becomes NaN."""
     body = json.loads(line)
     kind, at = _TYPES[body.pop("type")], body.pop("at")
     if kind is TrialDone:

@@ -1,7 +1,7 @@
-"""The kinds of job: one row each. Whoever needs to know what a kind can do asks its row.
+"""The kinds of job: one row each. Code that depends on the kind of a job reads the row.
 
-A row names functions and modules as text ("module:function", "module"), so that reading this table imports no engine,
-no page and no web framework; `load` brings one in. Nobody compares a kind with a string (tests/test_layering.py).
+A row names functions and modules as text ("module:function", "module"): this table imports no engine, no page and no
+web framework. `load` imports them. No other code compares a kind with a string (see tests/test_layering.py).
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ MODALITIES = ("table", "text", "image")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What there is to know of a kind of job.
+    """The properties of a kind of job.
 
-    `name` is what specs and the store call it, `label` and `about` (one sentence) are for people, `entry` is the
-    function `run(spec, context)` that does the job, imported in the job's own process only. `candidates` are the
-    algorithms that advice may rank, by modality; `prefix` makes a candidate's name of one. A plan has a job of
-    the kind on data of the `always_planned` modalities, and on those `planned_if_unknown` where no advice ranks its
-    candidates: no plan could have named them. `resumable` jobs leave a
-    checkpoint, `continuable` ones can be taken up by a later job, `immediate` ones take no slot and go first.
+    `name` is its name in specs and in the store; `label` and `about` (one sentence) are for users. `entry` is the
+    engine's function `run(spec, context)`, which only the job's own process imports. `modalities` are the kinds of
+    data that it takes. `resumable` jobs leave a checkpoint, `continuable` jobs can be continued by a later job, and
+    `immediate` jobs take no slot and go first.
 
-    `form` is the page part with the fields of a new job (its `show`; None where jobs are asked for elsewhere), and
-    `results` the one that draws a job's results (its `tabs`). `check` takes a spec and its dataset and raises
-    InputError where they do not fit; `order` gives what the job gets beside its spec, as a JSON-like dict (a job does
-    not open the store). `warm` tells whether a process that has the engine loaded should wait for such jobs.
+    `candidates` are the algorithms that advice may rank, by modality. `prefix` and an algorithm make the name of a
+    candidate. A plan always has a job of this kind for the `always_planned` modalities. It has one for the
+    `planned_if_unknown` modalities if advice ranks none of its candidates.
+
+    `form` is the page part with the fields of a new job (its `show`), or None if another page submits such jobs.
+    `results` is the page part that draws the results (its `tabs`). `check` takes a spec and its dataset and raises
+    InputError if they do not fit. `order` returns the JSON-like dict that the job gets beside its spec, because a job
+    does not open the store. `warm` returns whether a process with the engine loaded should wait for such jobs.
     """
 
     name: str
@@ -130,14 +132,13 @@ KINDS: tuple[Kind, ...] = (
 
 
 def of(name: str) -> Kind:
-    """The row of a kind. Raises InputError for one that this version does not know."""
+    """Return the row of a kind. Raises InputError for a kind that this version does not have."""
     for kind in KINDS:
         if kind.name == name:
             return kind
-    known = ", ".join(kind.name for kind in KINDS)
-    raise InputError(
-        f"This version knows no kind of job {name!r}.", field="kind", value=name, remedy=f"Choose one of {known}."
-    )
+    names = ", ".join(kind.name for kind in KINDS)
+    text = f"There is no kind of job {name!r} in this version."
+    raise InputError(text, field="kind", value=name, remedy=f"Choose one of {names}.")
 
 
 def for_spec(spec: type[Spec]) -> Kind:
@@ -146,23 +147,23 @@ def for_spec(spec: type[Spec]) -> Kind:
 
 
 def label(name: str) -> str:
-    """What people call a kind; the stored name of one that a newer version has made."""
+    """Return the label of a kind, or its stored name if only another version has it."""
     return next((kind.label for kind in KINDS if kind.name == name), name)
 
 
 def immediate() -> list[str]:
-    """The names of the kinds that take no slot and go first."""
+    """Return the names of the kinds that take no slot and go first."""
     return [kind.name for kind in KINDS if kind.immediate]
 
 
 def load(reference: str) -> Any:
-    """The module, or the "module:function", that a row names."""
+    """Import and return the "module" or the "module:function" that a row names."""
     module, _, name = reference.partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, name) if name else found
+    imported = importlib.import_module(module)
+    return getattr(imported, name) if name else imported
 
 
-# The candidate of a trial `t`, in SQL. A baseline is fitted with scikit-learn by whatever engine.
+# The candidate of a trial `t`, in SQL. Every engine fits its baselines with scikit-learn, so they have no prefix.
 CANDIDATE_SQL = (
     "CASE WHEN t.yardstick THEN t.algorithm "
     + " ".join(f"WHEN t.engine = '{k.name}' THEN '{k.prefix}' || t.algorithm" for k in KINDS if k.prefix)
@@ -171,14 +172,14 @@ CANDIDATE_SQL = (
 
 
 def candidate(kind: str, algorithm: str) -> str:
-    """The name under which advice and knowledge know an algorithm of a kind of job, as CANDIDATE_SQL has it."""
+    """Return the name of an algorithm of a kind of job in advice and knowledge, the same as CANDIDATE_SQL gives."""
     return next((row.prefix for row in KINDS if row.name == kind), "") + algorithm
 
 
 def of_candidate(name: str) -> tuple[Kind, str] | None:
-    """The kind of job that trains a candidate, and its algorithm there; None for one known from imported runs only."""
+    """Return the kind of job that trains a candidate, and its algorithm there; None if no kind trains it."""
     for kind in KINDS:
-        algorithms = {algorithm for every in kind.candidates.values() for algorithm in every}
+        algorithms = {algorithm for names in kind.candidates.values() for algorithm in names}
         if kind.prefix and name.startswith(kind.prefix):
             return kind, name.removeprefix(kind.prefix)
         if not kind.prefix and name in algorithms:
@@ -187,6 +188,6 @@ def of_candidate(name: str) -> tuple[Kind, str] | None:
 
 
 def runnable(name: str, modality: str) -> bool:
-    """Whether a job on data of this modality can train the candidate."""
-    found = of_candidate(name)
-    return found is not None and found[1] in found[0].candidates.get(modality, ())
+    """Return whether a job on data of this modality can train the candidate."""
+    pair = of_candidate(name)
+    return pair is not None and pair[1] in pair[0].candidates.get(modality, ())

@@ -1,4 +1,4 @@
-"""What was asked: one frozen, validated value for each kind of job, to and from JSON."""
+"""The spec of a job: one frozen, validated value for each kind, to and from JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.scoring import METRICS
 
 AUTOML_ALGORITHMS = ("GBM", "XGBoost", "GLM", "DRF", "DeepLearning", "StackedEnsemble")
 NAS_STRATEGIES = ("gp", "evolution", "local", "reinforce", "gradient", "random")
-# What a portfolio job may run. Some are for classes only (NaiveBayes, LDA, QDA), some for numbers only.
+# The candidates of a portfolio job. Some are for classes only (NaiveBayes, LDA, QDA), some for numbers only.
 PORTFOLIO_CANDIDATES = (
     "Baseline", "NaiveBayes", "Linear", "ElasticNet", "BayesianRidge", "LDA", "QDA", "DecisionTree",
     "NearestNeighbours", "HistGradientBoosting", "GradientBoosting", "LinearSVM", "ExtraTrees", "RandomForest",
@@ -35,17 +35,17 @@ class _Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _true_is_no_number(cls, data: Any) -> Any:
+    def _refuse_booleans(cls, data: Any) -> Any:
         fields = cls.model_fields if isinstance(data, dict) else {}
         wrong = [n for n in fields if isinstance(data.get(n), bool) and fields[n].annotation is not bool]
         if wrong:
-            parts = (InputError(f"{data[n]} is no number.", field=n, value=data[n]) for n in wrong)
+            parts = (InputError(f"{data[n]} is not a number.", field=n, value=data[n]) for n in wrong)
             raise InputError("", parts=tuple(parts))
         return data
 
 
 class AutoMLSpec(_Spec):
-    """H2O AutoML on a table. `metric` is what H2O ranks by; None takes the default of the dataset's task."""
+    """H2O AutoML on a table. `metric` is the one that H2O ranks by; None: the default of the dataset's task."""
 
     kind: Literal["automl"] = "automl"
     budget_s: int = Field(default=60, ge=10, le=86_400)
@@ -72,24 +72,26 @@ class AutoMLSpec(_Spec):
 
 
 class NASSpec(_Spec):
-    """A search for a network on images, texts or a table. `gpus` of 1 means the GPU, 0 the processor."""
+    """A search for a network on images, texts or a table. `gpus` is 1 for the GPU and 0 for the CPU."""
 
     kind: Literal["nas"] = "nas"
     budget_s: int = Field(default=120, ge=10, le=86_400)
     max_candidates: int = Field(default=64, ge=4, le=5_000)
     strategy: Literal[NAS_STRATEGIES] = "gp"  # type: ignore[valid-type]
-    epochs: int | None = Field(default=None, ge=1, le=1_000, description="of the finalists; null: as the budget allows")
+    epochs: int | None = Field(
+        default=None, ge=1, le=1_000, description="of a finalist; null: as many as the budget allows"
+    )
     finalists: int = Field(default=3, ge=1, le=20)
     max_parameters: int | None = Field(default=None, ge=1, description="larger networks are not trained")
     max_latency_s: float | None = Field(
-        default=None, gt=0, le=60, description="slower networks are not trained: seconds to predict one row alone"
+        default=None, gt=0, le=60, description="seconds to predict one row alone; slower networks are not trained"
     )
     max_candidate_epochs: int | None = Field(
-        default=None, ge=1, description="epochs in all that the search may train its candidates, finalists apart"
+        default=None, ge=1, description="maximum epochs for all candidates together, without the finalists"
     )
-    continues: int | None = Field(default=None, ge=1, description="the job whose search this one goes on with")
+    continues: int | None = Field(default=None, ge=1, description="the job whose search this one continues")
     starts: tuple[int, ...] = Field(
-        default=(), max_length=10, description="jobs on other datasets whose best candidates are tried first"
+        default=(), max_length=10, description="jobs on other datasets; their best candidates are tried first"
     )
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
 
@@ -101,24 +103,24 @@ class NASSpec(_Spec):
             raise _wrong(
                 "starts",
                 self.starts,
-                "A search that continues another has its candidates already.",
+                "A search that continues another already has candidates.",
                 "Leave this empty.",
             )
         if self.finalists > self.max_candidates:
             text = f"{self.finalists} finalists are more than the {self.max_candidates} candidates."
-            raise _wrong("finalists", self.finalists, text, "Ask for fewer finalists, or more candidates.")
+            raise _wrong("finalists", self.finalists, text, "Ask for fewer finalists or more candidates.")
         return self
 
 
 class PortfolioSpec(_Spec):
-    """Scikit-learn pipelines of many kinds on any dataset; each has at most `candidate_s` to be fitted and scored."""
+    """Scikit-learn pipelines of many kinds on any dataset. Each has `candidate_s` seconds for its fit and scores."""
 
     kind: Literal["portfolio"] = "portfolio"
     budget_s: int = Field(default=600, ge=10, le=86_400)
-    candidate_s: int = Field(default=120, ge=1, le=86_400, description="seconds after which a candidate is given up")
+    candidate_s: int = Field(default=120, ge=1, le=86_400, description="maximum seconds for one candidate")
     candidates: tuple[Literal[PORTFOLIO_CANDIDATES], ...] = PORTFOLIO_CANDIDATES  # type: ignore[valid-type]
     metric: Literal[tuple(METRICS)] | None = None  # type: ignore[valid-type]
-    keep_models: bool = Field(default=True, description="write the fitted models down; the scores need none")
+    keep_models: bool = Field(default=True, description="save the fitted models; scores do not need them")
 
     @model_validator(mode="after")
     def _check(self) -> PortfolioSpec:
@@ -130,45 +132,50 @@ class PortfolioSpec(_Spec):
 
 
 class FewShotSpec(_Spec):
-    """Meta-training on the classes of a dataset (or the groups of a table): an initialisation that learns new ones.
+    """Meta-training on the classes of a dataset or the groups of a table: an initialisation that learns new classes.
 
-    The dataset's classes are split into train, valid and test; every meta-training of a dataset has the same ones.
-    None leaves a choice to the engine: the network to the kind of data, the rest to the algorithm.
+    The classes are split into train, valid and test, the same for every meta-training of a dataset. For None the
+    engine chooses: the network by the kind of data, the rest by the algorithm.
     """
 
     kind: Literal["fewshot"] = "fewshot"
     budget_s: int = Field(default=300, ge=10, le=86_400)
     algorithm: Literal[FEWSHOT_ALGORITHMS] = "ProtoNet"  # type: ignore[valid-type]
-    ways: int = Field(default=5, ge=2, le=100, description="classes of a task; of a regression it has no meaning")
+    ways: int = Field(default=5, ge=2, le=100, description="classes of a task; not used for regression")
     shots: int = Field(default=1, ge=1, le=50, description="examples of each class to learn from")
     queries: int = Field(
-        default=15, ge=1, le=100, description="further examples of each class, to be predicted; train tasks have fewer"
+        default=15, ge=1, le=100, description="further examples of each class, to predict; training tasks have fewer"
     )
     network: Literal[FEWSHOT_NETWORKS] | None = None  # type: ignore[valid-type]
     width: int = Field(default=64, ge=4, le=512, description="channels or units of each layer")
     backbone: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a kept safetensors file of pretrained weights"
+        default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a stored safetensors file of pretrained weights"
     )
     inner_steps: int | None = Field(default=None, ge=1, le=50)
     inner_rate: float | None = Field(default=None, gt=0, le=10)
     outer_rate: float | None = Field(default=None, gt=0, le=1)
-    meta_batch: int | None = Field(default=None, ge=1, le=512, description="tasks of an outer step")
-    iterations: int | None = Field(default=None, ge=1, le=1_000_000, description="null: as the budget allows")
+    meta_batch: int | None = Field(default=None, ge=1, le=512, description="tasks in an outer step")
+    iterations: int | None = Field(default=None, ge=1, le=1_000_000, description="null: as many as the budget allows")
     train_ways: int | None = Field(
-        default=None, ge=2, le=200, description="classes of a train task; null: as many as ways, with ProtoNet more"
+        default=None,
+        ge=2,
+        le=200,
+        description="classes of a training task; null: as ways, more for ProtoNet",
     )
-    rotations: bool = Field(default=False, description="train classes come in any of their four quarter turns")
-    distortions: bool = Field(default=False, description="train images are moved, turned and stretched a little")
-    transductive: bool = Field(default=True, description="batch norm of the query rows by themselves in training")
-    learned_rates: bool = Field(default=False, description="an inner rate of each tensor and step is learned (MAML++)")
-    multi_step_loss: bool = Field(default=False, description="at first every inner step is judged (MAML++)")
-    first_order_frac: float = Field(default=0.0, ge=0, le=1, description="part of the training with first order first")
-    group: str | None = Field(default=None, max_length=200, description="a table's column whose values are the tasks")
+    rotations: bool = Field(default=False, description="training images in any of the four quarter turns, each a class")
+    distortions: bool = Field(default=False, description="training images are shifted, rotated and scaled slightly")
+    transductive: bool = Field(default=True, description="in training, batch norm uses the query rows")
+    learned_rates: bool = Field(default=False, description="learn one inner rate for each tensor and step (MAML++)")
+    multi_step_loss: bool = Field(default=False, description="at first the loss of every inner step counts (MAML++)")
+    first_order_frac: float = Field(
+        default=0.0, ge=0, le=1, description="first part of the training, with first-order gradients"
+    )
+    group: str | None = Field(default=None, max_length=200, description="column of a table; each value is a task")
     test_episodes: int = Field(default=1_000, ge=10, le=100_000)
 
     @property
     def metric(self) -> None:
-        """Few-shot results have metrics of their own."""
+        """Return None: few-shot results have their own metrics."""
         return None
 
     @model_validator(mode="after")
@@ -179,10 +186,10 @@ class FewShotSpec(_Spec):
             )
         if (self.network == "pretrained") != (self.backbone is not None):
             text = "Pretrained weights belong to the network 'pretrained'."
-            raise _wrong("backbone", self.backbone, text, "Give both, or neither.")
+            raise _wrong("backbone", self.backbone, text, "Give both or neither.")
         if self.backbone is not None and (self.rotations or self.distortions):
-            text = "The features of pretrained weights are computed once, from the images as they are."
-            raise _wrong("rotations", self.rotations, text, "Leave rotations and distortions out.")
+            text = "The features of pretrained weights are computed once, from the original images."
+            raise _wrong("rotations", self.rotations, text, "Turn off rotations and distortions.")
         if self.algorithm == "ProtoNet" and (self.inner_steps is not None or self.inner_rate is not None):
             raise _wrong(
                 "inner_steps",
@@ -191,36 +198,36 @@ class FewShotSpec(_Spec):
                 "Leave inner_steps and inner_rate empty.",
             )
         if self.algorithm != "ProtoNet" and self.train_ways is not None:
-            text = f"The head of {self.algorithm} has one output for each of the ways."
+            text = f"The head of {self.algorithm} has one output for each way."
             raise _wrong("train_ways", self.train_ways, text, "Leave it empty.")
         if self.algorithm in ("ProtoNet", "Reptile") and (self.learned_rates or self.multi_step_loss):
-            text = f"{self.algorithm} learns no inner rates and has no loss after each inner step."
-            remedy = "Choose MAML, First-order MAML or ANIL, or leave learned_rates and multi_step_loss out."
+            text = f"{self.algorithm} does not learn inner rates and has no loss after each inner step."
+            remedy = "Choose MAML, First-order MAML or ANIL, or turn off learned_rates and multi_step_loss."
             raise _wrong("learned_rates", self.learned_rates, text, remedy)
         return self
 
 
 class FineTuneSpec(_Spec):
-    """Learning new classes from a few examples, from a stored initialisation. It takes seconds and no core's slot.
+    """Learning new classes from a few examples and a stored initialisation. It takes seconds and no slot.
 
-    The examples are those of `classes` of the dataset, or a kept file of examples, or for regression the
-    rows of one group. `initialisation` is the job that meta-trained it; None takes the nearest in memory.
+    The examples are rows of the `classes` of the dataset, a stored file of examples, or for regression the rows of
+    one group. `initialisation` is the job that meta-trained it; None: the nearest one.
     """
 
     kind: Literal["finetune"] = "finetune"
-    cpus: int = Field(default=0, ge=0, le=256, description="0: beside whatever runs, as it takes seconds")
-    budget_s: int = Field(default=60, ge=1, le=3_600, description="it takes no further step after so many seconds")
+    cpus: int = Field(default=0, ge=0, le=256, description="0: no slot, because it takes only seconds")
+    budget_s: int = Field(default=60, ge=1, le=3_600, description="no further step starts after so many seconds")
     initialisation: int | None = Field(default=None, ge=1)
     classes: tuple[str, ...] = Field(default=(), max_length=100)
     shots: int = Field(default=5, ge=1, le=20)
-    queries: int = Field(default=15, ge=1, le=100, description="further examples of each class, to judge on")
-    examples: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a kept file")
+    queries: int = Field(default=15, ge=1, le=100, description="further examples of each class, for the score")
+    examples: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of a stored file")
     inner_steps: int | None = Field(default=None, ge=1, le=100)
     inner_rate: float | None = Field(default=None, gt=0, le=10)
 
     @property
     def metric(self) -> None:
-        """Few-shot results have metrics of their own."""
+        """Return None: few-shot results have their own metrics."""
         return None
 
     @model_validator(mode="after")
@@ -230,7 +237,7 @@ class FineTuneSpec(_Spec):
                 "classes", self.classes, "The file of examples has its own classes.", "Leave one of them empty."
             )
         if self.examples is None and not self.classes:
-            raise _wrong("classes", (), "None is chosen.", "Choose 2 or more classes of the dataset, or give examples.")
+            raise _wrong("classes", (), "None is chosen.", "Choose 2 or more classes of the dataset, or add examples.")
         if len(set(self.classes)) < len(self.classes):
             raise _wrong("classes", self.classes, "A class is chosen twice.", "Choose each class once.")
         if self.gpus:
@@ -242,7 +249,7 @@ Spec = AutoMLSpec | NASSpec | PortfolioSpec | FewShotSpec | FineTuneSpec
 _ADAPTER: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
 
 
-# What people call the fields of specs, in forms and in errors.
+# The names of the fields in forms and in errors.
 LABELS = {
     "algorithm": "Algorithm",
     "algorithms": "Algorithms",
@@ -322,7 +329,7 @@ def to_json(spec: Spec) -> str:
 
 
 def _parts(item: Any) -> tuple[InputError, ...]:
-    """Return what pydantic found wrong as errors of our own, one a field."""
+    """Return an error of pydantic as InputErrors, one for each field."""
     if item["type"] == "value_error" and isinstance(error := item["ctx"]["error"], InputError):
         return error.parts or (error,)
     if item["type"] == "union_tag_invalid":
@@ -331,8 +338,8 @@ def _parts(item: Any) -> tuple[InputError, ...]:
         return (InputError(text, field="kind", value=item["ctx"]["tag"], remedy=remedy),)
     # The location begins with the kind, by which the type of spec was chosen.
     field = ".".join(str(step) for step in item["loc"][1:]) or ("kind" if "tag" in item["type"] else "spec")
-    given = "" if item["type"] in _WITHOUT_VALUE else f" (given: {item['input']!r:.80})"
-    return (InputError(f"{_PLAIN.get(item['type'], item['msg'])}{given}.", field=field, value=item["input"]),)
+    value = "" if item["type"] in _WITHOUT_VALUE else f" (given: {item['input']!r:.80})"
+    return (InputError(f"{_PLAIN.get(item['type'], item['msg'])}{value}.", field=field, value=item["input"]),)
 
 
 def _wrong(field: str, value: Any, text: str, remedy: str) -> InputError:

@@ -29,10 +29,10 @@ def test_a_spec_survives_the_way_through_json() -> None:
         ({"budget": 60}, "budget: There is no such field"),
         ({"dataset_id": None}, "dataset_id"),
         ({"kind": "magic"}, "magic"),
-        ({"cpus": True}, r"cpus: True is no number"),
+        ({"cpus": True}, r"cpus: True is not a number"),
         ({"folds": False, "budget_s": True}, r"budget_s: .* folds: "),
-        ({"kind": "nas", "max_latency_s": True}, "max_latency_s: True is no number"),
-        ({"kind": "portfolio", "candidate_s": True}, "candidate_s: True is no number"),
+        ({"kind": "nas", "max_latency_s": True}, "max_latency_s: True is not a number"),
+        ({"kind": "portfolio", "candidate_s": True}, "candidate_s: True is not a number"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], said: str) -> None:

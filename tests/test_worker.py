@@ -95,7 +95,7 @@ def test_a_kind_that_this_version_does_not_know_fails_with_a_sentence(
     job_id = jobs.submit(spec)
     monkeypatch.setattr(kinds, "KINDS", tuple(kind for kind in kinds.KINDS if kind.name != "automl"))
     loop.run_once("w")
-    assert "This version knows no kind of job 'automl'" in jobs.overview(job_id=job_id).error[0]
+    assert "There is no kind of job 'automl' in this version" in jobs.overview(job_id=job_id).error[0]
 
 
 def test_a_killed_job_is_tried_again(spec: AutoMLSpec) -> None:

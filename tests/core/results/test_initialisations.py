@@ -49,11 +49,11 @@ def _done(dataset: Dataset, directory: Path, *more: Event, **choices: Any) -> Jo
     ("choices", "sentence"),
     [
         ({"inner_steps": 3}, "ProtoNet has no inner steps. Leave inner_steps and inner_rate empty"),
-        ({"algorithm": "Reptile", "learned_rates": True}, "Reptile learns no inner rates .* Choose MAML"),
+        ({"algorithm": "Reptile", "learned_rates": True}, "Reptile does not learn inner rates .* Choose MAML"),
         ({"network": "pretrained"}, "backbone: Pretrained weights belong to the network 'pretrained'"),
         ({"gpus": 2}, "Meta-training uses one GPU, not 2. Choose 1, or 0"),
         ({"ways": 1}, r"ways: Input should be greater than or equal to 2 \(given: 1\)"),
-        ({"ways": True}, "ways: True is no number"),
+        ({"ways": True}, "ways: True is not a number"),
         ({"algorithm": "Magic"}, r"algorithm: .* \(given: 'Magic'\)"),
     ],
 )

@@ -181,7 +181,7 @@ def test_progress_tells_the_features_and_a_budget_that_is_too_short_is_refused(
 def test_images_that_turn_or_move_have_no_fixed_features(photos: Dataset, weights: str) -> None:
     given = json.loads(_spec(photos, weights).model_dump_json())
     for name in ("rotations", "distortions"):
-        with pytest.raises(InputError, match=r"computed once, from the images as they are\. Leave rotations and"):
+        with pytest.raises(InputError, match=r"computed once, from the original images\. Turn off rotations and"):
             parse(given | {name: True})
 
 
