@@ -24,8 +24,9 @@ from runner.shared.report import fitted
 from runner.shared.rows import read
 from tests.engines import trial
 from tools.shipped_knowledge import measurement, tasks
-from tools.shipped_knowledge.measurement import main, measure, rows
-from tools.shipped_knowledge.tasks import KnownTask, known_tasks
+from tools.shipped_knowledge.__main__ import main
+from tools.shipped_knowledge.measurement import measure, rows
+from tools.shipped_knowledge.tasks import BenchmarkTask, all_tasks
 
 FEATURES = [f"feature:{name}" for name in NAMES]
 
@@ -35,7 +36,7 @@ def table(n: int = 90) -> pd.DataFrame:
     return pd.DataFrame(x, columns=list("abc")).assign(y=np.where(x[:, 0] + x[:, 1] > 0, "more", "less"))
 
 
-TASK = KnownTask("small", "generated", "made small", "y", None, table)
+TASK = BenchmarkTask("small", "generated", "made small", "y", None, table)
 
 
 def told(kind: str, *trials: TrialDone) -> None:
@@ -88,8 +89,8 @@ def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurement, "MIN_ROWS", 10)
-    dataset = measurement._registered(TASK)
-    for spec in measurement._missing(dataset, 10):
+    dataset = measurement._register(TASK)
+    for spec in measurement._missing_jobs(dataset, 10):
         jobs.submit(spec)
     told("portfolio", trial("a", algorithm="SVM"))
     told("automl", trial("b", algorithm="GBM"))
@@ -100,17 +101,17 @@ def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
 
 
 def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio"]
+    assert [spec.kind for spec in measurement._missing_jobs(dataset, 10)] == ["portfolio"]
     monkeypatch.setattr(measurement, "MIN_ROWS", 10)
     images = datasets.add_sample("digits_images")
-    assert [spec.kind for spec in measurement._missing(images, 10)] == ["portfolio"]
-    assert [spec.kind for spec in measurement._missing(dataset, 10)] == ["portfolio", "automl"]
-    assert [spec.kind for spec in measurement._missing(dataset, 0)] == ["portfolio"]
+    assert [spec.kind for spec in measurement._missing_jobs(images, 10)] == ["portfolio"]
+    assert [spec.kind for spec in measurement._missing_jobs(dataset, 10)] == ["portfolio", "automl"]
+    assert [spec.kind for spec in measurement._missing_jobs(dataset, 0)] == ["portfolio"]
 
 
 def test_images_are_registered_as_images(home: Path) -> None:
-    task = KnownTask("digits images", "scikit-learn", "digits", "label", None, tasks._digits)
-    dataset = measurement._registered(task)
+    task = BenchmarkTask("digits images", "scikit-learn", "digits", "label", None, tasks._digits)
+    dataset = measurement._register(task)
     assert (dataset.modality, len(dataset.labels), sum(dataset.n_rows.values())) == ("image", 10, 1_797)
     assert dataset.source == "scikit-learn"
 
@@ -151,26 +152,26 @@ def test_without_the_folder_of_real_datasets_the_command_says_what_to_set(
 ) -> None:
     monkeypatch.setenv("METASCOUT_DATA", str(tmp_path))
     assert main(["--out", str(tmp_path / "known.parquet"), "--home", str(tmp_path / "measured")]) == 1
-    assert "set it to the folder of real datasets" in capsys.readouterr().err
+    assert "Set it to the folder of real datasets" in capsys.readouterr().err
 
 
 def test_there_are_over_a_hundred_tasks_of_every_origin_with_names_of_their_own(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METASCOUT_DATA", str(data))
-    found = known_tasks()
+    found = all_tasks()
     assert len(found) > 100
     assert len({task.name for task in found}) == len(found)
     counts = Counter(task.origin for task in found)
     assert set(counts) == set(tasks.Origin.__args__)  # type: ignore[attr-defined]
     assert len({task.origin for task in found[:15]}) >= 4  # the first ones are a fair choice
-    assert [task.name for task in known_tasks()] == [task.name for task in found]
+    assert [task.name for task in all_tasks()] == [task.name for task in found]
     assert {task.family for task in found if task.origin == "sample"} == set(tasks._TABLES)
 
 
 def test_tasks_of_real_data_have_their_rows_and_their_target(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METASCOUT_DATA", str(data))
-    by_name = {task.name: task for task in known_tasks()}
+    by_name = {task.name: task for task in all_tasks()}
     ages = by_name["titanic Age"].make()
     assert isinstance(ages, pd.DataFrame)
     assert len(ages) == 714  # of 891; the others have none
