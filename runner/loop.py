@@ -121,7 +121,7 @@ def _start(job: Job, runs: dict[int, Job], spare: Spare | None = None) -> None:
         jobs.finish(job, "failed", f"The job could not be started: {error.sentence(LABELS)}")
         log.warning("Job %d could not be started: %s", job.id, error)
     except (MetascoutError, OSError) as error:
-        jobs.requeue(job, f"It could not be started: {error}", blame=False)
+        jobs.requeue(job, f"It could not be started: {error}", counts=False)
         raise MetascoutError(f"Job {job.id} could not be started: {error}") from error
     else:
         runs[job.id] = job
@@ -178,7 +178,7 @@ def _end(job: Job) -> None:
     ended = launch.read_exit(job.directory)
     launch.clean(job.directory)
     if ended.status == "crashed" or ended.status == "stopped":
-        status = jobs.requeue(job, ended.error or ended.status, blame=ended.status == "crashed")
+        status = jobs.requeue(job, ended.error or ended.status, counts=ended.status == "crashed")
     else:
         status = ended.status
         jobs.finish(job, status, ended.error)

@@ -159,7 +159,7 @@ def test_a_task_of_more_classes_than_the_dataset_has_is_told_with_the_most_that_
     at.number_input(key="ways_fewshot").set_value(9).run()
     at.button(key="submit").click().run()
     assert not at.exception
-    assert "Ways: Train, valid and test need 9 classes each, and 'glyphs' has 18 in all. Choose at most 6" in shown(
+    assert "Ways: Train, valid and test need 9 classes each, but 'glyphs' has 18 in all. Choose at most 6" in shown(
         at.error[0].value
     )
     assert sum(jobs.counts().values()) == before
@@ -446,7 +446,7 @@ def test_one_class_alone_is_refused_with_the_remedy(filled: Filled) -> None:
     at = fine(opened("playground", initialisation=str(filled.maml)))
     at.multiselect(key=f"play_classes_{filled.images}").set_value([name(1)]).run()
     at.button(key="adapt").click().run()
-    expected = "Classes: 'glyph 01' alone cannot be told apart from anything. Choose 2 or more classes."
+    expected = "Classes: 'glyph 01' is the only class. Choose 2 or more classes."
     assert expected in shown(at.error[0].value)
     assert sum(jobs.counts().values()) == before
 

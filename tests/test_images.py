@@ -312,7 +312,7 @@ def test_a_set_that_decodes_into_more_than_two_gigabytes_is_refused_with_a_side_
 
 def test_automl_refuses_images_when_it_is_submitted_and_sees_no_image_column(zipped):
     dataset = datasets.register_images(zipped(folders()), name="pets")
-    with pytest.raises(MetascoutError, match="H2O AutoML needs tables, and 'pets' holds images"):
+    with pytest.raises(MetascoutError, match="H2O AutoML needs tables, but 'pets' holds images"):
         jobs.submit(specs.AutoMLSpec(dataset_id=dataset.id))
     assert usable(dataset) == ()
 

@@ -79,7 +79,7 @@ def test_a_stale_job_is_requeued_and_after_three_attempts_it_fails(spec: AutoMLS
         assert jobs.requeue_stale(60, now=time.time() + 61) == [job_id]
     row = jobs.overview(job_id=job_id).iloc[0]
     assert row.status == "failed"
-    assert "no sign of life for 60 s (attempt 3 of 3)" in row.error
+    assert "no heartbeat for 60 s (attempt 3 of 3)" in row.error
     assert jobs.claim("w") is None
 
 
@@ -88,7 +88,7 @@ def test_an_attempt_that_its_runner_ended_does_not_count(spec: AutoMLSpec) -> No
     for _ in range(5):
         job = jobs.claim("w")
         assert job is not None
-        assert jobs.requeue(job, "the runner was stopped", blame=False) == "queued"
+        assert jobs.requeue(job, "the runner was stopped", counts=False) == "queued"
 
 
 def test_a_zombie_cannot_raise_its_successors_number_of_attempts(spec: AutoMLSpec) -> None:
@@ -98,7 +98,7 @@ def test_a_zombie_cannot_raise_its_successors_number_of_attempts(spec: AutoMLSpe
     jobs.requeue(zombie, "lost")
     jobs.claim("w")
     for _ in range(3):
-        jobs.requeue(zombie, "again", blame=False)
+        jobs.requeue(zombie, "again", counts=False)
     with database.transaction() as connection:
         assert connection.execute("SELECT max_attempts FROM jobs").fetchall() == [(jobs.MAX_ATTEMPTS,)]
 
@@ -125,7 +125,7 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_asked(spec: Auto
     assert jobs.request_cancel(running) == "running"
     assert jobs.cancel_requests() == {running}
     assert jobs.requeue(job, "died while stopping") == "cancelled"
-    with pytest.raises(InputError, match=rf"Job {queued} has ended already \(cancelled\); there is nothing to cancel"):
+    with pytest.raises(InputError, match=rf"Job {queued} has already ended \(cancelled\); there is nothing to cancel"):
         jobs.request_cancel(queued)
 
 
@@ -198,7 +198,7 @@ def test_automl_on_a_table_of_texts_alone_is_refused_here_and_not_only_on_the_pa
     path.write_text("words,label\n" + "\n".join(rows) + "\n")
     texts = datasets.register(path, name="texts", target="label")
     assert texts.modality == "text"
-    with pytest.raises(InputError, match="H2O AutoML needs tables, and 'texts' holds texts"):
+    with pytest.raises(InputError, match="H2O AutoML needs tables, but 'texts' holds texts"):
         jobs.submit(AutoMLSpec(dataset_id=texts.id))
     assert jobs.counts() == {}
 
@@ -290,7 +290,7 @@ def test_only_what_keeps_a_checkpoint_and_moves_can_pause(spec: AutoMLSpec, sear
     with pytest.raises(InputError, match=f"Job {job.id} is running; only a paused job can be resumed"):
         jobs.resume(job.id)
     jobs.finish(job, "succeeded")
-    with pytest.raises(InputError, match=f"Job {job.id} is succeeded; only a job that waits or runs can pause"):
+    with pytest.raises(InputError, match=f"Job {job.id} is succeeded; only a queued or running job can be paused"):
         jobs.request_pause(job.id)
 
 
@@ -338,7 +338,7 @@ def test_what_cannot_be_continued_is_refused_with_the_reason(spec: AutoMLSpec, s
     with pytest.raises(InputError, match=rf"Job {job.id} is paused\. Resume it"):
         jobs.extend(job.id)
     jobs.request_cancel(job.id)
-    with pytest.raises(InputError, match=f"Job {job.id} has trained nothing that could be continued"):
+    with pytest.raises(InputError, match=f"Job {job.id} has no trained candidate to continue"):
         jobs.extend(job.id)
     with pytest.raises(InputError, match="of kind 'automl', which cannot be continued"):
         jobs.extend(jobs.submit(spec))
@@ -369,10 +369,10 @@ def test_what_the_runner_could_never_give_is_refused_at_submission(dataset: data
     for spec in (on_gpu, wide):
         assert jobs.submit(spec), "nobody knows the machine yet"
     _alive(4, 0)
-    with pytest.raises(InputError, match=r"gpus: The job asks for 1, and the runner's machine has none\. Ask for 0"):
+    with pytest.raises(InputError, match=r"gpus: The job asks for 1, but the runner's machine has none\. Ask for 0"):
         jobs.submit(on_gpu)
     with pytest.raises(
-        InputError, match=r"cpus: The job asks for 5, and the runner's machine has 4\. Ask for 4 or fewer"
+        InputError, match=r"cpus: The job asks for 5, but the runner's machine has 4\. Ask for 4 or fewer"
     ):
         jobs.submit(wide)
     assert jobs.submit(NASSpec(dataset_id=dataset.id, cpus=4))

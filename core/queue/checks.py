@@ -1,6 +1,6 @@
 """The checks of a job before it is queued: does the spec fit its dataset, the jobs it builds on, and the machine?
 
-What only one kind of job needs is the function that its row in core/kinds.py names.
+The check of one kind of job only is the function that its row in core/kinds.py names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PRIORITIES = range(-100, 101)
 
 
 def check_priority(priority: int) -> None:
-    """Raise InputError for a priority that is out of range."""
+    """Raise InputError if a priority is out of range."""
     if priority not in _PRIORITIES:
         raise InputError(
             f"{priority} is out of range.", field="priority", value=priority,
@@ -28,12 +28,12 @@ def check_priority(priority: int) -> None:
 
 
 def check_spec(spec: Spec, dataset: Dataset) -> None:
-    """Raise InputError where a spec does not fit its dataset, or the jobs that it builds on."""
+    """Raise InputError if a spec does not fit its dataset or the jobs that it builds on."""
     kind = kinds.of(spec.kind)
     if dataset.modality not in kind.modalities:
         raise InputError(
-            f"{kind.label} needs {_plural(*kind.modalities)}, and {dataset.name!r} holds {_plural(dataset.modality)}.",
-            field="dataset_id", value=dataset.id, remedy="Choose another kind of job, or another dataset.",
+            f"{kind.label} needs {_plural(*kind.modalities)}, but {dataset.name!r} holds {_plural(dataset.modality)}.",
+            field="dataset_id", value=dataset.id, remedy="Choose another kind of job or another dataset.",
         )  # fmt: skip
     check_metric(dataset.task, spec.metric)
     if kind.check:
@@ -45,25 +45,25 @@ def _plural(*modalities: str) -> str:
 
 
 def check_slots(spec: Spec) -> None:
-    """Raise InputError for more than the runner's machine has; without a runner nobody knows, and all is accepted."""
+    """Raise InputError if a spec needs more than the runner's machine has. Without a runner, every spec passes."""
     if (slots := runners.slots()) is None:
         return
     cpus, gpus = slots
     maximum = max(cpus, type(spec).model_fields["cpus"].default)  # the default runs alone on a smaller machine
     if spec.cpus > maximum:
         raise InputError(
-            f"The job asks for {spec.cpus}, and the runner's machine has {cpus}.", field="cpus", value=spec.cpus,
+            f"The job asks for {spec.cpus}, but the runner's machine has {cpus}.", field="cpus", value=spec.cpus,
             remedy=f"Ask for {maximum} or fewer, or start the runner with a larger METASCOUT_CPU_SLOTS.",
         )  # fmt: skip
     if spec.gpus > gpus:
         raise InputError(
-            f"The job asks for {spec.gpus}, and the runner's machine has {gpus or 'none'}.",
-            field="gpus", value=spec.gpus, remedy=f"Ask for {gpus}, or start the runner on a machine with more.",
+            f"The job asks for {spec.gpus}, but the runner's machine has {gpus or 'none'}.",
+            field="gpus", value=spec.gpus, remedy=f"Ask for {gpus}, or start the runner on a machine with more GPUs.",
         )  # fmt: skip
 
 
 def check_search(spec: NASSpec, dataset: Dataset) -> None:
-    """Raise InputError where a search cannot continue the job that it names, or start from the ones it names."""
+    """Raise InputError if a search cannot continue the job in `continues`, or start from the jobs in `starts`."""
     if spec.continues is not None:
         check_continued(job_module.get(spec.continues), dataset.id)
     for other in spec.starts:
@@ -77,7 +77,7 @@ def check_search(spec: NASSpec, dataset: Dataset) -> None:
 
 
 def check_continued(old: Job, dataset_id: int) -> None:
-    """Raise InputError where another job on this dataset cannot continue `old`."""
+    """Raise InputError if a new job on this dataset cannot continue `old`."""
 
     def refuse(text: str, remedy: str) -> InputError:
         return InputError(text, field="continues", value=old.id, remedy=remedy)
@@ -93,25 +93,25 @@ def check_continued(old: Job, dataset_id: int) -> None:
     with database.transaction() as connection:
         rows = connection.execute("SELECT 1 FROM metrics WHERE job_id=? LIMIT 1", [old.id]).fetchall()
     if not rows:
-        raise refuse(f"Job {old.id} has trained nothing that could be continued.", "Retry it instead.")
+        raise refuse(f"Job {old.id} has no trained candidate to continue.", "Retry it instead.")
 
 
 def check_meta_training(spec: FewShotSpec, dataset: Dataset) -> None:
-    """Raise InputError where the dataset has no few-shot tasks of the kind that is asked for."""
+    """Raise InputError if the dataset cannot give the few-shot tasks of the spec."""
     if dataset.task == "regression":
         _check_groups(spec, dataset)
     elif spec.group is not None:
         raise InputError(
-            f"The classes of {dataset.name!r} make the tasks.",
+            f"The tasks are made of the classes of {dataset.name!r}.",
             field="group",
             value=spec.group,
             remedy="Leave it empty.",
         )
     elif len(dataset.labels) < 3 * spec.ways:
-        # Where there are few, at least a third goes to each of train, valid and test.
+        # If there are few classes, train, valid and test have a third each.
         maximum = len(dataset.labels) // 3
         raise InputError(
-            f"Train, valid and test need {spec.ways} classes each, and {dataset.name!r} has "
+            f"Train, valid and test need {spec.ways} classes each, but {dataset.name!r} has "
             f"{len(dataset.labels)} in all.", field="ways", value=spec.ways,
             remedy=f"Choose at most {maximum}." if maximum > 1 else "Add classes: 6 or more.",
         )  # fmt: skip
@@ -124,9 +124,9 @@ def check_meta_training(spec: FewShotSpec, dataset: Dataset) -> None:
 def _check_groups(spec: FewShotSpec, dataset: Dataset) -> None:
     columns = [column.name for column in dataset.features]
     if spec.group not in columns:
-        problem = f"{spec.group!r} is no feature of {dataset.name!r}" if spec.group else "none is chosen"
+        problem = f"{spec.group!r} is not a feature of {dataset.name!r}" if spec.group else "none is chosen"
         raise InputError(
-            f"Few-shot regression needs the column whose values are the tasks, and {problem}.",
+            f"Few-shot regression needs a column whose values are the tasks, but {problem}.",
             field="group", value=spec.group, remedy=f"Choose one of {', '.join(columns[:20])}.",
         )  # fmt: skip
     if spec.algorithm == "ProtoNet":
@@ -137,8 +137,8 @@ def _check_groups(spec: FewShotSpec, dataset: Dataset) -> None:
 
 
 def _check_shots(spec: FewShotSpec, dataset: Dataset) -> None:
-    """Raise InputError for more shots than even the largest classes can give; the engine knows those of each split."""
-    largest = dataset.target_column.histogram  # the counts of the commonest classes
+    """Raise InputError if even the largest classes are too small for the shots. The engine checks each split."""
+    largest = dataset.target_column.histogram  # counts of the most frequent classes
     if len(largest) >= spec.ways and (maximum := largest[spec.ways - 1] - 1) < spec.shots:
         raise InputError(
             f"{spec.ways} classes of {dataset.name!r} cannot give {spec.shots} shots and one query each.",
@@ -147,21 +147,21 @@ def _check_shots(spec: FewShotSpec, dataset: Dataset) -> None:
 
 
 def check_fine_tuning(spec: FineTuneSpec, dataset: Dataset) -> None:
-    """Raise InputError for a job that is no meta-training, or classes that the dataset does not have."""
+    """Raise InputError if the initialisation is not a meta-training, or the dataset does not have the classes."""
     if spec.initialisation is not None and not isinstance(job_module.get(spec.initialisation).spec, FewShotSpec):
         raise InputError(
-            f"Job {spec.initialisation} is no meta-training.", field="initialisation", value=spec.initialisation,
+            f"Job {spec.initialisation} is not a meta-training.", field="initialisation", value=spec.initialisation,
             remedy="Choose a few-shot meta-training.",
         )  # fmt: skip
     if dataset.task == "regression":
         return
     if unknown := [name for name in spec.classes if name not in dataset.labels]:
         raise InputError(
-            f"{unknown[0]!r} is no class of {dataset.name!r}.", field="classes", value=unknown[0],
-            remedy=f"Choose among its {len(dataset.labels)}, such as {', '.join(dataset.labels[:5])}.",
+            f"{unknown[0]!r} is not a class of {dataset.name!r}.", field="classes", value=unknown[0],
+            remedy=f"Choose from its {len(dataset.labels)} classes, for instance {', '.join(dataset.labels[:5])}.",
         )  # fmt: skip
     if len(spec.classes) == 1:
         raise InputError(
-            f"{spec.classes[0]!r} alone cannot be told apart from anything.", field="classes", value=spec.classes[0],
+            f"{spec.classes[0]!r} is the only class.", field="classes", value=spec.classes[0],
             remedy="Choose 2 or more classes.",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A job as it stands in the queue: read by its id, listed and counted."""
+"""Reading the queue: one job by its id, the list of jobs, their counts and their history."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 class Job:
     """A queued request; with `attempt`, one try at it.
 
-    `event_offset` is how many bytes of its event file are recorded, `fraction` (0 to 1) and `stage` how far it is and
-    what it does, `remaining_s` the seconds that it expects to need. Times are seconds since the epoch; `environment`
-    is JSON; `continues` is the job whose search this one continues.
+    `event_offset` is the number of bytes of its event file that are recorded. `fraction` (0 to 1), `stage` and
+    `remaining_s` (an estimate) are its progress. Times are seconds since the epoch. `environment` is JSON.
+    `continues` is the job whose search this one continues.
     """
 
     id: int
@@ -56,17 +56,17 @@ class Job:
 
     @property
     def spec(self) -> specs.Spec:
-        """What was asked. Raises InputError where this version no longer takes it."""
+        """Return the spec. Raises InputError if this version no longer accepts it."""
         return specs.parse(self.spec_text)
 
     @property
     def directory(self) -> Path:
-        """The attempt's run directory (absolute; it may not exist yet)."""
+        """Return the attempt's run directory (absolute; it may not exist yet)."""
         return database.home() / "jobs" / f"{self.id}-{self.attempt}"
 
     @property
     def elapsed_s(self) -> float | None:
-        """Seconds since the attempt started, or that it took; None before it started."""
+        """Return the seconds that the attempt took or has run so far; None before it started."""
         if self.started_at is None:
             return None
         end = self.finished_at or (time.time() if self.status == "running" else None)
@@ -77,28 +77,28 @@ COLUMNS = ", ".join({"spec_text": "spec"}.get(field.name, field.name) for field 
 
 
 def get(job_id: int) -> Job:
-    """Return the job as it stands. Raises InputError where there is none of this id."""
+    """Return the job with this id. Raises InputError if there is none."""
     with database.transaction() as connection:
         return read(connection, job_id)
 
 
 def read(connection: duckdb.DuckDBPyConnection, job_id: int) -> Job:
-    """Return the job as it stands within a transaction. Raises InputError where there is none of this id."""
+    """Return the job with this id within a transaction. Raises InputError if there is none."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id=?", [int(job_id)]).fetchall()
     if not rows:
-        raise InputError(f"There is no job {job_id}.", remedy="See the Jobs page for the existing ones.")
+        raise InputError(f"There is no job {job_id}.", remedy="The Jobs page lists all jobs.")
     return Job(*rows[0])
 
 
 def running() -> list[Job]:
-    """Return the jobs that are running, by any runner."""
+    """Return the running jobs of all runners."""
     with database.transaction() as connection:
         rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE status='running' ORDER BY id").fetchall()
     return [Job(*row) for row in rows]
 
 
 def counts() -> dict[str, int]:
-    """Return how many jobs are in each state that has any."""
+    """Return the number of jobs in each state. A state without jobs is left out."""
     with database.transaction() as connection:
         return dict(connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall())
 
@@ -106,11 +106,11 @@ def counts() -> dict[str, int]:
 def overview(
     *, job_id: int | None = None, statuses: Sequence[str] = (), dataset_id: int | None = None, limit: int | None = 200
 ) -> pd.DataFrame:
-    """Return the queue as a table: running, queued in their order, paused, then ended, the newest of these first.
+    """Return the queue as a table: running, queued (next first), paused, then ended (newest first).
 
     One row a job: id, kind, dataset, note, owner, status, priority, attempt, fraction (0 to 1), stage, remaining_s,
     created_at, started_at, finished_at, elapsed_s, n_trials, error, cancel_requested, pause_requested, spec,
-    environment, dataset_id, continues (the job that it continues). `limit` None: all of them.
+    environment, dataset_id, continues (the job that it continues). `limit` None: all jobs.
     """
     with database.transaction() as connection:
         return connection.execute(
@@ -130,14 +130,14 @@ def overview(
 
 
 def continuations(job_id: int) -> list[int]:
-    """Return the ids of the jobs that continue this one, in their order."""
+    """Return the ids of the jobs that continue this one, oldest first."""
     with database.transaction() as connection:
         rows = connection.execute("SELECT id FROM jobs WHERE continues=? ORDER BY id", [int(job_id)]).fetchall()
     return [row[0] for row in rows]
 
 
 def history(job_id: int) -> pd.DataFrame:
-    """Return every move of a job: attempt, status, happened_at, reason; oldest first."""
+    """Return every change of state of a job: attempt, status, happened_at, reason; oldest first."""
     with database.transaction() as connection:
         return connection.execute(
             "SELECT attempt, status, happened_at, reason FROM job_history WHERE job_id=? ORDER BY happened_at", [job_id]

@@ -1,8 +1,8 @@
 """The queue: submit, claim, heartbeat, cancel, pause, resume, finish, requeue.
 
 queued -> running -> succeeded | failed | cancelled, and running -> paused -> queued for kinds of job that can resume
-from a checkpoint. Every write for a running job matches (id, attempt, running), so that a process which was given up
-for dead cannot overwrite its successor. Each move leaves a row in the history.
+from a checkpoint. Every write for a running job matches (id, attempt, running): a process that was considered dead
+cannot overwrite its successor. Each change of state adds a row to the history.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
-    "ENDED", "Job", "Status", "accept", "cancel_requests", "claim", "continuations", "counts", "extend", "finish",
-    "get", "heartbeat", "history", "overview", "pause_requests", "request_cancel", "request_pause", "requeue",
-    "requeue_stale", "resume", "retry", "running", "set_environment", "set_priority", "set_progress", "show_attempt",
-    "submit",
+    "ENDED", "Job", "Status", "accept_events", "cancel_requests", "claim", "continuations", "counts", "extend",
+    "finish", "get", "heartbeat", "history", "overview", "pause_requests", "request_cancel", "request_pause",
+    "requeue", "requeue_stale", "resume", "retry", "running", "set_environment", "set_priority", "set_progress",
+    "show_attempt", "submit",
 ]  # fmt: skip
 
 MAX_ATTEMPTS = 3
 
 
 def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reason: str = "submitted") -> int:
-    """Queue a job and return its id. Higher `priority` goes first; equal ones in the order of submission.
+    """Queue a job and return its id. A higher `priority` goes first; equal priorities go in the order of submission.
 
-    Raises InputError where the dataset does not exist, the spec does not fit it, or the runner's machine could never
-    give what it asks for.
+    Raises InputError if the dataset does not exist, the spec does not fit it, or the job needs more threads or GPUs
+    than the runner's machine has.
     """
     checks.check_priority(priority)
     checks.check_spec(spec, datasets.get(spec.dataset_id))
@@ -70,7 +70,7 @@ def submit(spec: specs.Spec, *, priority: int = 0, user: str | None = None, reas
     }
     with database.transaction(write=True) as connection:
         job_id = database.insert(connection, "jobs", row)
-        _remember(connection, job_id, 1, "queued", now, reason)
+        _add_history(connection, job_id, 1, "queued", now, reason)
     return job_id
 
 
@@ -82,35 +82,35 @@ def extend(
     more_candidate_epochs: int | None = None,
     user: str | None = None,
 ) -> int:
-    """Queue a new job that goes on from where an ended one stopped, and return its id; the old job stays as it is.
+    """Queue a new job that continues an ended one, and return its id. The old job does not change.
 
-    What is not given is as much again as the old job had. Raises InputError where the old job has not ended or left
-    nothing to go on from.
+    A budget that is None is the same as that of the old job. Raises InputError if the old job has not ended or has
+    no candidate to continue.
     """
     old = get(job_id)
     checks.check_continued(old, old.dataset_id)
-    given = _given(more_s, more_candidates, more_candidate_epochs)
-    spec = specs.parse({**json.loads(old.spec_text), **given, "continues": job_id})
+    more = _budget(more_s, more_candidates, more_candidate_epochs)
+    spec = specs.parse({**json.loads(old.spec_text), **more, "continues": job_id})
     return submit(spec, priority=old.priority, user=user, reason=f"continues job {job_id}")
 
 
-def _given(more_s: int | None, more_candidates: int | None, more_candidate_epochs: int | None) -> dict[str, int]:
-    """The fields of the spec that are asked for."""
+def _budget(more_s: int | None, more_candidates: int | None, more_candidate_epochs: int | None) -> dict[str, int]:
+    """Return the values that are not None, by the name of their field in the spec."""
     named = {"budget_s": more_s, "max_candidates": more_candidates, "max_candidate_epochs": more_candidate_epochs}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def retry(job_id: int, *, user: str | None = None) -> int:
-    """Queue the same spec again as a new job, and return its id; the old job and its results stay."""
+    """Queue the same spec as a new job, and return its id. The old job and its results stay."""
     old = get(job_id)
     return submit(old.spec, priority=old.priority, user=user, reason=f"retry of job {job_id}")
 
 
 def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -> Job | None:
-    """Take the next queued job, or None. `cpus` and `gpus` are what is free (None: any will do).
+    """Claim and return the next queued job, or None. `cpus` and `gpus` are the free slots (None: no limit).
 
-    A job that needs more cores than are free holds back those behind it, so that small jobs cannot starve a large one;
-    but one of an immediate kind takes no slot, and goes first.
+    A job that needs more threads than are free holds back the jobs behind it: small jobs cannot starve a large one.
+    A job of an immediate kind takes no slot and goes first.
     """
     if "queued" not in counts():  # reading is cheaper than writing, and an idle runner asks four times a second
         return None
@@ -127,12 +127,12 @@ def claim(worker_id: str, *, cpus: int | None = None, gpus: int | None = None) -
         if not rows:
             return None
         job = Job(*rows[0])
-        _remember(connection, job.id, job.attempt, "running", now, f"claimed by {worker_id}")
+        _add_history(connection, job.id, job.attempt, "running", now, f"claimed by {worker_id}")
     return job
 
 
 def heartbeat(job: Job) -> bool:
-    """Say that this attempt is alive; False when it is no longer the running one and must stop."""
+    """Save that this attempt is alive. Return False if it is no longer the running attempt and must stop."""
     with database.transaction(write=True) as connection:
         rows = connection.execute(
             "UPDATE jobs SET heartbeat_at=? WHERE id=? AND attempt=? AND status='running' RETURNING id",
@@ -142,9 +142,9 @@ def heartbeat(job: Job) -> bool:
 
 
 def finish(job: Job, status: Status, error: str | None = None) -> bool:
-    """End this attempt, or pause it; False when it is no longer the running one (nothing is changed then).
+    """End or pause this attempt. Return False, and change nothing, if it is no longer the running attempt.
 
-    A job that has paused and was asked to stop meanwhile is cancelled.
+    A job that has paused is cancelled if the user has asked for that meanwhile.
     """
     if status not in (*ENDED, "paused"):
         raise ValueError(f"a job ends as one of {ENDED} or is paused, not {status!r}")
@@ -158,25 +158,25 @@ def finish(job: Job, status: Status, error: str | None = None) -> bool:
             {"status": status, "error": error, "now": now, "id": job.id, "attempt": job.attempt},
         ).fetchall()
         if rows:
-            _remember(connection, job.id, job.attempt, rows[0][0], now, error)
+            _add_history(connection, job.id, job.attempt, rows[0][0], now, error)
     return bool(rows)
 
 
 def request_cancel(job_id: int) -> Status:
-    """Ask for a job to stop and return its state: a running one stops soon, one that waits is cancelled at once.
+    """Request that a job stops, and return its state. A queued or paused job is cancelled at once.
 
-    Raises InputError where there is no such job or it has ended.
+    Raises InputError if there is no such job or it has ended.
     """
     now = time.time()
     with database.transaction(write=True) as connection:
         job = read(connection, job_id)
         if job.status in ENDED:
-            raise InputError(f"Job {job_id} has ended already ({job.status}); there is nothing to cancel.")
+            raise InputError(f"Job {job_id} has already ended ({job.status}); there is nothing to cancel.")
         if job.status != "running":
             connection.execute(
                 "UPDATE jobs SET status='cancelled', cancel_requested=true, finished_at=? WHERE id=?", [now, job_id]
             )
-            _remember(connection, job_id, job.attempt, "cancelled", now, f"cancelled while it was {job.status}")
+            _add_history(connection, job_id, job.attempt, "cancelled", now, f"cancelled while it was {job.status}")
             return "cancelled"
         connection.execute("UPDATE jobs SET cancel_requested=true WHERE id=?", [job_id])
         log.add(connection, job_id, job.attempt, [(now, "info", "The job was asked to stop.")])
@@ -184,16 +184,16 @@ def request_cancel(job_id: int) -> Status:
 
 
 def cancel_requests() -> set[int]:
-    """Ids of the running jobs that a user wants to stop."""
+    """Return the ids of the running jobs that a user wants to stop."""
     with database.transaction() as connection:
         rows = connection.execute("SELECT id FROM jobs WHERE status='running' AND cancel_requested").fetchall()
     return {row[0] for row in rows}
 
 
 def request_pause(job_id: int) -> Status:
-    """Ask for a job to pause and return its state: a queued one is paused at once, a running one writes a checkpoint.
+    """Request that a job pauses, and return its state. A queued job is paused at once, a running one at a checkpoint.
 
-    Raises InputError where there is no such job, it neither waits nor runs, or its kind has no checkpoint.
+    Raises InputError if there is no such job, it is neither queued nor running, or its kind has no checkpoint.
     """
     now = time.time()
     with database.transaction(write=True) as connection:
@@ -203,10 +203,10 @@ def request_pause(job_id: int) -> Status:
                 f"Job {job_id} is of kind {job.kind!r}, which cannot pause.", remedy="Cancel it, and retry it later."
             )
         if job.status not in ("queued", "running"):
-            raise InputError(f"Job {job_id} is {job.status}; only a job that waits or runs can pause.")
+            raise InputError(f"Job {job_id} is {job.status}; only a queued or running job can be paused.")
         if job.status == "queued":
             connection.execute("UPDATE jobs SET status='paused' WHERE id=?", [job_id])
-            _remember(connection, job_id, job.attempt, "paused", now, "paused while it was queued")
+            _add_history(connection, job_id, job.attempt, "paused", now, "paused while it was queued")
             return "paused"
         connection.execute("UPDATE jobs SET pause_requested=true WHERE id=?", [job_id])
         log.add(connection, job_id, job.attempt, [(now, "info", "The job was asked to pause.")])
@@ -214,7 +214,7 @@ def request_pause(job_id: int) -> Status:
 
 
 def pause_requests() -> set[int]:
-    """Ids of the running jobs that a user wants to pause."""
+    """Return the ids of the running jobs that a user wants to pause."""
     with database.transaction() as connection:
         rows = connection.execute("SELECT id FROM jobs WHERE status='running' AND pause_requested").fetchall()
     return {row[0] for row in rows}
@@ -227,36 +227,36 @@ def resume(
     more_candidates: int | None = None,
     more_candidate_epochs: int | None = None,
 ) -> None:
-    """Queue a paused job again: its next attempt goes on from the checkpoint, with a larger budget where one is given.
+    """Queue a paused job again: its next attempt resumes from the checkpoint, with a larger budget if one is given.
 
-    Raises InputError where it is not paused, or the budget would be out of range.
+    Raises InputError if the job is not paused or the new budget is out of range.
     """
-    given = _given(more_s, more_candidates, more_candidate_epochs)
+    more = _budget(more_s, more_candidates, more_candidate_epochs)
     with database.transaction(write=True) as connection:
         job = read(connection, job_id)
         if job.status != "paused":
             raise InputError(f"Job {job_id} is {job.status}; only a paused job can be resumed.")
-        # One that was paused before it began has no attempt to go on from; else the user's pause is nobody's fault.
+        # A job that was paused before it started keeps its attempt. A pause does not count towards the maximum.
         connection.execute(
             "UPDATE jobs SET status='queued', spec=?, pause_requested=false, worker_id=NULL, heartbeat_at=NULL,"
             " attempt = attempt + (started_at IS NOT NULL)::INT, event_offset=0, stage=NULL, finished_at=NULL,"
             " max_attempts = max_attempts + (started_at IS NOT NULL)::INT, started_at=NULL, error=NULL WHERE id=?",
-            [_larger(job.spec_text, given) if given else job.spec_text, job_id],
+            [_add_budget(job.spec_text, more) if more else job.spec_text, job_id],
         )
-        more = ", ".join(f"{name} {value:+,}" for name, value in given.items())
+        reason = ", ".join(["resumed", *(f"{name} {value:+,}" for name, value in more.items())])
         attempt = read(connection, job_id).attempt
-        _remember(connection, job_id, attempt, "queued", time.time(), f"resumed, {more}" if more else "resumed")
+        _add_history(connection, job_id, attempt, "queued", time.time(), reason)
 
 
-def _larger(spec_text: str, more: dict[str, int]) -> str:
-    """The spec with a larger budget. Raises InputError where that is out of range."""
+def _add_budget(spec_text: str, more: dict[str, int]) -> str:
+    """Return the spec with a larger budget. Raises InputError if that is out of range."""
     body = json.loads(spec_text)
     for name, value in more.items():
         if value < 1:
             raise InputError(f"{value} more is not possible.", field=name, value=value, remedy="Use at least 1.")
         if body.get(name) is None:
             raise InputError(
-                f"The job has no such limit, so {value} cannot be added to it.",
+                f"The job has no such limit, and {value} cannot be added.",
                 field=name, value=value, remedy="Leave it out.",
             )  # fmt: skip
         body[name] += value
@@ -264,17 +264,17 @@ def _larger(spec_text: str, more: dict[str, int]) -> str:
 
 
 def set_priority(job_id: int, priority: int) -> None:
-    """Move a queued job in the queue. Raises InputError for a job that is not queued."""
+    """Change the priority of a queued job. Raises InputError if the job is not queued."""
     checks.check_priority(priority)
     with database.transaction(write=True) as connection:
         job = read(connection, job_id)
         if job.status != "queued":
-            raise InputError(f"Job {job_id} is {job.status}; only a queued job's priority can change.")
+            raise InputError(f"Job {job_id} is {job.status}; only a queued job can change its priority.")
         connection.execute("UPDATE jobs SET priority=? WHERE id=?", [priority, job_id])
 
 
-def accept(connection: duckdb.DuckDBPyConnection, job: Job, now: float, offset: int | None) -> bool:
-    """Note a heartbeat and how far the event file is read; False where this attempt is no longer the running one."""
+def accept_events(connection: duckdb.DuckDBPyConnection, job: Job, now: float, offset: int | None) -> bool:
+    """Save a heartbeat and the offset in the event file. Return False if this is no longer the running attempt."""
     rows = connection.execute(
         "UPDATE jobs SET heartbeat_at=?, event_offset=coalesce(?, event_offset)"
         " WHERE id=? AND attempt=? AND status='running' RETURNING id",
@@ -284,31 +284,32 @@ def accept(connection: duckdb.DuckDBPyConnection, job: Job, now: float, offset: 
 
 
 def show_attempt(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
-    """Let the job show the results of this attempt from now on."""
+    """Show the results of this attempt as those of the job."""
     connection.execute("UPDATE jobs SET shown_attempt=? WHERE id=?", [job.attempt, job.id])
 
 
 def set_progress(
     connection: duckdb.DuckDBPyConnection, job: Job, fraction: float, stage: str, remaining_s: float | None
 ) -> None:
-    """Save how far a job is: a fraction from 0 to 1, what it does, and the seconds that it still needs."""
+    """Save the progress of a job: a fraction from 0 to 1, its stage, and the estimated seconds that remain."""
     connection.execute(
         "UPDATE jobs SET fraction=?, stage=?, remaining_s=? WHERE id=?", [fraction, stage, remaining_s, job.id]
     )
 
 
 def set_environment(connection: duckdb.DuckDBPyConnection, job: Job, facts: str) -> None:
-    """Save where a job runs, as JSON."""
+    """Save the environment of a job, as JSON."""
     connection.execute("UPDATE jobs SET environment=? WHERE id=?", [facts, job.id])
 
 
-def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:
-    """Give up this attempt: queued again as the next one, or failed after the last; cancelled or paused if asked for.
+def requeue(job: Job, reason: str, *, counts: bool = True) -> Status:
+    """End this attempt and queue the next one; return the new state of the job.
 
-    Without `blame` the attempt does not count towards the last: it was the runner that stopped.
+    The job fails after its last attempt, and it is cancelled or paused if the user has asked for that. `counts` is
+    False if the runner is the cause: the attempt then does not count towards the maximum.
     """
     with database.transaction(write=True) as connection:
-        if not blame:
+        if not counts:
             connection.execute(
                 "UPDATE jobs SET max_attempts=max_attempts+1 WHERE id=? AND attempt=? AND status='running'",
                 [job.id, job.attempt],
@@ -317,14 +318,14 @@ def requeue(job: Job, reason: str, *, blame: bool = True) -> Status:
 
 
 def requeue_stale(older_than_s: float, *, now: float | None = None) -> list[int]:
-    """Requeue every running job whose last heartbeat is older than `older_than_s` seconds; returns their ids."""
+    """Requeue every running job whose last heartbeat is older than `older_than_s` seconds. Return their ids."""
     now = time.time() if now is None else now
     with database.transaction(write=True) as connection:
         rows = connection.execute(
             f"SELECT {COLUMNS} FROM jobs WHERE status='running' AND heartbeat_at < ? ORDER BY id", [now - older_than_s]
         ).fetchall()
         for row in rows:
-            _requeue(connection, Job(*row), f"no sign of life for {older_than_s:g} s", now)
+            _requeue(connection, Job(*row), f"no heartbeat for {older_than_s:g} s", now)
     return [row[0] for row in rows]
 
 
@@ -345,17 +346,17 @@ def _requeue(connection: duckdb.DuckDBPyConnection, job: Job, reason: str, now: 
             " fraction=0, stage=NULL, remaining_s=NULL, event_offset=0 WHERE id=?",
             [job.id],
         )
-        _remember(connection, job.id, job.attempt + 1, "queued", now, reason)
+        _add_history(connection, job.id, job.attempt + 1, "queued", now, reason)
         return status
     error = f"{reason} (attempt {job.attempt} of {max_attempts})" if status == "failed" else None
     connection.execute(
         "UPDATE jobs SET status=?, error=?, finished_at=?, remaining_s=NULL WHERE id=?", [status, error, now, job.id]
     )
-    _remember(connection, job.id, job.attempt, status, now, reason)
+    _add_history(connection, job.id, job.attempt, status, now, reason)
     return status
 
 
-def _remember(
+def _add_history(
     connection: duckdb.DuckDBPyConnection, job_id: int, attempt: int, status: str, now: float, reason: str | None
 ) -> None:
     connection.execute("INSERT INTO job_history VALUES (?, ?, ?, ?, ?)", [job_id, attempt, status, now, reason])

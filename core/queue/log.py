@@ -15,7 +15,7 @@ Line = tuple[float, str, str]  # seconds since the epoch, level ("info", "warnin
 
 
 def add(connection: duckdb.DuckDBPyConnection, job_id: int, attempt: int, lines: Sequence[Line]) -> None:
-    """Add lines to the log of an attempt, in one statement."""
+    """Add lines to the log of an attempt."""
     if lines:
         connection.execute(
             "INSERT INTO messages SELECT ?, ?, unnest(?::DOUBLE[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
@@ -33,7 +33,7 @@ def messages(job_id: int, *, limit: int = 500) -> pd.DataFrame:
 
 
 def warnings(job_id: int) -> list[str]:
-    """Return the warnings in a job's log, each text once, the newest first."""
+    """Return the warnings in a job's log without repetitions, the newest first."""
     with database.transaction() as connection:
         rows = connection.execute(
             "SELECT text FROM messages WHERE job_id=? AND level='warning' GROUP BY text ORDER BY max(happened_at) DESC,"

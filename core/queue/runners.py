@@ -1,4 +1,4 @@
-"""The runners: which are alive, and what their machine is doing."""
+"""The runners: which are alive, and the load of their machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from core.store import database
 
-ALIVE_S = 10.0  # a runner says that it lives every 2 s; after this long without a word it counts as gone
+ALIVE_S = 10.0  # after the last heartbeat; a runner sends one every 2 s
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A runner process; `machine` is what `machine.usage` measured last, its cpu_slots and gpu_slots, and `running`."""
+    """A runner process. `machine` is the last result of `machine.usage`, with cpu_slots, gpu_slots and `running`."""
 
     worker_id: str
     pid: int
@@ -27,7 +27,7 @@ class Runner:
 
 
 def beat(worker_id: str, machine: dict[str, Any]) -> None:
-    """Say that this runner is alive, and what its machine is doing."""
+    """Save that this runner is alive, and the load of its machine."""
     now = time.time()
     with database.transaction(write=True) as connection:
         connection.execute(
@@ -38,19 +38,19 @@ def beat(worker_id: str, machine: dict[str, Any]) -> None:
 
 
 def leave(worker_id: str) -> None:
-    """Say that this runner has ended."""
+    """Remove this runner, which has ended."""
     with database.transaction(write=True) as connection:
         connection.execute("DELETE FROM runners WHERE worker_id=?", [worker_id])
 
 
 def slots() -> tuple[int, int] | None:
-    """How many threads and GPUs the runner that is alive gives to jobs; None where none is alive, or has said so."""
-    told = [(runner.machine.get("cpu_slots"), runner.machine.get("gpu_slots")) for runner in alive()]
-    return next(((int(cpus), int(gpus)) for cpus, gpus in told if cpus is not None and gpus is not None), None)
+    """Return how many threads and GPUs the runner gives to jobs; None if no runner is alive."""
+    pairs = [(runner.machine.get("cpu_slots"), runner.machine.get("gpu_slots")) for runner in alive()]
+    return next(((int(cpus), int(gpus)) for cpus, gpus in pairs if cpus is not None and gpus is not None), None)
 
 
 def alive(*, now: float | None = None) -> list[Runner]:
-    """The runners that gave a sign of life in the last ten seconds, the newest sign first."""
+    """Return the runners with a heartbeat in the last ten seconds, the latest first."""
     now = time.time() if now is None else now
     with database.transaction() as connection:
         rows = connection.execute(

@@ -44,7 +44,7 @@ def record(
     # An artifact whose file is gone is a warning and nothing else.
     stamped = [(event, at) for event, at in stamped if not isinstance(event, _WITH_FILES) or event.path in files]
     with database.transaction(write=True) as connection:
-        if not jobs.accept(connection, job, now, offset):
+        if not jobs.accept_events(connection, job, now, offset):
             return False
         if any(isinstance(event, _RESULTS) for event, _ in stamped):
             jobs.show_attempt(connection, job)

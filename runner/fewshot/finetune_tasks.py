@@ -54,7 +54,7 @@ def from_spec(spec: FineTuneSpec, dataset: Dataset) -> FineTuneTask:
     if dataset.task == "regression":
         return _from_groups(spec, dataset)
     if len(spec.classes) < 2:
-        text = f"{spec.classes[0]!r} alone cannot be told apart from anything."
+        text = f"{spec.classes[0]!r} is the only class."
         raise InputError(text, field="classes", value=spec.classes[0], remedy="Choose 2 or more classes.")
     return _from_images(spec, dataset) if dataset.modality == "image" else _from_rows(spec, dataset)
 
@@ -144,7 +144,7 @@ def _from_examples(spec: FineTuneSpec) -> FineTuneTask:
     """Return the task of uploaded or drawn images: the first of each class are learned, further ones are the query."""
     given = examples.load(spec.examples or "")
     if len(given.labels) < 2:
-        text = "One class alone cannot be told apart from anything."
+        text = "There is only one class."
         raise InputError(text, field="examples", remedy="Give examples of 2 or more classes.")
     places = [np.flatnonzero(given.codes == code).tolist() for code in range(len(given.labels))]
     if empty := [label for label, of_class in zip(given.labels, places, strict=True) if not of_class]:

@@ -74,7 +74,7 @@ def collect(pictures: Sequence[Picture]) -> Examples:
     """Return the pictures as one value. Raises InputError for fewer than two classes, or too many pictures."""
     labels = tuple(dict.fromkeys(one.label for one in pictures if one.label is not None))
     if len(labels) < 2:
-        text = f"{labels[0]!r} alone cannot be told apart from anything." if labels else "There are no images yet."
+        text = f"{labels[0]!r} is the only class." if labels else "There are no images yet."
         raise InputError(text, field="examples", remedy="Give images of 2 classes or more.")
     if len(pictures) > MAX_IMAGES:
         text = f"{len(pictures):,} images are too many."

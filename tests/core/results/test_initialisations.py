@@ -72,7 +72,7 @@ def test_a_job_that_does_not_fit_its_dataset_is_refused_at_submission(signs: Dat
     assert "Leave it empty" in told(group="label")
     assert "5 classes of 'signs' cannot give 4 shots and one query each. Choose at most 3." in told(shots=4)
     waves = datasets.add_sample("sine_waves").id
-    assert "'hue' is no feature of" in told(dataset_id=waves, group="hue", algorithm="MAML")
+    assert "'hue' is not a feature of" in told(dataset_id=waves, group="hue", algorithm="MAML")
     assert "Choose one of wave, x." in told(dataset_id=waves, algorithm="MAML")
     assert "ProtoNet predicts classes only" in told(dataset_id=waves, group="wave")
     assert jobs.counts() == {}
@@ -80,8 +80,8 @@ def test_a_job_that_does_not_fit_its_dataset_is_refused_at_submission(signs: Dat
 
 def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp_path: Path) -> None:
     for choices, sentence in (
-        ({"classes": ("sign 00", "sign 99")}, "'sign 99' is no class of 'signs'. Choose among its 15"),
-        ({"classes": ("sign 00",)}, "alone cannot be told apart from anything. Choose 2 or more"),
+        ({"classes": ("sign 00", "sign 99")}, "'sign 99' is not a class of 'signs'. Choose from its 15"),
+        ({"classes": ("sign 00",)}, "is the only class. Choose 2 or more"),
     ):
         with pytest.raises(InputError, match=sentence):
             jobs.submit(FineTuneSpec(dataset_id=signs.id, **choices))
@@ -89,7 +89,7 @@ def test_a_fine_tuning_asks_for_what_there_is_and_goes_first(signs: Dataset, tmp
     slow = jobs.submit(FewShotSpec(dataset_id=signs.id), priority=9)
     wanted = FineTuneSpec(dataset_id=signs.id, classes=("sign 00", "sign 01"), initialisation=trained.id)
     quick = jobs.submit(wanted)
-    with pytest.raises(InputError, match=f"initialisation: Job {quick} is no meta-training"):
+    with pytest.raises(InputError, match=f"initialisation: Job {quick} is not a meta-training"):
         jobs.submit(wanted.model_copy(update={"initialisation": quick}))
     assert [job.id for job in (jobs.claim("w", cpus=0), jobs.claim("w", cpus=2)) if job] == [quick, slow]
 

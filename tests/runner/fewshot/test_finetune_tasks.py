@@ -101,7 +101,7 @@ def test_one_class_or_one_without_images_is_refused(patterns: Dataset) -> None:
     empty = examples.store(pattern(0, 3)[..., None], [0] * 3, ["some", "none"], list("abc"))
     with pytest.raises(InputError, match="'none' has no image to learn from"):
         run_here(finetune_spec(patterns, classes=(), examples=empty))
-    with pytest.raises(InputError, match=r"alone cannot be told apart from anything\. Choose 2 or more"):
+    with pytest.raises(InputError, match=r"is the only class\. Choose 2 or more"):
         run_here(finetune_spec(patterns, classes=LABELS[:1]))
     with pytest.raises(InputError, match="There is no stored file of examples"):
         run_here(finetune_spec(patterns, classes=(), examples="0" * 64))
