@@ -1,14 +1,20 @@
 """The dashboard: `streamlit run app.py`. Here are the page settings and the menu; the pages are in pages/."""
 
+from pathlib import Path
+
 import streamlit as st
 
-if __name__ == "__main__":  # a session's run of the script
-    from pages import shared
+PAGES = Path(__file__).with_name("pages")
 
-    st.set_page_config(page_title="Metascout", page_icon=shared.ICON, layout="wide")
-    st.logo(shared.LOGO, size="large")
-    page = st.navigation(shared.menu())
-    with shared.sentences():
+if __name__ == "__main__":  # a session's run of the script
+    from pages import links
+    from pages.parts import messages
+
+    st.set_page_config(page_icon=PAGES / "icon.svg", layout="wide")
+    st.logo(PAGES / "logo.svg", size="large")
+    page = st.navigation(links.menu())
+    links.name_tab(page.title)
+    with messages.show_errors():
         page.run()
 else:  # the import by the server
     from starlette.middleware import Middleware

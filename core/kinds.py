@@ -40,10 +40,11 @@ class Kind:
     candidate. A plan always has a job of this kind for the `always_planned` modalities. It has one for the
     `planned_if_unknown` modalities if advice ranks none of its candidates.
 
-    `form` is the page part with the fields of a new job (its `show`), or None if another page submits such jobs.
-    `results` is the page part that draws the results (its `tabs`). `check` takes a spec and its dataset and raises
-    InputError if they do not fit. `order` returns the JSON-like dict that the job gets beside its spec, because a job
-    does not open the store. `warm` returns whether a process with the engine loaded should wait for such jobs.
+    `form` is the page part with the fields of a new job on the New job page (its `show`). `page` is the script of
+    another page that submits such jobs. `results` is the page part that draws the results (its `tabs`). `check` takes
+    a spec and its dataset and raises InputError if they do not fit. `order` returns the JSON-like dict that the job
+    gets beside its spec, because a job does not open the store. `warm` returns whether a process with the engine
+    loaded should wait for such jobs.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Kind:
     continuable: bool = False
     immediate: bool = False
     form: str | None = None
+    page: str | None = None
     results: str = "pages.parts.results.trials_found"
     check: str | None = None
     order: str | None = None
@@ -123,6 +125,7 @@ KINDS: tuple[Kind, ...] = (
         FineTuneSpec,
         "runner.fewshot.fine_tune:run",
         immediate=True,
+        page="pages/playground.py",
         results="pages.parts.results.finetune_results",
         check="core.queue.checks:check_fine_tuning",
         order="core.results.initialisations:order",
@@ -139,6 +142,11 @@ def of(name: str) -> Kind:
     names = ", ".join(kind.name for kind in KINDS)
     text = f"There is no kind of job {name!r} in this version."
     raise InputError(text, field="kind", value=name, remedy=f"Choose one of {names}.")
+
+
+def find(name: str) -> Kind | None:
+    """Return the row of a kind; None for one that this version does not know."""
+    return next((kind for kind in KINDS if kind.name == name), None)
 
 
 def for_spec(spec: type[Spec]) -> Kind:

@@ -1,1 +1,1 @@
-"""The dashboard's pages: one thin script each; `shared` is what they have in common."""
+"""The dashboard's pages: one script a menu entry, the parts that they are drawn with, and what all of them use."""

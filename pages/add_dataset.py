@@ -16,8 +16,8 @@ from core.datasets.images import image_table
 from core.datasets.images.conversion import SIDES, StagedImages
 from core.errors import InputError, MetascoutError
 from core.scoring import Task
-from pages import shared
-from pages.parts import column_table, image_grid
+from pages import actions, links, words
+from pages.parts import column_table, image_grid, messages
 
 
 def add_sample() -> None:
@@ -25,13 +25,13 @@ def add_sample() -> None:
     names = list(datasets.SAMPLES)
     name = st.radio("Sample", names, captions=[datasets.SAMPLES[name].about for name in names], key="sample")
     if st.button("Add sample", type="primary", icon=":material/add:", key="add_sample"):
-        with shared.sentences(), st.spinner("Adding the sample"):
-            done(datasets.add_sample(name, owner=shared.user()))
+        with messages.show_errors(), st.spinner("Adding the sample"):
+            done(datasets.add_sample(name, owner=actions.user()))
 
 
 def done(dataset: Dataset) -> None:
     """Go to what has been registered."""
-    st.switch_page(shared.DATASET, query_params={"dataset": dataset.name})
+    st.switch_page(links.DATASET, query_params={"dataset": dataset.name})
 
 
 def add_file() -> None:
@@ -55,11 +55,11 @@ def add_file() -> None:
         with st.spinner("Reading the file"):
             inspection = inspect(path, encoding)
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/error:")
+        st.error(words.plain(uploads.restore_names(str(error), uploaded)), icon=":material/error:")
         return
     preview(inspection)
     types = column_types(inspection)
-    with shared.sentences():
+    with messages.show_errors():
         choices(uploaded, inspection, types)
 
 
@@ -96,7 +96,7 @@ def add_images(uploaded: Any, path: Path) -> None:
     staged, verdict = judge(path, side, drop, inner)
     st.caption(f"{staged.n_images:,} images of {image_grid.told(staged.shape)}")
     if isinstance(verdict, str):
-        st.error(shared.plain(verdict), icon=":material/block:")
+        st.error(words.plain(verdict), icon=":material/block:")
     else:
         column_table.findings(verdict.findings)
     if st.button(
@@ -104,7 +104,7 @@ def add_images(uploaded: Any, path: Path) -> None:
     ):
         with st.spinner("Splitting the images"):
             dataset = datasets.register_images(
-                path, name=name, side=side, drop_rare_classes=drop, inner_folders=inner, owner=shared.user(),
+                path, name=name, side=side, drop_rare_classes=drop, inner_folders=inner, owner=actions.user(),
                 source=uploaded.name,
             )  # fmt: skip
         done(dataset)
@@ -192,7 +192,7 @@ def choices(uploaded: Any, inspection: Inspection, types: dict[str, ColumnType])
         with st.spinner("Cleaning and splitting the table"):
             dataset = datasets.register(
                 inspection.path, name=name, target=target, task=task, types=types, encoding=inspection.encoding,
-                drop_rare_classes=drop, split_column=split, owner=shared.user(), source=uploaded.name,
+                drop_rare_classes=drop, split_column=split, owner=actions.user(), source=uploaded.name,
             )  # fmt: skip
             uploads.discard(inspection.path)
         done(dataset)
@@ -204,11 +204,11 @@ def task_of(
     """The task, inferred unless the user says otherwise."""
     try:
         inferred = check(inspection.path, inspection.encoding, target, tuple(types.items()), None, drop, None)[0]
-        told = f"As inferred: {shared.TASKS[inferred].lower()}"
+        told = f"As inferred: {words.TASKS[inferred].lower()}"
     except MetascoutError:
         told = "As inferred"
     return place.selectbox(
-        "Task", [None, *shared.TASKS], format_func=lambda task: told if task is None else shared.TASKS[task], key=key
+        "Task", [None, *words.TASKS], format_func=lambda task: told if task is None else words.TASKS[task], key=key
     )
 
 
@@ -229,7 +229,7 @@ def guard_rails(
     try:
         findings = check(inspection.path, inspection.encoding, target, tuple(types.items()), task, drop, split)[1]
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(str(error), uploaded)), icon=":material/block:")
+        st.error(words.plain(uploads.restore_names(str(error), uploaded)), icon=":material/block:")
         return False
     column_table.findings(findings)
     return True

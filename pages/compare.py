@@ -12,8 +12,8 @@ from core import datasets, results
 from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial
-from pages import shared
-from pages.parts import network_drawing
+from pages import links, reads, words
+from pages.parts import messages, network_drawing, trial_table
 
 
 def choice(side: str, names: dict[str, str], first: str) -> str:
@@ -22,7 +22,7 @@ def choice(side: str, names: dict[str, str], first: str) -> str:
     if side not in st.session_state:
         asked = st.query_params.get(side, first)
         if asked not in names:
-            st.warning(f"The link asks for trial {shared.plain(asked)}, which is not among those of this dataset.")
+            st.warning(f"The link asks for trial {words.plain(asked)}, which is not among those of this dataset.")
         st.session_state[side] = asked if asked in names else first
     chosen = st.selectbox(side.capitalize(), ids, key=side, format_func=lambda trial_id: names[trial_id])
     st.query_params[side] = chosen
@@ -33,23 +33,23 @@ def figures(trials: Sequence[Trial]) -> None:
     """Scores and costs below each other, a column a trial."""
     rows: dict[str, list[str]] = {}
     for name in trials[0].scores["metric"]:
-        rows[f"{shared.metric_label(name)} on test"] = [_score(trial, name) for trial in trials]
-    rows["Fit"] = [shared.duration(trial.fit_s) for trial in trials]
-    rows["Predict, a row"] = [shared.duration(trial.predict_row_s) for trial in trials]
-    rows["Size"] = [shared.size(trial.size_bytes) for trial in trials]
-    rows["Parameters"] = [f"{trial.n_parameters:,}" if trial.n_parameters else shared.NONE for trial in trials]
+        rows[f"{words.metric_label(name)} on test"] = [_score(trial, name) for trial in trials]
+    rows["Fit"] = [words.duration(trial.fit_s) for trial in trials]
+    rows["Predict, a row"] = [words.duration(trial.predict_row_s) for trial in trials]
+    rows["Size"] = [words.size(trial.size_bytes) for trial in trials]
+    rows["Parameters"] = [f"{trial.n_parameters:,}" if trial.n_parameters else words.NONE for trial in trials]
     table("Scores and cost", rows, trials)
 
 
 def _score(trial: Trial, metric: str) -> str:
     found = trial.scores[trial.scores["metric"] == metric]
-    return shared.interval(*found[["test", "lower", "upper"]].iloc[0]) if len(found) else shared.NONE
+    return words.interval(*found[["test", "lower", "upper"]].iloc[0]) if len(found) else words.NONE
 
 
 def settings(trials: Sequence[Trial]) -> None:
     """The parameters of both; those that differ first."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = {name: [str(trial.params.get(name, shared.NONE)) for trial in trials] for name in names}
+    rows = {name: [str(trial.params.get(name, words.NONE)) for trial in trials] for name in names}
     if rows:
         table("Parameters", dict(sorted(rows.items(), key=lambda row: row[1][0] == row[1][1])), trials)
         st.caption("Those that differ come first.")
@@ -71,18 +71,18 @@ def architectures(trials: Sequence[Trial]) -> None:
     st.subheader("Architectures")
     for side, place, trial in zip(("left", "right"), st.columns(2, gap="medium"), trials, strict=True):
         with place:
-            shared.link(shared.TRIAL, f"Trial {trial.id}", icon=":material/science:", trial=trial.id)
+            links.link(links.TRIAL, f"Trial {trial.id}", icon=":material/science:", trial=trial.id)
             if layers := trial.details.get("architecture"):
                 network_drawing.draw(layers, key=f"architecture_{side}")
             else:
-                st.info(f"{shared.plain(trial.algorithm)} is no network.", icon=":material/account_tree:")
+                st.info(f"{words.plain(trial.algorithm)} is no network.", icon=":material/account_tree:")
 
 
 def compare(dataset: Dataset) -> None:
     """Both choices and what they come to."""
-    board = shared.read(results.leaderboard, dataset.id, limit=shared.BEST_N)
+    board = reads.read(results.leaderboard, dataset.id, limit=trial_table.BEST_N)
     if len(board) < 2:
-        shared.empty("Two trials are needed to compare.", shared.NEW_JOB, "Start a job", dataset=dataset.name)
+        messages.empty("Two trials are needed to compare.", links.NEW_JOB, "Start a job", dataset=dataset.name)
         return
     names = {
         str(row["trial_id"]): f"{row['rank']}. {row['algorithm']} (trial {row['trial_id']}, job {row['job_id']})"
@@ -96,7 +96,7 @@ def compare(dataset: Dataset) -> None:
     if left == right:
         st.info("Choose two different trials.", icon=":material/compare_arrows:")
         return
-    trials = [shared.read(results.trial, int(trial_id)) for trial_id in (left, right)]
+    trials = [reads.read(results.trial, int(trial_id)) for trial_id in (left, right)]
     figures(trials)
     settings(trials)
     architectures(trials)
@@ -107,16 +107,16 @@ def show() -> None:
     name = st.query_params.get("dataset")
     if name is None:
         raise InputError("The link names no dataset. Choose one on the leaderboard.")
-    dataset = shared.read(datasets.get, name)
+    dataset = reads.read(datasets.get, name)
     st.title("Compare two trials")
     with st.container(horizontal=True):
-        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
-        shared.link(shared.DATASET, shared.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+        links.link(links.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        links.link(links.DATASET, words.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
     compare(dataset)
 
 
-with shared.sentences():
+with messages.show_errors():
     try:
         show()
     except InputError as error:
-        shared.lost("Compare", error, shared.LEADERBOARD, "Leaderboard")
+        messages.dead_end("Compare", error, links.LEADERBOARD, "Leaderboard")

@@ -14,8 +14,8 @@ from core.advice import fits
 from core.datasets import SPLITS, Dataset
 from core.errors import InputError
 from core.scoring import METRICS
-from pages import shared
-from pages.parts import column_table, image_grid
+from pages import links, reads, words
+from pages.parts import charts, column_table, image_grid, messages
 
 
 def asked() -> Dataset:
@@ -23,19 +23,19 @@ def asked() -> Dataset:
     name = st.query_params.get("dataset")
     if name is None:
         raise InputError("The link names no dataset. Choose one in the list.")
-    return shared.read(datasets.get, name)
+    return reads.read(datasets.get, name)
 
 
 def show(dataset: Dataset) -> None:
     """Everything about one dataset."""
-    st.title(shared.plain(dataset.name))
-    added = f"added {shared.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
-    st.caption(shared.plain(f"Predict {dataset.target}: {shared.TASKS[dataset.task].lower()}, {added}"))
+    st.title(words.plain(dataset.name))
+    added = f"added {words.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
+    st.caption(words.plain(f"Predict {dataset.target}: {words.TASKS[dataset.task].lower()}, {added}"))
     with st.container(horizontal=True):
-        shared.link(shared.ADVICE, "Advice", icon=":material/lightbulb:", dataset=dataset.name)
-        shared.link(shared.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
-        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
-        shared.link(shared.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
+        links.link(links.ADVICE, "Advice", icon=":material/lightbulb:", dataset=dataset.name)
+        links.link(links.NEW_JOB, "New job", icon=":material/add_circle:", dataset=dataset.name)
+        links.link(links.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        links.link(links.JOBS, "Its jobs", icon=":material/list_alt:", jobs_dataset=dataset.name)
     advised(dataset)
     split(dataset)
     column_table.findings(dataset.findings)
@@ -63,9 +63,7 @@ def advised(dataset: Dataset) -> None:
         best = next(item for item in given.ranking if item.candidate == given.plan[0])
         name, metric = ", ".join(given.plan), METRICS[given.metric].label
         st.info(
-            shared.plain(
-                f"Worth running first: {name}. {best.candidate} is expected at {metric} {1 - best.error:.3f}."
-            ),
+            words.plain(f"Worth running first: {name}. {best.candidate} is expected at {metric} {1 - best.error:.3f}."),
             icon=":material/lightbulb:",
         )
 
@@ -104,13 +102,13 @@ def classes(dataset: Dataset) -> None:
         st.caption(f"The 30 commonest of {len(counts)} classes")
     figure = go.Figure()
     for name in SPLITS:
-        figure.add_bar(y=[shared.label(str(label)) for label in shown.index], x=shown[name], name=name, orientation="h")
+        figure.add_bar(y=[charts.label(str(label)) for label in shown.index], x=shown[name], name=name, orientation="h")
     figure.update_layout(barmode="stack", yaxis={"autorange": "reversed", "type": "category"}, xaxis_title="Rows")
-    shared.chart(figure, "Rows of each class in train, valid and test", height=110 + 24 * len(shown), key="classes")
+    charts.draw(figure, "Rows of each class in train, valid and test", height=110 + 24 * len(shown), key="classes")
 
 
-with shared.sentences():
+with messages.show_errors():
     try:
         show(asked())
     except InputError as error:
-        shared.lost("Dataset", error, shared.DATASETS, "All datasets")
+        messages.dead_end("Dataset", error, links.DATASETS, "All datasets")

@@ -10,14 +10,15 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import advice, datasets, machine, metafeatures, specs
+from core import advice, datasets, kinds, machine, metafeatures, specs
 from core.advice import Advice, RankedCandidate, fits
 from core.datasets import Dataset
 from core.errors import InputError
 from core.queue import jobs, runners
 from core.scoring import METRICS
 from core.specs import Spec
-from pages import shared
+from pages import actions, links, reads, words
+from pages.parts import charts, messages
 
 DRAWN = 20
 ORIGINS = {"own": "yours"}
@@ -31,8 +32,10 @@ def show(dataset: Dataset) -> None:
     try:
         given = advice.advise(dataset.id)
     except InputError as error:
-        shared.say(error)
-        shared.link(shared.NEW_JOB, "Start a portfolio", dataset=dataset.name, engine="portfolio")
+        messages.show(error)
+        links.link(
+            links.NEW_JOB, "Start a portfolio", dataset=dataset.name, engine=kinds.for_spec(specs.PortfolioSpec).name
+        )
         return
     renewed(given)
     trust(given)
@@ -63,7 +66,7 @@ def renewed(given: Advice) -> None:
 
 def waiting() -> None:
     """Where no selector has been fitted yet."""
-    if shared.read(runners.alive):
+    if reads.read(runners.alive):
         st.info(
             "The first selector is being fitted from the results that are known. It takes less than a minute:"
             " reload this page then.",
@@ -75,14 +78,14 @@ def waiting() -> None:
         "The selector is fitted by a runner, and none is alive. Home says how to start one.",
         icon=":material/power_off:",
     )
-    shared.link(shared.HOME, "Home", icon=":material/home:")
+    links.link(links.HOME, "Home", icon=":material/home:")
 
 
 def trust(given: Advice) -> None:
     """How much to trust it, in words."""
     rests = f"It rests on {given.n_known:,} datasets"
     rests += f", {given.n_own:,} of them yours." if given.n_own else ", none of them yours yet: each job adds to it."
-    text = shared.plain(f"{given.reason} {rests}")
+    text = words.plain(f"{given.reason} {rests}")
     if given.falls_back:
         st.warning(text, title="The safe default is recommended", icon=":material/shield:")
     else:
@@ -101,24 +104,24 @@ def plan(given: Advice, got: dict[str, float]) -> None:
     text = "Run these, keep the best by the valid rows. They were chosen together: one may win where another fails."
     if given.falls_back:
         text += f" To run a single one, take the safe default, {given.single_best}."
-    st.caption(shared.plain(text))
+    st.caption(words.plain(text))
     by_name = {item.candidate: item for item in given.ranking}
     with st.grid(max(1, len(given.plan)), min_column_width=220):
         for name in given.plan:
             item = by_name[name]
-            note = f"90%: {bounds(item)}, fits in about {shared.duration(item.fit_s)}"
+            note = f"90%: {bounds(item)}, fits in about {words.duration(item.fit_s)}"
             if name in got:
                 note = f"has run: {value(got[name])} on test"
             st.metric(
-                shared.plain(name), f"{METRICS[given.metric].label} {value(item.error)}", note, delta_color="off",
+                words.plain(name), f"{METRICS[given.metric].label} {value(item.error)}", note, delta_color="off",
                 delta_arrow="off", border=True, help="Predicted",
             )  # fmt: skip
-    queued = shared.read(advice.jobs_of, given.dataset_id)
+    queued = reads.read(advice.jobs_of, given.dataset_id)
     with st.container(horizontal=True, vertical_alignment="center"):
         panel = st.popover("Run the plan", icon=":material/play_arrow:", type="primary", key="plan")
         for job_id in queued[-4:]:
-            status = shared.read(jobs.get, job_id).status
-            shared.link(shared.JOB, f"Job {job_id}: {status}", icon=shared.STATUSES[status][1], job=job_id)
+            status = reads.read(jobs.get, job_id).status
+            links.link(links.JOB, f"Job {job_id}: {status}", icon=words.STATUSES[status][1], job=job_id)
     with (
         panel,
         st.form(f"run_plan_{given.id}", border=False, enter_to_submit=False),
@@ -127,7 +130,7 @@ def plan(given: Advice, got: dict[str, float]) -> None:
         if queued:
             st.caption(f"Plans of this dataset were queued before (last: job {queued[-1]}); this adds new jobs.")
         offered = advice.specs_of(given, cpus=min(2, machine.cpu_slots()))
-        warm = shared.read(advice.warm_starts, given)
+        warm = reads.read(advice.warm_starts, given)
         ranked = advice.ranked_algorithms(given)
         wanted = [asked(number, spec, warm, ranked) for number, spec in enumerate(offered)]
         if st.form_submit_button("Queue these jobs", type="primary", icon=":material/send:", key=f"queue_{given.id}"):
@@ -136,42 +139,39 @@ def plan(given: Advice, got: dict[str, float]) -> None:
 
 def asked(number: int, spec: Spec, warm: list[int], ranked: tuple[str, ...]) -> dict[str, Any] | None:
     """One job of the plan: whether it is wanted, and for how long."""
-    st.markdown(f"**{shared.ENGINES[spec.kind]}**")
-    st.caption(shared.plain(told(spec)))
+    st.markdown(f"**{kinds.label(spec.kind)}**")
+    st.caption(words.plain(told(spec)))
     chosen, seconds = st.columns([1, 1], vertical_alignment="bottom")
     wanted = chosen.checkbox("Run it", True, key=f"wanted_{number}")
     budget_s = seconds.number_input("Seconds", value=spec.budget_s, step=30, key=f"budget_{number}")
     given = {**spec.model_dump(mode="json"), "budget_s": budget_s}
-    if warm and spec.kind == "nas" and st.checkbox(
+    if warm and "starts" in given and st.checkbox(
         f"Start with the best of job {', '.join(map(str, warm))}", key=f"warm_{number}",
         help="Their datasets are like this one. It finds good networks sooner, and looks less far.",
     ):  # fmt: skip
         given["starts"] = warm
     first = f"Only what ranks first: {', '.join(ranked)}"
-    if ranked and spec.kind == "automl" and st.checkbox(first, key=f"ranked_{number}"):
+    if ranked and "algorithms" in given and st.checkbox(first, key=f"ranked_{number}"):
         given["algorithms"] = ranked
     return given if wanted else None
 
 
 def told(spec: Spec) -> str:
     """What a job of the plan trains."""
-    if isinstance(spec, specs.PortfolioSpec):
-        return ", ".join(spec.candidates)
-    if isinstance(spec, specs.AutoMLSpec):
-        return ", ".join(spec.algorithms)
-    return "A search for a network"
+    names = getattr(spec, "candidates", None) or getattr(spec, "algorithms", None)
+    return ", ".join(names) if names else kinds.of(spec.kind).about
 
 
 def queue(given: Advice, wanted: list[dict[str, Any]]) -> None:
     """Submit what was chosen."""
-    with shared.sentences():
-        ids = advice.run(given, [specs.parse(body) for body in wanted], user=shared.user())
+    with messages.show_errors():
+        ids = advice.run(given, [specs.parse(body) for body in wanted], user=actions.user())
         names = ", ".join(f"job {job_id}" for job_id in ids)
         st.success(f"Queued: {names}. You can close this page: the jobs go on.", icon=":material/check_circle:")
-        if not shared.read(runners.alive):
+        if not reads.read(runners.alive):
             st.warning("No runner is alive: they wait until one is.", icon=":material/power_off:")
         for job_id in ids:
-            shared.link(shared.JOB, f"Open job {job_id}", job=job_id)
+            links.link(links.JOB, f"Open job {job_id}", job=job_id)
 
 
 def outcome(judged: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
@@ -182,21 +182,21 @@ def outcome(judged: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
     best, first = actual.loc[actual["valid_error"].idxmin()], actual.iloc[0]
     name = METRICS[judged.metric].label
     with st.grid(3, min_column_width=220):
-        st.metric("Best by valid", f"{name} {value(best['actual'])}", shared.plain(f"{best['candidate']}, on test"),
+        st.metric("Best by valid", f"{name} {value(best['actual'])}", words.plain(f"{best['candidate']}, on test"),
                   delta_color="off", delta_arrow="off", border=True)  # fmt: skip
         if pd.notna(first["rank"]):
             lost = first["actual"] - best["actual"]
             behind = f"{abs(lost):.3f} {'behind' if lost > 0 else 'ahead of'} it" if lost else "the same"
             st.metric(
                 f"Rank {first['rank']:.0f} of the advice", f"{name} {value(first['actual'])}",
-                shared.plain(f"{first['candidate']}, {behind}"), delta_color="off", delta_arrow="off", border=True,
+                words.plain(f"{first['candidate']}, {behind}"), delta_color="off", delta_arrow="off", border=True,
             )  # fmt: skip
         told = actual["rank"].notna()
         inside = f"{int(actual['inside'].sum())} of {int(told.sum())}"
         st.metric("Within their 90% interval", inside, "candidates that have run", delta_color="off",
                   delta_arrow="off", border=True)  # fmt: skip
     if others := list(actual["candidate"][~told]):
-        st.caption(shared.plain(f"Not known to the advice when it was given: {', '.join(others)}."))
+        st.caption(words.plain(f"Not known to the advice when it was given: {', '.join(others)}."))
 
 
 def ranking(given: Advice, actual: pd.DataFrame) -> None:
@@ -207,7 +207,7 @@ def ranking(given: Advice, actual: pd.DataFrame) -> None:
         {
             "rank": rank,
             "candidate": item.candidate,
-            "engine": shared.ENGINES.get(item.engine or "", "Imported runs"),
+            "engine": kinds.label(item.engine) if item.engine else "Imported runs",
             "predicted": 1 - item.error,
             "lower": 1 - item.upper,
             "upper": 1 - item.lower,
@@ -240,27 +240,27 @@ def ranking(given: Advice, actual: pd.DataFrame) -> None:
 def draw(given: Advice, got: dict[str, float]) -> None:
     """Predicted values with intervals, and the actual ones that are known."""
     items = given.ranking[:DRAWN]
-    names = [f"{rank}. {shared.label(item.candidate, 28)}" for rank, item in enumerate(items, 1)]
-    colors = [shared.ACCENT if item.candidate in given.plan else shared.FAINT for item in items]
+    names = [f"{rank}. {charts.label(item.candidate, 28)}" for rank, item in enumerate(items, 1)]
+    colors = [charts.ACCENT if item.candidate in given.plan else charts.FAINT for item in items]
     predicted = [1 - item.error for item in items]
     figure = go.Figure()
     spans = {"array": [item.error - item.lower for item in items], "arrayminus": [i.upper - i.error for i in items]}
     figure.add_scatter(
         x=predicted, y=names, mode="markers", name="Predicted (blue: the plan)", marker={"size": 10, "color": colors},
-        error_x={"type": "data", "symmetric": False, **spans, "color": shared.FAINT, "thickness": 2, "width": 4},
+        error_x={"type": "data", "symmetric": False, **spans, "color": charts.FAINT, "thickness": 2, "width": 4},
         hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
     )  # fmt: skip
     if got:
         figure.add_scatter(
             x=[1 - got[item.candidate] if item.candidate in got else None for item in items], y=names, mode="markers",
-            name="Actual, on test", marker={"size": 11, "symbol": "diamond", "color": shared.SECOND},
+            name="Actual, on test", marker={"size": 11, "symbol": "diamond", "color": charts.SECOND},
             hovertemplate="%{y}<br>actual %{x:.3f}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", type="category")
     low = min([1 - item.upper for item in items[:5]] + predicted + [1 - error for error in got.values()])
     figure.update_xaxes(title=f"{METRICS[given.metric].label}, 90% interval", range=[max(low, -0.2) - 0.02, 1.02])
     alt = f"Predicted {METRICS[given.metric].label} of the first candidates with intervals"
-    shared.chart(figure, alt, height=120 + 26 * len(items), key="drawn")
+    charts.draw(figure, alt, height=120 + 26 * len(items), key="drawn")
 
 
 def near(given: Advice) -> None:
@@ -294,19 +294,19 @@ def drivers(given: Advice) -> None:
         st.caption("No meta-feature moved the ranking.")
         return
     first = given.ranking[0].candidate
-    st.caption(shared.plain(f"What moves {first} against the mean of all candidates: to the left speaks for it."))
+    st.caption(words.plain(f"What moves {first} against the mean of all candidates: to the left speaks for it."))
     items = given.drivers[::-1]
-    words = [metafeatures.NAMES[item.name] for item in items]
-    labels = ["<br>".join(wrap(shared.label(text, 64), 34)) for text in words]
+    texts = [metafeatures.NAMES[item.name] for item in items]
+    labels = ["<br>".join(wrap(charts.label(text, 64), 34)) for text in texts]
     figure = go.Figure()
     figure.add_bar(
         x=[item.moved for item in items], y=labels, orientation="h",
-        marker_color=[shared.ACCENT if item.moved < 0 else shared.SECOND for item in items],
-        customdata=[[text, shared.number(item.value)] for text, item in zip(words, items, strict=True)],
+        marker_color=[charts.ACCENT if item.moved < 0 else charts.SECOND for item in items],
+        customdata=[[text, words.number(item.value)] for text, item in zip(texts, items, strict=True)],
         hovertemplate="%{customdata[0]}<br>here %{customdata[1]}<br>moves the error by %{x:+.3f}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="Change of its error", nticks=5)
-    shared.chart(figure, "Meta-features that moved the prediction most", height=110 + 40 * len(items), key="drivers")
+    charts.draw(figure, "Meta-features that moved the prediction most", height=110 + 40 * len(items), key="drivers")
 
 
 def value(error: float) -> str:
@@ -321,11 +321,11 @@ def bounds(item: RankedCandidate) -> str:
 
 st.title("Advice")
 st.caption("Which models will do best on your data, learned from every run that is known, before anything runs.")
-with shared.sentences():
-    known = shared.read(datasets.all_datasets)
+with messages.show_errors():
+    known = reads.read(datasets.all_datasets)
     if not known:
-        shared.empty("Advice needs a dataset, and there is none yet.", shared.ADD_DATASET, "Add a dataset")
-    elif chosen := shared.pick_dataset(known, placeholder="Choose a dataset"):
+        messages.empty("Advice needs a dataset, and there is none yet.", links.ADD_DATASET, "Add a dataset")
+    elif chosen := links.choose_dataset(known, placeholder="Choose a dataset"):
         show(chosen)
     else:
         st.info("Choose a dataset to see what will do best on it.", icon=":material/table:")

@@ -9,17 +9,18 @@ import streamlit as st
 
 from core import datasets, results
 from core.datasets import Dataset
-from pages import shared
+from pages import links, reads, words
+from pages.parts import messages
 
 
 def listed() -> None:
     """The registered datasets, each with its best result."""
-    known = shared.read(datasets.all_datasets)
+    known = reads.read(datasets.all_datasets)
     if not known:
-        shared.empty("There is no dataset yet. Add a file or a built-in sample.", shared.ADD_DATASET, "Add a dataset")
+        messages.empty("There is no dataset yet. Add a file or a built-in sample.", links.ADD_DATASET, "Add a dataset")
         return
-    shared.link(shared.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
-    best = shared.read(results.best_trials).to_dict("index")
+    links.link(links.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
+    best = reads.read(results.best_trials).to_dict("index")
     st.dataframe(
         pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
         column_config={
@@ -44,23 +45,23 @@ def listed() -> None:
 
 def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
     """A dataset as a row of the list."""
-    result = f"{shared.metric_label(best['metric'])} {shared.number(best['test'])}, {best['algorithm']}" if best else ""
+    result = f"{words.metric_label(best['metric'])} {words.number(best['test'])}, {best['algorithm']}" if best else ""
     return {
         "open": f":material/{'image' if dataset.modality == 'image' else 'table'}: {dataset.name}",
-        "Task": shared.TASKS[dataset.task],
+        "Task": words.TASKS[dataset.task],
         "Target": dataset.target,
         "rows": sum(dataset.n_rows.values()),
         "columns": len(dataset.columns),
-        "Best on test": result or shared.NONE,
+        "Best on test": result or words.NONE,
         "Source": dataset.source,
         "Owner": dataset.owner,
-        "created": shared.times(pd.Series([dataset.created_at]))[0],
+        "created": words.times(pd.Series([dataset.created_at]))[0],
     }
 
 
 def open_dataset() -> None:
     """Go to the clicked dataset."""
-    st.switch_page(shared.DATASET, query_params={"dataset": st.session_state.open_dataset.label.partition(": ")[2]})
+    st.switch_page(links.DATASET, query_params={"dataset": st.session_state.open_dataset.label.partition(": ")[2]})
 
 
 st.title("Datasets")

@@ -8,12 +8,15 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from core import datasets
+from core import datasets, kinds
 from core.datasets import Dataset
 from core.results import initialisations
-from pages import shared
+from core.specs import FewShotSpec
+from pages import links, reads, words
+from pages.parts import charts, csv_export, messages
 
 BARS = 20
+FEWSHOT = kinds.for_spec(FewShotSpec).name
 LABELS = {"accuracy": "Accuracy", "mse": "Mean squared error"}
 SHOWN = ["open", "rank", "task", "algorithm", "network", "protocol", "valid", "test", "interval", "n_episodes"]
 SHOWN += ["adapt_s", "n_parameters", "owner", "when"]
@@ -27,7 +30,7 @@ def filters(frame: pd.DataFrame) -> pd.DataFrame:
         places, (("ways", "Ways", "All"), ("shots", "Shots", "All"), ("protocol", "Batch norm", "Both")), strict=True
     ):
         options = [str(value).capitalize() for value in sorted(frame[key].unique())]
-        shared.asked_choice(key, options, {option.lower(): option for option in options})
+        links.preselect(key, options, {option.lower(): option for option in options})
         chosen[key] = place.selectbox(
             label, options, index=None, key=key, bind="query-params", placeholder=everything, help=HELP.get(key),
         )  # fmt: skip
@@ -45,11 +48,11 @@ HELP = {
 
 def show(dataset: Dataset) -> None:
     """Filters, table and chart of one dataset."""
-    everything = shared.read(initialisations.leaderboard, dataset.id)
+    everything = reads.read(initialisations.leaderboard, dataset.id)
     if everything.empty:
-        shared.empty(
-            "No few-shot meta-training has been judged on this dataset yet.", shared.NEW_JOB, "Start one",
-            dataset=dataset.name, engine="fewshot",
+        messages.empty(
+            "No few-shot meta-training has been judged on this dataset yet.", links.NEW_JOB, "Start one",
+            dataset=dataset.name, engine=FEWSHOT,
         )  # fmt: skip
         return
     frame = filters(everything)
@@ -65,12 +68,12 @@ def show(dataset: Dataset) -> None:
     table(frame, metric)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "Export as CSV", lambda: shared.csv_safe(frame), f"few_shot_{dataset.name}.csv", "text/csv",
+            "Export as CSV", lambda: csv_export.csv_safe(frame), f"few_shot_{dataset.name}.csv", "text/csv",
             icon=":material/download:", on_click="ignore", key="export",
         )  # fmt: skip
-        shared.link(shared.PLAYGROUND, "Playground", icon=":material/draw:")
-        shared.link(
-            shared.NEW_JOB, "New meta-training", icon=":material/add_circle:", dataset=dataset.name, engine="fewshot"
+        links.link(links.PLAYGROUND, "Playground", icon=":material/draw:")
+        links.link(
+            links.NEW_JOB, "New meta-training", icon=":material/add_circle:", dataset=dataset.name, engine=FEWSHOT
         )
     st.subheader(f"The first {min(BARS, len(frame))}, on the test classes")
     bars(frame.head(BARS), metric)
@@ -90,16 +93,16 @@ def task(row: Any) -> str:
 
 def table(frame: pd.DataFrame, metric: str) -> None:
     """A row a job and protocol; its button opens the job."""
-    name, digits = LABELS.get(metric, metric), shared.decimals(frame["test"])
+    name, digits = LABELS.get(metric, metric), words.decimals(frame["test"])
     column = st.column_config
     bounds = zip(frame["lower"], frame["upper"], strict=True)
     shown = frame.assign(
         open=":material/deployed_code: " + frame["job_id"].astype(str),
         task=[task(row) for row in frame.itertuples()],
-        interval=[shared.between(low, high) for low, high in bounds],
-        adapt_s=[shared.duration(seconds) for seconds in frame["adapt_s"]],
+        interval=[words.between(low, high) for low, high in bounds],
+        adapt_s=[words.duration(seconds) for seconds in frame["adapt_s"]],
         protocol=frame["protocol"].str.capitalize(),
-        when=shared.times(frame["happened_at"]),
+        when=words.times(frame["happened_at"]),
     )
     st.dataframe(
         shown,
@@ -131,7 +134,7 @@ def table(frame: pd.DataFrame, metric: str) -> None:
 
 def go_to() -> None:
     """Open the clicked job; by the label, as rows move while the table lives."""
-    st.switch_page(shared.JOB, query_params={"job": st.session_state["board_open"].label.rpartition(" ")[2]})
+    st.switch_page(links.JOB, query_params={"job": st.session_state["board_open"].label.rpartition(" ")[2]})
 
 
 def bars(frame: pd.DataFrame, metric: str) -> None:
@@ -139,10 +142,10 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
     figure = go.Figure()
     alone = frame[["ways", "shots"]].drop_duplicates().shape[0] == 1  # then the filters or the table say it
     names = [
-        f"{'' if alone else task(row) + ', '}{shared.label(row.algorithm, 18)}, job {row.job_id}, {row.protocol[:5]}."
+        f"{'' if alone else task(row) + ', '}{charts.label(row.algorithm, 18)}, job {row.job_id}, {row.protocol[:5]}."
         for row in frame.itertuples()
     ]
-    for protocol, color in zip(initialisations.PROTOCOLS, (shared.ACCENT, shared.SECOND), strict=True):
+    for protocol, color in zip(initialisations.PROTOCOLS, (charts.ACCENT, charts.SECOND), strict=True):
         rows = frame["protocol"] == protocol
         part = frame[rows]
         if part.empty:
@@ -153,23 +156,23 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
             name=protocol.capitalize(),
             error_x={
                 "type": "data", "symmetric": False, "array": part["upper"] - part["test"],
-                "arrayminus": part["test"] - part["lower"], "color": shared.FAINT, "thickness": 2, "width": 4,
+                "arrayminus": part["test"] - part["lower"], "color": charts.FAINT, "thickness": 2, "width": 4,
             },
             hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     figure.update_xaxes(title=f"{LABELS.get(metric, metric)}, 95% interval")
     told = f"{LABELS.get(metric, metric)} on the test classes with intervals"
-    shared.chart(figure, told, height=140 + 28 * len(names), key="bars")
+    charts.draw(figure, told, height=140 + 28 * len(names), key="bars")
 
 
 st.title("Few-shot")
 st.caption("What meta-trainings are worth on classes that they have never seen.")
-with shared.sentences():
-    known = shared.read(datasets.all_datasets)
+with messages.show_errors():
+    known = reads.read(datasets.all_datasets)
     if not known:
-        shared.empty("There is no dataset yet, so there are no results.", shared.ADD_DATASET, "Add a dataset")
-    elif chosen := shared.pick_dataset(known, placeholder="Choose a dataset"):
+        messages.empty("There is no dataset yet, so there are no results.", links.ADD_DATASET, "Add a dataset")
+    elif chosen := links.choose_dataset(known, placeholder="Choose a dataset"):
         show(chosen)
     else:
         st.info("Choose a dataset to see its meta-trainings.", icon=":material/table:")

@@ -8,15 +8,16 @@ import streamlit as st
 
 from core import datasets, machine, results
 from core.queue import jobs, runners
-from pages import shared
+from pages import actions, links, reads, words
+from pages.parts import messages
 
 
-@st.fragment(run_every=shared.LIVE_S * 2)
+@st.fragment(run_every=reads.LIVE_S * 2)
 def live() -> None:
     """The part that changes by itself."""
-    with shared.sentences():
-        alive = shared.read(runners.alive)
-        counts = shared.read(jobs.counts)
+    with messages.show_errors():
+        alive = reads.read(runners.alive)
+        counts = reads.read(jobs.counts)
         runner_state(alive, counts.get("queued", 0))
         queue(counts, len(alive))
         usage(alive[0].machine if alive else machine.usage(), alive[0].host if alive else "this machine")
@@ -34,7 +35,7 @@ def runner_state(alive: list[runners.Runner], queued: int) -> None:
         title="No runner is alive",
         icon=":material/power_off:",
     )
-    st.code(shared.START_RUNNER, language="bash")
+    st.code(words.START_RUNNER, language="bash")
 
 
 def queue(counts: dict[str, int], n_runners: int) -> None:
@@ -57,44 +58,44 @@ def usage(used: dict[str, Any], where: str) -> None:
     with st.grid(3, min_column_width=220):
         meter("CPU", used.get("cpu_frac", 0.0), f"{used.get('cores') or '?'} cores of {where}")
         memory = used.get("memory_bytes") or 1
-        told = f"{shared.size(used.get('memory_used_bytes'))} of {shared.size(memory)}"
+        told = f"{words.size(used.get('memory_used_bytes'))} of {words.size(memory)}"
         meter("Memory", used.get("memory_used_bytes", 0) / memory, told)
         for gpu in used.get("gpus", ()):
-            meter(shared.plain(gpu["name"]), gpu["use_frac"] or 0.0, f"{shared.size(gpu['memory_used_bytes'])} in use")
+            meter(words.plain(gpu["name"]), gpu["use_frac"] or 0.0, f"{words.size(gpu['memory_used_bytes'])} in use")
 
 
 def meter(name: str, fraction: float, told: str) -> None:
     """One bar of use."""
     with st.container(border=True, gap="xsmall"):
         st.progress(min(1.0, max(0.0, fraction)), text=f"**{name}** {fraction:.0%}")
-        st.caption(shared.plain(told))
+        st.caption(words.plain(told))
 
 
 def running() -> None:
     """What runs now."""
-    frame = shared.read(jobs.overview, statuses=("running",), limit=5)
+    frame = reads.read(jobs.overview, statuses=("running",), limit=5)
     if frame.empty:
         return
     st.subheader("Running now")
     for row in frame.to_dict("records"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            shared.link(shared.JOB, f"Job {row['id']}", icon=shared.STATUSES["running"][1], job=row["id"])
+            links.link(links.JOB, f"Job {row['id']}", icon=words.STATUSES["running"][1], job=row["id"])
             st.progress(
-                float(row["fraction"] or 0), text=shared.plain(f"{row['dataset']}: {row['stage'] or 'starting'}")
+                float(row["fraction"] or 0), text=words.plain(f"{row['dataset']}: {row['stage'] or 'starting'}")
             )
 
 
 def recent() -> None:
     """The best trial of each of the last jobs."""
-    frame = shared.read(results.recent_results)
+    frame = reads.read(results.recent_results)
     st.subheader("Recent results")
     if frame.empty:
-        shared.empty("No job has left a trial yet.", shared.NEW_JOB, "Start a new job")
+        messages.empty("No job has left a trial yet.", links.NEW_JOB, "Start a new job")
         return
     shown = frame.assign(
-        metric=frame["metric"].map(shared.metric_label),
-        result=[shared.interval(*row) for row in frame[["test", "lower", "upper"]].itertuples(index=False)],
-        finished_at=shared.times(frame["finished_at"]),
+        metric=frame["metric"].map(words.metric_label),
+        result=[words.interval(*row) for row in frame[["test", "lower", "upper"]].itertuples(index=False)],
+        finished_at=words.times(frame["finished_at"]),
         open=":material/deployed_code: Job " + frame["job_id"].astype(str),
     )
     st.dataframe(
@@ -123,7 +124,7 @@ def recent() -> None:
 
 def open_recent(job_ids: list[int]) -> None:
     """Go to the clicked row's job."""
-    st.switch_page(shared.JOB, query_params={"job": str(job_ids[st.session_state.open_recent.row])})
+    st.switch_page(links.JOB, query_params={"job": str(job_ids[st.session_state.open_recent.row])})
 
 
 def first_steps() -> None:
@@ -135,9 +136,9 @@ def first_steps() -> None:
             st.caption("A built-in sample needs no file.")
             st.space("stretch")
             if st.button("Add the breast cancer sample", type="primary", icon=":material/add:"):
-                dataset = datasets.add_sample("breast_cancer", owner=shared.user())
-                st.switch_page(shared.ADVICE, query_params={"dataset": dataset.name})
-            shared.link(shared.ADD_DATASET, "Or add your own table", icon=":material/upload_file:")
+                dataset = datasets.add_sample("breast_cancer", owner=actions.user())
+                st.switch_page(links.ADVICE, query_params={"dataset": dataset.name})
+            links.link(links.ADD_DATASET, "Or add your own table", icon=":material/upload_file:")
         with st.container(border=True, height="stretch"):
             st.markdown("**2. Read the advice**")
             st.caption(
@@ -150,8 +151,8 @@ def first_steps() -> None:
 
 st.title("Metascout")
 st.caption("Find the model that works for your table, and know how sure that is.")
-if not shared.read(datasets.all_datasets):
-    with shared.sentences():
+if not reads.read(datasets.all_datasets):
+    with messages.show_errors():
         first_steps()
 live()
 recent()

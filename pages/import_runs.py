@@ -14,7 +14,8 @@ from core.datasets.files import findings, tables, uploads
 from core.errors import InputError, MetascoutError
 from core.knowledge import imports
 from core.knowledge.imports import Inspection, Reading
-from pages import shared
+from pages import actions, links, reads, words
+from pages.parts import messages
 
 KINDS = {"aslib": "an ASlib scenario", "tidy": "a table of runs", "mlflow": "the runs of MLflow"}
 BETTER = {None: "As its name tells", True: "Higher is better", False: "Lower is better"}
@@ -52,10 +53,10 @@ def add_file() -> None:
         path = uploads.receive(uploaded)
         first = inspect(path, Reading(encoding=encoding))
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(without_field(error), uploaded)), icon=":material/error:")
+        st.error(words.plain(uploads.restore_names(without_field(error), uploaded)), icon=":material/error:")
         return
     key = f"{path.name}_{encoding}"
-    with shared.sentences():
+    with messages.show_errors():
         reading, described = corrections(first, encoding, key)
         files = [each for each in (uploaded, described) if each is not None]
         found = recognised(path, reading, files)
@@ -144,22 +145,22 @@ def recognised(path: Path, reading: Reading, files: list[Any]) -> Inspection | N
     try:
         found = inspect(path, reading)
     except MetascoutError as error:
-        st.error(shared.plain(uploads.restore_names(without_field(error), *files)), icon=":material/block:")
+        st.error(words.plain(uploads.restore_names(without_field(error), *files)), icon=":material/block:")
         return None
     for question in found.questions:
         st.error(
-            shared.plain(uploads.restore_names(without_field(question), *files)),
+            words.plain(uploads.restore_names(without_field(question), *files)),
             icon=":material/block:",
         )
     if found.questions:
         return None
-    ours = shared.read(knowledge.our_features, knowledge.task_type(str(found.metric)))
+    ours = reads.read(knowledge.our_features, knowledge.task_type(str(found.metric)))
     st.subheader("What is imported")
     better = "higher" if found.higher_is_better else "lower"
-    st.caption(shared.plain(f"By {found.metric}: {better} is better."))
+    st.caption(words.plain(f"By {found.metric}: {better} is better."))
     counts(found)
     if found.notes:
-        st.info("\n".join(f"- {shared.plain(uploads.restore_names(note, *files))}" for note in found.notes))
+        st.info("\n".join(f"- {words.plain(uploads.restore_names(note, *files))}" for note in found.notes))
     advice(found, ours)
     with st.expander("Preview of the first rows", icon=":material/visibility:", expanded=True):
         preview = found.preview if found.preview["fit_s"].notna().any() else found.preview.drop(columns="fit_s")
@@ -213,19 +214,19 @@ def confirm(
         imports.check_name(name)
         fits = True
     except InputError as error:
-        st.error(shared.plain(without_field(error)), icon=":material/block:")
+        st.error(words.plain(without_field(error)), icon=":material/block:")
         fits = False
     if st.button(
         "Import", type="primary", icon=":material/check:", disabled=found is None or not fits, key="import"
     ):  # fmt: skip
         with st.spinner("Importing the runs"):
-            scenario, _ = imports.import_(path, reading, name=name, owner=shared.user(), source=files[0].name)
+            scenario, _ = imports.import_(path, reading, name=name, owner=actions.user(), source=files[0].name)
         for each in files:
             uploads.discard(uploads.receive(each))
         st.session_state["imports"] = st.session_state.get("imports", 0) + 1
         st.session_state["imported"] = scenario.name
         what = f"{scenario.n_datasets:,} datasets, {scenario.n_candidates:,} candidates"
-        st.session_state["told"] = "success", f"{scenario.name} is imported: {what}."
+        messages.save_outcome("success", f"{scenario.name} is imported: {what}.")
         st.rerun()
 
 
@@ -234,17 +235,17 @@ def imported() -> None:
     name = st.session_state.pop("imported", None)
     if name is not None:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/check_circle: {shared.plain(f'{name} stands in the list below.')}")
-            shared.link(shared.ADVICE, "Advice")
+            st.markdown(f":material/check_circle: {words.plain(f'{name} stands in the list below.')}")
+            links.link(links.ADVICE, "Advice")
 
 
 def listed() -> None:
     """The imported scenarios, and the way to remove one."""
     st.subheader("Imported scenarios")
-    known = shared.read(knowledge.overview)
+    known = reads.read(knowledge.overview)
     if known.empty:
         text = "No runs have been imported yet. Drop in a file above. What your jobs find counts without it."
-        shared.empty(text, shared.NEW_JOB, "Start a new job")
+        messages.empty(text, links.NEW_JOB, "Start a new job")
         return
     st.dataframe(
         shown(known), column_config=config(), hide_index=True, height="content" if len(known) <= 15 else 560,
@@ -267,7 +268,7 @@ def shown(known: pd.DataFrame) -> pd.DataFrame:
             "results": known["n_rows"],
             "source": known["source"],
             "owner": known["owner"],
-            "imported": shared.times(known["imported_at"]),
+            "imported": words.times(known["imported_at"]),
         }
     )
 
@@ -297,7 +298,7 @@ def remove(known: pd.DataFrame) -> None:
     row = known.set_index("name").loc[name]
     results, datasets = (f"{row[each]:,}" for each in ("n_rows", "n_datasets"))
     st.markdown(
-        shared.plain(f"Its {results} results on {datasets} datasets are deleted. The file can be imported again.")
+        words.plain(f"Its {results} results on {datasets} datasets are deleted. The file can be imported again.")
     )
     if st.button("Remove for good", type="primary", icon=":material/delete:", key="remove_now", on_click=remove_now):
         st.rerun()
@@ -307,14 +308,14 @@ def remove_now() -> None:
     """Remove the chosen scenario, and keep what to say of it."""
     try:
         knowledge.remove(st.session_state["removed"])
-        st.session_state["told"] = "success", f"{st.session_state['removed']} is removed."
+        messages.save_outcome("success", f"{st.session_state['removed']} is removed.")
     except MetascoutError as error:
-        st.session_state["told"] = "error", str(error)
+        messages.save_outcome("error", str(error))
 
 
 st.title("Import runs")
 st.caption("What was tried elsewhere becomes knowledge: which candidate did how well on which dataset.")
-shared.told()
+messages.show_outcome()
 imported()
 add_file()
 listed()

@@ -13,8 +13,8 @@ from core.advice import fits
 from core.advice.fits import Fit
 from core.advice.trust import MIN_DATASETS
 from core.queue import runners
-from pages import shared
-from pages.parts import advice_quality, knowledge_maps
+from pages import actions, links, reads, words
+from pages.parts import advice_quality, charts, knowledge_maps, messages
 from pages.parts.advice_quality import LINES
 from pages.parts.knowledge_maps import Known
 
@@ -23,14 +23,14 @@ OUTCOMES = 30  # of advice, drawn
 
 def state(kind: Any, file: str | None) -> None:
     """Whether a fit is due and who does it; a fit that has come brings the page up to date."""
-    with shared.sentences():
-        newest = shared.read(fits.last_fit, kind)
+    with messages.show_errors():
+        newest = reads.read(fits.last_fit, kind)
         if newest is not None and newest.file != file:
             st.rerun()
         failed(kind)
-        if not shared.read(fits.is_due):
+        if not reads.read(fits.is_due):
             return
-        if shared.read(runners.alive):
+        if reads.read(runners.alive):
             st.caption(":material/hourglass_top: A fit is due: the runner does it by itself, within a minute or so.")
             return
         st.warning(
@@ -38,16 +38,16 @@ def state(kind: Any, file: str | None) -> None:
             " folder as below.",
             title="A fit is due, and no runner is alive", icon=":material/power_off:",
         )  # fmt: skip
-        st.code(shared.START_RUNNER, language="bash")
+        st.code(words.START_RUNNER, language="bash")
 
 
 def failed(kind: Any) -> None:
     """The sentence of the last fit, where it failed."""
-    history = shared.read(fits.history, kind)
+    history = reads.read(fits.history, kind)
     if len(history) and isinstance(history["error"].iloc[-1], str):
-        when = shared.moment(history["fitted_at"].iloc[-1])
+        when = words.moment(history["fitted_at"].iloc[-1])
         st.warning(
-            shared.plain(f"The last fit ({when}) came to nothing: {history['error'].iloc[-1]}"),
+            words.plain(f"The last fit ({when}) came to nothing: {history['error'].iloc[-1]}"),
             icon=":material/warning:",
         )
 
@@ -58,7 +58,7 @@ def ask(kind: str) -> None:
         "Refit now", icon=":material/refresh:", key="refit",
         help="The runner fits by itself whenever something new is known; this asks for it at once.",
     ):  # fmt: skip
-        fits.request(shared.user())
+        fits.request(actions.user())
         st.toast("A fit is asked for: the runner does it.", icon=":material/check:")
 
 
@@ -71,28 +71,28 @@ def headline(fit: Fit, told: Known) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(
             f"**{fit.n_datasets:,} datasets** ({', '.join(parts)}), **{fit.n_candidates:,} candidates**,"
-            f" {shared.number(100 * filled, 3)}% of their pairs known."
-            f" :gray[Fitted {shared.moment(fit.fitted_at)}, took {shared.duration(fit.took_s)}.]"
+            f" {words.number(100 * filled, 3)}% of their pairs known."
+            f" :gray[Fitted {words.moment(fit.fitted_at)}, took {words.duration(fit.took_s)}.]"
         )
         ask(fit.task_type)
     judged = int(told.past["advice"].notna().sum())
     if judged < MIN_DATASETS:
         st.info(
-            shared.plain(f"{told.reason} Until then the safe default, {told.safe_default}, is recommended."),
+            words.plain(f"{told.reason} Until then the safe default, {told.safe_default}, is recommended."),
             title="Too early to judge", icon=":material/hourglass_empty:",
         )  # fmt: skip
     elif told.falls_back:
-        st.warning(shared.plain(told.reason), title="The safe default is recommended", icon=":material/shield:")
+        st.warning(words.plain(told.reason), title="The safe default is recommended", icon=":material/shield:")
     else:
-        st.info(shared.plain(told.reason), title="The advice is followed", icon=":material/verified:")
+        st.info(words.plain(told.reason), title="The advice is followed", icon=":material/verified:")
     advice_quality.numbers(told)
 
 
 def show(kind: Any) -> None:
     """Everything of one kind of task."""
-    fit = shared.read(fits.last_fit, kind)
-    due = shared.read(fits.is_due)
-    st.fragment(state, run_every=shared.LIVE_S if due or fit is None else None)(kind, fit.file if fit else None)
+    fit = reads.read(fits.last_fit, kind)
+    due = reads.read(fits.is_due)
+    st.fragment(state, run_every=reads.LIVE_S if due or fit is None else None)(kind, fit.file if fit else None)
     if fit is None:
         nothing(kind)
         return
@@ -114,10 +114,10 @@ def show(kind: Any) -> None:
 
 def nothing(kind: str) -> None:
     """Before the first fit."""
-    shared.empty(
+    messages.empty(
         f"No selector for {kind} has been fitted yet. A runner fits one as soon as results are known: your own jobs',"
         " those of imported runs, or those that ship with Metascout.",
-        shared.NEW_JOB, "Start a job",
+        links.NEW_JOB, "Start a job",
     )  # fmt: skip
     ask(kind)
 
@@ -127,10 +127,10 @@ def learning(kind: Any) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("As datasets are added, simulated")
-        simulated(shared.read(fits.learning_curve, kind))
+        simulated(reads.read(fits.learning_curve, kind))
     with right:
         st.subheader("From fit to fit, as it was")
-        as_it_was(shared.read(fits.history, kind))
+        as_it_was(reads.read(fits.history, kind))
 
 
 def simulated(frame: pd.DataFrame) -> None:
@@ -159,7 +159,7 @@ def as_it_was(history: pd.DataFrame) -> None:
         "Each fit was judged on the datasets known then, each unseen. Harder datasets raise all lines: what counts is"
         " how they lie to one another."
     )
-    lines(good, list(shared.times(good["fitted_at"])), "Fitted", "as_it_was", good["n_datasets"])
+    lines(good, list(words.times(good["fitted_at"])), "Fitted", "as_it_was", good["n_datasets"])
 
 
 def lines(frame: pd.DataFrame, x: list[Any], title: str, key: str, n_datasets: pd.Series | None = None) -> None:
@@ -173,17 +173,17 @@ def lines(frame: pd.DataFrame, x: list[Any], title: str, key: str, n_datasets: p
         )  # fmt: skip
     figure.update_xaxes(title=title)
     figure.update_yaxes(title="Mean regret", rangemode="tozero")
-    shared.chart(figure, f"Mean regret by {title.lower()}, of advice and defaults", height=400, key=key)
+    charts.draw(figure, f"Mean regret by {title.lower()}, of advice and defaults", height=400, key=key)
 
 
 def track_record() -> None:
     """Every advice that was given before the results, and what came of it."""
-    frame = shared.read(advice.track_record)
+    frame = reads.read(advice.track_record)
     if frame.empty:
-        shared.empty(
+        messages.empty(
             "No advice has been given yet on a dataset without results. Ask for it before you run anything on one:"
             " what was predicted is kept, and compared with what came of it.",
-            shared.ADVICE, "Ask for advice",
+            links.ADVICE, "Ask for advice",
         )  # fmt: skip
         return
     st.caption("Classification and regression together: the last advice on each dataset before its first result.")
@@ -205,49 +205,49 @@ def record_numbers(frame: pd.DataFrame, judged: pd.DataFrame) -> None:
             "Advice with an outcome", f"{len(judged):,}", f"{waits:,} still without" if waits else None,
             delta_color="off", delta_arrow="off", border=True,
         )  # fmt: skip
-        st.metric("Mean regret", shared.number(judged["regret"].mean()), border=True,
+        st.metric("Mean regret", words.number(judged["regret"].mean()), border=True,
                   help="Error of the recommended candidate minus that of the best that has run")  # fmt: skip
         default = (both["default"] - both["best"]).mean()
         st.metric(
-            "Safe default", shared.number(default), f"advice: {shared.number(both['regret'].mean())}",
+            "Safe default", words.number(default), f"advice: {words.number(both['regret'].mean())}",
             delta_color="off", delta_arrow="off", border=True,
             help=f"Its mean regret on the datasets where it has run ({len(both):,}), and that of the advice there",
         )  # fmt: skip
         hits = int(with_interval["inside"].sum())
-        st.metric("Inside the interval", f"{hits:,} of {len(with_interval):,}" if len(with_interval) else shared.NONE,
+        st.metric("Inside the interval", f"{hits:,} of {len(with_interval):,}" if len(with_interval) else words.NONE,
                   border=True, help="90% are claimed")  # fmt: skip
 
 
 def record_chart(judged: pd.DataFrame) -> None:
     """The predicted intervals with what came of them, the newest first."""
-    names, places = [shared.label(name, 26) for name in judged["dataset"]], list(range(len(judged)))
+    names, places = [charts.label(name, 26) for name in judged["dataset"]], list(range(len(judged)))
     figure = go.Figure()
     figure.add_scatter(
         x=judged["predicted"], y=places, mode="markers", name="Predicted, with its 90% interval",
-        marker={"size": 8, "color": shared.FAINT},
+        marker={"size": 8, "color": charts.FAINT},
         error_x={
             "type": "data", "symmetric": False, "array": judged["upper"] - judged["predicted"],
-            "arrayminus": judged["predicted"] - judged["lower"], "color": shared.FAINT, "thickness": 2, "width": 4,
+            "arrayminus": judged["predicted"] - judged["lower"], "color": charts.FAINT, "thickness": 2, "width": 4,
         },
-        text=judged["candidate"].map(shared.label), hovertemplate="%{text}: %{x:.4g} predicted<extra></extra>",
+        text=judged["candidate"].map(charts.label), hovertemplate="%{text}: %{x:.4g} predicted<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=judged["actual"], y=places, mode="markers", name="Actual",
-        marker={"size": 10, "symbol": "diamond", "color": shared.ACCENT},
-        text=judged["candidate"].map(shared.label), hovertemplate="%{text}: %{x:.4g} in fact<extra></extra>",
+        marker={"size": 10, "symbol": "diamond", "color": charts.ACCENT},
+        text=judged["candidate"].map(charts.label), hovertemplate="%{text}: %{x:.4g} in fact<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", zeroline=False)
     figure.update_xaxes(title="Error of the recommended candidate", rangemode="tozero")
-    shared.chart(figure, "Predicted intervals and actual errors", height=120 + 24 * len(judged), key="record_chart")
+    charts.draw(figure, "Predicted intervals and actual errors", height=120 + 24 * len(judged), key="record_chart")
 
 
 def record_table(frame: pd.DataFrame) -> None:
     """The record, a row each, with the way to the advice."""
     shown = frame.assign(
         open=":material/lightbulb: " + frame["dataset"],
-        given_at=shared.times(frame["given_at"]),
-        interval=[shared.between(*row) for row in frame[["lower", "upper"]].itertuples(index=False)],
-        hit=frame["inside"].map({True: "inside", False: "outside"}).where(frame["actual"].notna(), shared.NONE),
+        given_at=words.times(frame["given_at"]),
+        interval=[words.between(*row) for row in frame[["lower", "upper"]].itertuples(index=False)],
+        hit=frame["inside"].map({True: "inside", False: "outside"}).where(frame["actual"].notna(), words.NONE),
         metric=frame["metric"].map(knowledge_maps.error_name),
     )  # fmt: skip
     column = st.column_config
@@ -276,14 +276,14 @@ def record_table(frame: pd.DataFrame) -> None:
 
 def open_advice(names: list[str]) -> None:
     """Go to the advice on the clicked row's dataset."""
-    st.switch_page(shared.ADVICE, query_params={"dataset": names[st.session_state.open_advice.row]})
+    st.switch_page(links.ADVICE, query_params={"dataset": names[st.session_state.open_advice.row]})
 
 
 st.title("Meta-model")
 st.caption("What past runs teach about the next dataset, and how far that can be trusted.")
-with shared.sentences():
+with messages.show_errors():
     kinds = {kind.capitalize(): kind for kind in knowledge.TASK_TYPES}
-    shared.asked_choice("kind", list(kinds), {kind: label for label, kind in kinds.items()})
+    links.preselect("kind", list(kinds), {kind: label for label, kind in kinds.items()})
     chosen = st.segmented_control(
         "Kind of task", list(kinds), default=next(iter(kinds)), required=True, key="kind", bind="query-params",
         label_visibility="collapsed",

@@ -7,17 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from core import datasets, specs
+from core import datasets, kinds, specs
 from core.datasets import Dataset
 from core.errors import InputError, MetascoutError
 from core.queue import jobs, log, runners
 from core.results import initialisations
 from core.results.initialisations import Initialisation
-from core.specs import FineTuneSpec
-from pages import shared
-from pages.parts import adaptation, example_input
+from core.specs import FewShotSpec, FineTuneSpec
+from pages import actions, links, reads, words
+from pages.parts import example_input, messages
 from pages.parts.example_input import Given
+from pages.parts.results import adaptation
 
+FINE_TUNING = kinds.for_spec(FineTuneSpec).name
 POLL_S = 0.3
 NEAREST = 0  # in place of an initialisation's job
 DATASET, UPLOAD, DRAW, AGAIN = "From a dataset", "Upload", "Draw", "As in the link"
@@ -27,22 +29,22 @@ MOVING = ("queued", "running")
 def asked_job() -> jobs.Job | None:
     """The fine-tuning that the link shows; says so where it is none."""
     try:
-        job_id = shared.asked_id("job")
+        job_id = links.id_of("job")
         if job_id is None:
             return None
-        job = shared.read(jobs.get, job_id)
-        if job.kind != "finetune":
+        job = reads.read(jobs.get, job_id)
+        if job.kind != FINE_TUNING:
             raise InputError(f"Job {job_id} is no few-shot fine-tuning. Give examples below, or open it under Jobs.")
         return job
     except InputError as error:
-        shared.say(error)
+        messages.show(error)
         return None
 
 
 def asked_initialisation() -> int | None:
     """The initialisation that the link names; says so where it is no number."""
-    with shared.sentences():
-        return shared.asked_id("initialisation")
+    with messages.show_errors():
+        return links.id_of("initialisation")
     return None
 
 
@@ -68,7 +70,7 @@ def remember(spec: FineTuneSpec) -> None:
     state: dict[str, Any] = {"play_steps": spec.inner_steps, "play_rate": spec.inner_rate}
     state["play_source"] = AGAIN if spec.examples else DATASET
     if not spec.examples:
-        dataset = shared.read(datasets.get, spec.dataset_id)
+        dataset = reads.read(datasets.get, spec.dataset_id)
         state |= {"play_dataset": dataset.name, "play_shots": spec.shots, "play_queries": spec.queries}
         if dataset.task == "regression":
             state[f"play_wave_{dataset.id}"] = spec.classes[0]
@@ -116,7 +118,7 @@ def pace(chosen: Initialisation | None) -> dict[str, Any]:
 def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: FineTuneSpec | None) -> Given | None:
     """The examples, from where one likes."""
     trained = [chosen, *(one for one in known if one is not chosen)] if chosen else list(known)
-    everything = {dataset.id: dataset for dataset in shared.read(datasets.all_datasets)}
+    everything = {dataset.id: dataset for dataset in reads.read(datasets.all_datasets)}
     suiting = [one for one in trained if one.dataset_id in everything]
     kinds = {example_input.kind_of(everything[one.dataset_id]) for one in suiting[: 1 if chosen else None]}
     home = next((everything[one.dataset_id] for one in suiting if kind(everything, one) == "image"), None)
@@ -158,7 +160,7 @@ def fits(dataset: Dataset, kinds: set[str], trained: Sequence[Initialisation]) -
 
 def submit(fields: dict[str, Any]) -> int:
     """Check the wish and put it into the queue."""
-    job_id = jobs.submit(specs.parse(fields | {"kind": "finetune"}), user=shared.user())
+    job_id = jobs.submit(specs.parse(fields | {"kind": FINE_TUNING}), user=actions.user())
     st.session_state["play_prefilled"] = str(job_id)
     st.query_params.clear()
     st.query_params["job"] = str(job_id)
@@ -167,24 +169,24 @@ def submit(fields: dict[str, Any]) -> int:
 
 def result(job_id: int) -> None:
     """What has become of the job; looked at often until the answer is there, then until its files are."""
-    moving = shared.read(jobs.get, job_id).status in MOVING
-    answered = shared.read(initialisations.adaptation, job_id) is not None
-    every = (shared.LIVE_S if answered else POLL_S) if moving else None
+    moving = reads.read(jobs.get, job_id).status in MOVING
+    answered = reads.read(initialisations.adaptation, job_id) is not None
+    every = (reads.LIVE_S if answered else POLL_S) if moving else None
     st.fragment(live, run_every=every)(job_id, moving, answered)
 
 
 def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
     """State and answer of the job."""
-    with shared.sentences():
-        job, body = shared.read(jobs.get, job_id), shared.read(initialisations.adaptation, job_id)
+    with messages.show_errors():
+        job, body = reads.read(jobs.get, job_id), reads.read(initialisations.adaptation, job_id)
         if was_moving != (job.status in MOVING) or was_answered != (body is not None):
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("The answer", width="content")
-            shared.badge(job.status)
-            shared.link(shared.JOB, f"Job {job_id}", icon=":material/deployed_code:", job=job_id)
-        for text in shared.read(log.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
-            st.warning(shared.plain(text), icon=":material/warning:")
+            messages.badge(job.status)
+            links.link(links.JOB, f"Job {job_id}", icon=":material/deployed_code:", job=job_id)
+        for text in reads.read(log.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
+            st.warning(words.plain(text), icon=":material/warning:")
         if body is not None:
             adaptation.draw(job_id, job.spec.model_dump(mode="json"), body)
             if job.status in MOVING:
@@ -196,10 +198,10 @@ def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
 def waiting(job: jobs.Job) -> None:
     """Why there is no answer yet, or none."""
     if job.status in jobs.ENDED:
-        row = shared.read(jobs.overview, job_id=job.id).iloc[0]
+        row = reads.read(jobs.overview, job_id=job.id).iloc[0]
         error = row["error"] if isinstance(row["error"], str) else "The job has ended without an answer; see its log."
-        st.error(shared.plain(error), icon=":material/error:")
-    elif not shared.read(runners.alive):
+        st.error(words.plain(error), icon=":material/error:")
+    elif not reads.read(runners.alive):
         st.warning(
             "No runner is alive: the job waits until one is. Home says how to start it.", icon=":material/power_off:"
         )
@@ -209,11 +211,11 @@ def waiting(job: jobs.Job) -> None:
 
 def show() -> None:
     """The page below its title."""
-    known = shared.read(initialisations.all_initialisations)
+    known = reads.read(initialisations.all_initialisations)
     if not known:
-        shared.empty(
+        messages.empty(
             "The playground starts from what a few-shot meta-training has learned, and there is none yet.",
-            shared.NEW_JOB, "Start a meta-training", engine="fewshot",
+            links.NEW_JOB, "Start a meta-training", engine=kinds.for_spec(FewShotSpec).name,
         )  # fmt: skip
         return
     job = asked_job()
@@ -233,12 +235,12 @@ def show() -> None:
         try:
             job_id = submit(wish.asked() | rates | {"initialisation": chosen.job_id if chosen else None})
         except MetascoutError as error:
-            place.error(shared.plain(shared.sentence(error)), icon=":material/error:")
+            place.error(words.plain(words.sentence(error)), icon=":material/error:")
     if job_id is not None:
         result(job_id)
 
 
 st.title("Playground")
 st.caption("Give a few examples of new classes, and see what is learned from them within seconds.")
-with shared.sentences():
+with messages.show_errors():
     show()

@@ -16,25 +16,23 @@ from core.datasets import Dataset
 from core.errors import InputError
 from core.results import Trial, downloads
 from core.store import artifacts
-from pages import shared
-from pages.parts import confusion, network_drawing
+from pages import links, reads, words
+from pages.parts import charts, confusion, messages, network_drawing
 
 FEATURES = 20
 
 
 def header(trial: Trial, dataset: Dataset) -> None:
     """What it is, and the way back."""
-    st.title(shared.plain(trial.algorithm))
-    st.caption(
-        shared.plain(f"Trial {trial.id} on {dataset.name}, {shared.moment(trial.happened_at)}: {trial.candidate}")
-    )
+    st.title(words.plain(trial.algorithm))
+    st.caption(words.plain(f"Trial {trial.id} on {dataset.name}, {words.moment(trial.happened_at)}: {trial.candidate}"))
     with st.container(horizontal=True):
         if trial.yardstick:
             st.badge("Yardstick", icon=":material/straighten:", color="orange")
-        shared.link(shared.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
-        shared.link(shared.JOB, f"Job {trial.job_id}", icon=":material/deployed_code:", job=trial.job_id)
-        shared.link(shared.DATASET, shared.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
-        shared.link(shared.COMPARE, "Compare", icon=":material/compare_arrows:", dataset=dataset.name, left=trial.id)
+        links.link(links.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
+        links.link(links.JOB, f"Job {trial.job_id}", icon=":material/deployed_code:", job=trial.job_id)
+        links.link(links.DATASET, words.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+        links.link(links.COMPARE, "Compare", icon=":material/compare_arrows:", dataset=dataset.name, left=trial.id)
 
 
 def figures(trial: Trial) -> None:
@@ -44,23 +42,23 @@ def figures(trial: Trial) -> None:
     with st.grid(5 if cost is None else 6, min_column_width=140):
         if len(main):
             row = main.iloc[0]
-            told = shared.between(row["lower"], row["upper"])
-            st.metric(f"{shared.metric_label(trial.metric)} on test", shared.number(row["test"]), told, border=True,
+            told = words.between(row["lower"], row["upper"])
+            st.metric(f"{words.metric_label(trial.metric)} on test", words.number(row["test"]), told, border=True,
                       delta_color="off", delta_arrow="off", help="With its 95% bootstrap interval")  # fmt: skip
-        st.metric("Fit", shared.duration(trial.fit_s), border=True, height="stretch")
-        st.metric("Predict, a row", shared.duration(trial.predict_row_s), border=True, height="stretch")
-        st.metric("Size", shared.size(trial.size_bytes), border=True, height="stretch")
+        st.metric("Fit", words.duration(trial.fit_s), border=True, height="stretch")
+        st.metric("Predict, a row", words.duration(trial.predict_row_s), border=True, height="stretch")
+        st.metric("Size", words.size(trial.size_bytes), border=True, height="stretch")
         if trial.n_parameters:
             st.metric("Parameters", f"{trial.n_parameters:,}", border=True, height="stretch")
         if cost is not None:
-            st.metric("FLOPs, a row", shared.count(cost), border=True, height="stretch", help=f"{cost:,.0f}")
+            st.metric("FLOPs, a row", words.count(cost), border=True, height="stretch", help=f"{cost:,.0f}")
 
 
 def flops(trial: Trial) -> float | None:
     """What a prediction of one row computes, where a search has counted it."""
-    if trial.engine != "nas":
+    if not trial.details.get("architecture"):
         return None
-    tried = shared.read(results.candidates, trial.job_id)
+    tried = reads.read(results.candidates, trial.job_id)
     # A long name has lost its recipe, on which the count does not depend.
     counted = tried[tried["candidate"].str.startswith(trial.candidate)]["flops"].dropna()
     return float(counted.iloc[0]) if len(counted) else None
@@ -72,10 +70,10 @@ def scores(trial: Trial) -> None:
     frame = trial.scores
     bounds = zip(frame["lower"], frame["upper"], strict=True)
     shown = {
-        "Metric": [shared.metric_label(name) for name in frame["metric"]],
-        "Valid": [shared.number(value) for value in frame["valid"]],
-        "Test": [shared.number(value) for value in frame["test"]],
-        "95% interval of test": [shared.between(low, high) for low, high in bounds],
+        "Metric": [words.metric_label(name) for name in frame["metric"]],
+        "Valid": [words.number(value) for value in frame["valid"]],
+        "Test": [words.number(value) for value in frame["test"]],
+        "95% interval of test": [words.between(low, high) for low, high in bounds],
     }
     st.dataframe(pd.DataFrame(shown), hide_index=True, height="content", key="scores", alt="Scores of the trial")
     st.caption("↑ higher is better, ↓ lower is better")
@@ -122,7 +120,7 @@ def files(frame: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         for number, row in enumerate(frame.to_dict("records")):
             st.download_button(
-                shared.plain(f"{row['name']} ({shared.size(row['size_bytes'])})"), partial(opened, row["sha256"]),
+                words.plain(f"{row['name']} ({words.size(row['size_bytes'])})"), partial(opened, row["sha256"]),
                 file_name(row["name"]), icon=":material/description:", on_click="ignore",
                 key=f"file_{row['sha256'][:12]}_{number}",
             )  # fmt: skip
@@ -151,12 +149,12 @@ def importance(rows: list[dict[str, Any]]) -> None:
     st.subheader("Importance of features")
     shown = sorted(rows, key=lambda row: -(row["value"] or 0))[:FEATURES]
     figure = go.Figure()
-    names = [shared.label(str(row["feature"])) for row in shown]
-    figure.add_bar(y=names, x=[row["value"] for row in shown], orientation="h", marker={"color": shared.ACCENT})
+    names = [charts.label(str(row["feature"])) for row in shown]
+    figure.add_bar(y=names, x=[row["value"] for row in shown], orientation="h", marker={"color": charts.ACCENT})
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(title="Relative importance", rangemode="tozero")
     told = f"The {len(shown)} most important of {len(rows)} features"
-    shared.chart(figure, told, height=110 + 24 * len(shown), key="importance")
+    charts.draw(figure, told, height=110 + 24 * len(shown), key="importance")
     if len(rows) > len(shown):
         st.caption(told)
 
@@ -166,9 +164,9 @@ def curve(body: dict[str, Any]) -> None:
     st.subheader("Learning curve")
     figure = go.Figure()
     for name, values in body["series"].items():
-        figure.add_scatter(x=body["x"], y=values, mode="lines", name=shared.label(name))
+        figure.add_scatter(x=body["x"], y=values, mode="lines", name=charts.label(name))
     figure.update_xaxes(title=str(body.get("x_label", "Step")).capitalize())
-    shared.chart(figure, "Learning curve of the model", key="learning")
+    charts.draw(figure, "Learning curve of the model", key="learning")
 
 
 def errors(body: dict[str, Any]) -> None:
@@ -184,14 +182,14 @@ def residuals(body: dict[str, Any]) -> None:
     low, high = min(actual + predicted), max(actual + predicted)
     figure = go.Figure()
     figure.add_scatter(
-        x=[low, high], y=[low, high], mode="lines", name="Perfect", line={"color": shared.FAINT, "dash": "dot"}
+        x=[low, high], y=[low, high], mode="lines", name="Perfect", line={"color": charts.FAINT, "dash": "dot"}
     )
     figure.add_scatter(
-        x=actual, y=predicted, mode="markers", name="Rows", marker={"size": 6, "opacity": 0.6, "color": shared.ACCENT}
+        x=actual, y=predicted, mode="markers", name="Rows", marker={"size": 6, "opacity": 0.6, "color": charts.ACCENT}
     )
     figure.update_xaxes(title="Actual")
     figure.update_yaxes(title="Predicted")
-    shared.chart(figure, "Predicted against actual values on test rows", height=420, key="residuals")
+    charts.draw(figure, "Predicted against actual values on test rows", height=420, key="residuals")
     if len(actual) >= 500:
         st.caption("A sample of 500 rows")
 
@@ -215,11 +213,11 @@ def parameters(trial: Trial) -> None:
 
 def show() -> None:
     """The page."""
-    trial_id = shared.asked_id("trial")
+    trial_id = links.id_of("trial")
     if trial_id is None:
         raise InputError("The link names no trial. Choose one on the leaderboard.")
-    trial = shared.read(results.trial, trial_id)
-    dataset = shared.read(datasets.get, trial.dataset_id)
+    trial = reads.read(results.trial, trial_id)
+    dataset = reads.read(datasets.get, trial.dataset_id)
     header(trial, dataset)
     figures(trial)
     details = trial.details
@@ -241,8 +239,8 @@ def drawn(details: dict[str, Any], drawings: dict[str, Callable[[Any], None]]) -
             draw(details[name])
 
 
-with shared.sentences():
+with messages.show_errors():
     try:
         show()
     except InputError as error:
-        shared.lost("Trial", error, shared.LEADERBOARD, "Leaderboard")
+        messages.dead_end("Trial", error, links.LEADERBOARD, "Leaderboard")

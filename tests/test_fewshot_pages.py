@@ -23,10 +23,10 @@ from core.queue import jobs, runners
 from core.results import downloads, initialisations
 from core.specs import LABELS
 from core.store import artifacts, backbones
-from pages import job_list as jobs_page
-from pages import shared
-from pages.parts import adaptation, canvas, gallery, sample_episodes
+from pages import actions, words
+from pages.parts import canvas, gallery, sample_episodes
 from pages.parts.forms import fewshot_form
+from pages.parts.results import adaptation
 from tests.fewshot_filled import Filled, fill, glyph, name
 from tests.filled import ODD
 from tests.pictures import encoded
@@ -135,7 +135,7 @@ def test_protonet_is_not_asked_for_inner_steps_and_reptile_not_for_maml_s_option
 
 def test_the_classes_are_told_and_two_sample_tasks_are_drawn(filled: Filled) -> None:
     at = fine(opened("new_job", dataset="glyphs", engine="fewshot"))
-    told = "18 classes with 20 examples each on average. About 8 of them train, 5 choose the best state, and 5 are"
+    told = "18 classes with 20 examples each on average, split into about 8 for training, 5 for validation and 5 for"
     assert any(told in caption.value for caption in at.caption)
     assert len(at.get("image")) == 2 * sample_episodes.EPISODES
 
@@ -183,7 +183,7 @@ def test_a_regression_is_asked_for_the_column_of_its_tasks(filled: Filled) -> No
     assert not at.get("image")
     assert "ProtoNet" not in at.get_by_key(f"algorithm_fewshot_{filled.waves}").options
     at.button(key="submit").click().run()
-    assert "Column of the tasks: " in shown(at.error[0].value)
+    assert "Task column: " in shown(at.error[0].value)
     at.selectbox(key=f"group_fewshot_{filled.waves}").set_value("wave").run()
     at.button(key="submit").click().run()
     fine(at)
@@ -235,8 +235,8 @@ def test_a_clone_keeps_every_value(filled: Filled) -> None:
 
 def test_a_fine_tuning_is_cloned_in_the_playground(filled: Filled) -> None:
     at = fine(opened("new_job", clone=str(filled.adapted)))
-    assert any("playground" in item.value for item in at.info)
-    [link] = [item for item in at.get("page_link") if item.proto.label == "Open it in the playground"]
+    assert any("Playground" in item.value for item in at.info)
+    [link] = [item for item in at.get("page_link") if item.proto.label == f"Open job {filled.adapted} in Playground"]
     assert link.proto.query_string == f"job={filled.adapted}"
 
 
@@ -261,8 +261,8 @@ def test_a_meta_training_s_page_tells_what_it_is_worth_and_where_to_go(filled: F
     at = fine(opened("job", job=str(filled.maml)))
     table = at.dataframe[0].value
     assert list(table["Batch norm"]) == ["Inductive", "Transductive"]
-    assert list(table["Accuracy ↑ on test"]) == pytest.approx([0.88, 0.91])
-    assert table["95% interval of test"][0] == "0.8680 to 0.8920"
+    assert list(table["Accuracy ↑, test"]) == pytest.approx([0.88, 0.91])
+    assert table["95% interval, test"][0] == "0.8680 to 0.8920"
     assert "Trials" not in {metric.label for metric in at.metric}
     assert [tab.label for tab in at.tabs] == ["Results", "Progress", "Log", "Spec", "Environment", "History"]
     assert {link.proto.label for link in at.get("page_link")} >= {"Few-shot leaderboard"}
@@ -291,16 +291,16 @@ def test_more_time_is_offered_to_a_paused_meta_training_and_not_to_an_ended_one(
     assert paused.get_by_key(f"more_of_{filled.paused}_1").type == "popover"
     with pytest.raises(KeyError):
         ended.get_by_key(f"more_of_{filled.maml}_1")
-    assert jobs_page.MORE.format(4) in jobs_page.actions("paused", 4, "fewshot")
-    assert jobs_page.MORE.format(4) not in jobs_page.actions("succeeded", 4, "fewshot")
-    assert jobs_page.MORE.format(4) in jobs_page.actions("succeeded", 4, "nas")
-    assert jobs_page.PAUSE.format(4) not in jobs_page.actions("running", 4, "finetune")
+    assert "More time" in actions.available("paused", "fewshot")
+    assert "More time" not in actions.available("succeeded", "fewshot")
+    assert "More time" in actions.available("succeeded", "nas")
+    assert "Pause" not in actions.available("running", "finetune")
 
 
 def test_a_paused_meta_training_goes_on_with_more_seconds(filled: Filled) -> None:
     at = opened("job", job=str(filled.paused), more="1")
     assert not at.exception
-    assert [item.label for item in at.number_input] == ["Seconds more"]
+    assert [item.label for item in at.number_input] == ["Additional seconds"]
     at.number_input(key=f"more_s_{filled.paused}").set_value(120)
     at.button(key="go_on").click().run()
     assert not at.exception
@@ -499,8 +499,8 @@ def test_images_class_by_class_become_examples_under_the_names_given(filled: Fil
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"play_zip": ("photos.zip", b"PK\3\4 broken")}, "photos.zip is not a whole ZIP file"),
-        ({"play_zip": ("flat.zip", zipped({"1.png": png(1)}))}, "flat.zip lie in no class folder"),
+        ({"play_zip": ("photos.zip", b"PK\3\4 broken")}, "photos.zip is not a complete ZIP file"),
+        ({"play_zip": ("flat.zip", zipped({"1.png": png(1)}))}, "No image of flat.zip is in a class folder"),
         ({"play_predict": ("party.png", b"no image")}, "party.png is not a readable image"),
         (
             {"play_zip": ("torn.zip", zipped({"a/1.png": png(1), "b/2.png": png(1)}))},
@@ -555,7 +555,7 @@ def test_drawings_become_examples_and_can_be_deleted(filled: Filled) -> None:
     at.session_state["drawings"] = drawn
     at.run()
     assert [item.value for item in fine(at).markdown if "**" in item.value] == [
-        "**A**", f"**{shared.plain('*b*')}**", f"**{canvas.PREDICT}**",
+        "**A**", f"**{words.plain('*b*')}**", f"**{canvas.PREDICT}**",
     ]  # fmt: skip
     at.button(key="delete_1").click().run()
     at.button(key="adapt").click().run()

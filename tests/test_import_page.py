@@ -124,7 +124,7 @@ def test_what_is_left_out_is_said_before_the_import(home: Path) -> None:
         ("", "bad *file*.csv is empty"),
         ("dataset,candidate,error\n", "but no rows"),
         ("PK\3\4 no archive", "bad *file*.csv"),
-        ("a,b\n1,2\n1,2,3\n", "the header has 2 columns, this line 3"),
+        ("a,b\n1,2\n1,2,3\n", "the header has 2 columns, this line has 3"),
         ("dataset,candidate,error\na,x,1\na,y,1\n", "usable runs of 1 dataset and 2 candidates"),
         ("dataset,candidate,value,maximize\na,x,1,true\na,y,1,false\n", "mixes directions"),
         ("dataset,candidate,metric,value\na,x,auc,1\na,x,rmse,1\n", "several metrics: auc, rmse"),

@@ -20,7 +20,7 @@ from core.advice import fits, learning_curve
 from core.advice.selector import Selector
 from core.queue import jobs, runners
 from core.specs import PortfolioSpec
-from pages import shared
+from pages import words
 from pages.parts import knowledge_maps
 from tests.engines import trial
 from tests.filled import ODD
@@ -82,6 +82,12 @@ def fitted(home: Path, learnt: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
     refit = fits.last_fit("classification")
     assert refit is not None
     return refit
+
+
+@pytest.fixture
+def small(fitted: fits.Fit, small_home: Path) -> datasets.Dataset:
+    """A dataset of one's own without results, beside the fitted selectors."""
+    return datasets.register(small_home.parent / "small.csv", name="small", target="target")
 
 
 def page(**params: str) -> AppTest:
@@ -232,16 +238,14 @@ def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Fit) -> 
     pd.testing.assert_frame_equal(frame[list(errors.columns)].loc[errors.index], errors, check_names=False)
 
 
-def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(
-    fitted: fits.Fit, dataset: datasets.Dataset
-) -> None:
+def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(fitted: fits.Fit, small: datasets.Dataset) -> None:
     at = page(tab="Map")
     groups = {trace["name"]: trace for trace in figure(at, "map")["data"]}
     assert set(groups) == {"Shipped"}
     assert len(groups["Shipped"]["text"]) == 24
     names = [row[1] for row in figure(at, "importance")["data"][0]["customdata"]]
     assert names == list(fits.load_selector(fitted).importance.index[: len(names)])
-    metafeatures.get(dataset.id)
+    metafeatures.get(small.id)
     groups = {trace["name"]: trace for trace in figure(page(tab="Map"), "map")["data"]}
     assert groups["Yours, nothing run yet"]["text"] == ["small"]
     assert groups["Yours, nothing run yet"]["marker"]["symbol"] == "circle-open"
@@ -272,18 +276,18 @@ def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     assert "Intervals are given once nine datasets" in told(at)
     for tab in ("Unseen datasets", "Errors", "Map", "Learning", "Track record"):
         at = page(kind="regression", tab=tab)
-        assert metrics(at)["Advice"] == shared.NONE, tab
-        assert metrics(at)["Closed gap"] == shared.NONE, tab
+        assert metrics(at)["Advice"] == words.NONE, tab
+        assert metrics(at)["Closed gap"] == words.NONE, tab
     assert "It takes a second dataset" in told(page(kind="regression"))
 
 
-def test_the_track_record_tells_what_came_of_advice(fitted: fits.Fit, dataset: datasets.Dataset) -> None:
+def test_the_track_record_tells_what_came_of_advice(fitted: fits.Fit, small: datasets.Dataset) -> None:
     assert "No advice has been given yet" in told(page(tab="Track record"))
-    given = advice.advise(dataset.id)
+    given = advice.advise(small.id)
     at = page(tab="Track record")
     assert metrics(at)["Advice with an outcome"] == "0"
-    assert at.dataframe[0].value["hit"].tolist() == [shared.NONE]
-    jobs.submit(PortfolioSpec(dataset_id=dataset.id))
+    assert at.dataframe[0].value["hit"].tolist() == [words.NONE]
+    jobs.submit(PortfolioSpec(dataset_id=small.id))
     job = jobs.claim("a runner")
     assert job is not None
     results.record(job, [trial(name, algorithm=name) for name in CANDIDATES])

@@ -21,21 +21,21 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from core import datasets, results, specs
+from core import datasets, kinds, results, specs
 from core.events import Message, Metric, PolicyPoint
 from core.queue import jobs, runners
 from core.results import downloads
 from core.store import database
-from pages import shared
-from pages.parts import network_drawing, policy_charts, search_candidates
-from pages.parts.forms import common
+from pages.parts import network_drawing
+from pages.parts.forms import nas_form
+from pages.parts.results import policy_charts, search_candidates
 from tests import browser
 from tests.filled import ARCHITECTURE, ODD, OPTIONS, Filled
 from tests.test_browser import page, site
 from tests.test_pages import filled, fine, fresh, opened, prepared, shown
 
 __all__ = ["filled", "fresh", "page", "prepared", "site"]  # fixtures
-AUTOML, NAS, PORTFOLIO = (shared.ENGINES[kind] for kind in ("automl", "nas", "portfolio"))
+AUTOML, NAS, PORTFOLIO = (kinds.label(kind) for kind in ("automl", "nas", "portfolio"))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_number_out_of_range_is_told_with_its_name_and_not_queued(
 
 
 def test_every_strategy_has_a_name_in_the_form(filled: Filled) -> None:
-    assert set(common.STRATEGIES) == set(specs.NAS_STRATEGIES)
+    assert set(nas_form.STRATEGIES) == set(specs.NAS_STRATEGIES)
 
 
 def test_the_dataset_preselects_the_engine(filled: Filled) -> None:
@@ -155,8 +155,8 @@ def test_automl_on_images_is_refused_with_a_sentence(filled: Filled, way: str) -
         at = fine(opened("new_job", dataset="digits_images"))
         at.get_by_key("engine").set_value(AUTOML).run()
     told = (
-        "H2O AutoML learns from tables, and digits_images holds images: choose neural architecture search "
-        "or the portfolio."
+        "H2O AutoML does not take this data: digits_images holds images. Choose Neural architecture search, "
+        "Portfolio or Few-shot meta-training."
     )
     assert shown(fine(at).warning[0].value) == told
     assert not at.button
@@ -465,7 +465,7 @@ def test_the_spec_of_a_search_is_told_in_words(filled: Filled) -> None:
     at = fine(opened("job", job=str(filled.searched), tab="Spec"))
     rows = dict(at.dataframe[0].value.itertuples(index=False))
     assert rows["Time budget"] == "2 min 0 s"
-    assert rows["Epochs of the finalists"] == "As the budget allows"
+    assert rows["Finalist epochs"] == "As the budget allows"
     assert rows["Maximum parameters"] == "No limit"
     assert "Memory" not in rows
 
@@ -608,9 +608,9 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             page.get_by_role("button", name="Pause").click()
             expect(main.get_by_text(re.compile("Paused$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="More time").click()
-            page.get_by_label("Candidates more").fill("5")
+            page.get_by_label("Additional candidates").fill("5")
             page.keyboard.press("Tab")
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_role("button", name="Resume").click()
             expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             spec = jobs.get(job_id).spec
             assert isinstance(spec, specs.NASSpec)
@@ -618,9 +618,9 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             page.get_by_role("button", name="Cancel").click()
             expect(main.get_by_text(re.compile("Cancelled$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="More time").click()
-            page.get_by_label("Candidates more").fill("8")
+            page.get_by_label("Additional candidates").fill("8")
             page.keyboard.press("Tab")
-            page.get_by_role("button", name="Go on").click()
+            page.get_by_role("button", name="Continue").click()
             expect(page.get_by_role("heading", name=f"Job {job_id + 1}")).to_be_visible()
             expect(main.get_by_text(re.compile("Succeeded$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("link", name=f"Continues job {job_id}").click()

@@ -20,7 +20,8 @@ from streamlit.testing.v1 import AppTest
 from core import datasets, results, specs
 from core.events import Progress
 from core.queue import jobs, runners
-from pages import shared
+from pages import words
+from pages.parts import csv_export, trial_table
 from tests.filled import ODD, Filled, fill, trial
 
 APP = Path(__file__).parents[1] / "app.py"
@@ -266,7 +267,7 @@ def test_the_jobs_page_keeps_its_filters_in_the_link(filled: Filled) -> None:
     at = fine(opened("job_list", jobs_dataset="diabetes"))
     assert set(table(at)["dataset"]) == {"diabetes"}
     at = opened("job_list", jobs_dataset=str(filled.regression), state="Failed")
-    assert "No job fits" in at.info[0].value
+    assert "No job matches" in at.info[0].value
 
 
 def test_the_leaderboard_restores_a_link_and_keeps_to_it(filled: Filled) -> None:
@@ -284,7 +285,7 @@ def test_the_leaderboard_restores_a_link_and_keeps_to_it(filled: Filled) -> None
 
 
 def test_the_leaderboard_says_when_it_shows_only_the_best(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "BEST_N", 5)
+    monkeypatch.setattr(trial_table, "BEST_N", 5)
     at = fine(opened("leaderboard", dataset="breast_cancer"))
     assert len(table(at)) == 5
     assert any("The best 5 of 39" in caption.value for caption in at.caption)
@@ -338,7 +339,7 @@ def test_what_people_type_is_shown_as_it_is(home: Path, tmp_path: Path) -> None:
     "text", [ODD, "a_b*c", ":material/home: :red[x]", "<b>", "$1 and $2", "`x` ~~y~~ # z", "a -> b"]
 )
 def test_escaped_text_has_no_markup_left(text: str) -> None:
-    escaped = shared.plain(text)
+    escaped = words.plain(text)
     assert shown(escaped) == text
     assert not re.search(r"(?<!\\)[*_`$<>\[\]~#|]", escaped)
     assert not re.search(r":[a-z/_]+:", escaped)
@@ -347,7 +348,7 @@ def test_escaped_text_has_no_markup_left(text: str) -> None:
 
 def test_a_csv_export_starts_no_formula() -> None:
     frame = pd.DataFrame({"=name": ["=1+1", "+1", "-1", "@x", "\tx", "plain", None], "value": [-1.5, 0, 1, 2, 3, 4, 5]})
-    lines = list(csv.reader(io.StringIO(shared.csv_safe(frame))))
+    lines = list(csv.reader(io.StringIO(csv_export.csv_safe(frame))))
     assert lines[0] == ["'=name", "value"]
     assert [line[0] for line in lines[1:]] == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "plain", ""]
     assert [float(line[1]) for line in lines[1:]] == [-1.5, 0, 1, 2, 3, 4, 5]
@@ -357,19 +358,19 @@ def test_a_csv_export_starts_no_formula() -> None:
     ("seconds", "text"),
     [(2e-6, "2 µs"), (0.0123, "12.3 ms"), (1.25, "1.2 s"), (59.4, "59 s"), (59.6, "1 min 0 s"),
      (3_700, "1 h 2 min"),
-     (None, shared.NONE), (math.nan, shared.NONE)],
+     (None, words.NONE), (math.nan, words.NONE)],
 )  # fmt: skip
 def test_durations_have_the_units_that_matter(seconds: float | None, text: str) -> None:
-    assert shared.duration(seconds) == text
+    assert words.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.84321, "0.8432"), (51_234.4, "51,234"), (3.14159, "3.142"), (0, "0"), (-0.5, "-0.5000"),
-     (1.2e-7, "1.2e-07"), (2.5e9, "2.5e+09"), (math.inf, shared.NONE)],
+     (1.2e-7, "1.2e-07"), (2.5e9, "2.5e+09"), (math.inf, words.NONE)],
 )  # fmt: skip
 def test_numbers_have_the_digits_that_matter(value: float, text: str) -> None:
-    assert shared.number(value) == text
+    assert words.number(value) == text
 
 
 def upload(at: AppTest, name: str, content: bytes) -> AppTest:

@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import datasets, results, specs
+from core import datasets, kinds, results, specs
 from core.events import Artifact, Progress
 from core.queue import jobs
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
-from pages import shared
 from tests.engines import trial
 from tests.filled import ODD, Filled
 from tests.test_pages import filled, fine, fresh, opened, prepared, shown, table
 
 __all__ = ["filled", "fresh", "prepared"]  # fixtures
-PORTFOLIO = shared.ENGINES["portfolio"]
+PORTFOLIO = kinds.label("portfolio")
 
 
 def engine(at: AppTest) -> Any:

@@ -8,6 +8,7 @@ from core.results.trials import (
     artifacts_of,
     best_trials,
     chosen_trials,
+    count_trials,
     facets,
     leaderboard,
     pareto,
@@ -18,6 +19,7 @@ from core.results.trials import (
 )
 
 __all__ = [
-    "Scope", "Trial", "architecture", "artifacts_of", "best_trials", "candidates", "chosen_trials", "curve", "facets",
-    "leaderboard", "pareto", "performance_table", "policy", "recent_results", "record", "trial", "trials_of",
+    "Scope", "Trial", "architecture", "artifacts_of", "best_trials", "candidates", "chosen_trials", "count_trials",
+    "curve", "facets", "leaderboard", "pareto", "performance_table", "policy", "recent_results", "record", "trial",
+    "trials_of",
 ]  # fmt: skip

@@ -104,6 +104,17 @@ def trials_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
+def count_trials(job_id: int) -> int:
+    """Return how many trials a job shows."""
+    with database.transaction() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
+            " WHERE t.job_id = ?",
+            [int(job_id)],
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def recent_results(limit: int = 8) -> pd.DataFrame:
     """What the last jobs that succeeded found: the best trial of each by its valid rows, the newest job first.
 

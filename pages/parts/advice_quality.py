@@ -10,15 +10,16 @@ import streamlit as st
 from core.advice import regret, trust
 from core.advice.model import CONFIDENCE
 from core.advice.trust import TOLERANCE
-from pages import shared
+from pages import words
+from pages.parts import charts
 from pages.parts.knowledge_maps import Known
 
 # By the columns of the past: what it is, its colour and dash.
 LINES = {
-    "advice": ("Advice", shared.ACCENT, "solid"),
-    "sbs": ("Safe default", shared.SECOND, "solid"),
-    f"advice_{trust.PLAN_SIZE}": (f"Plan of {trust.PLAN_SIZE}", shared.ACCENT, "dot"),
-    f"portfolio_{trust.PLAN_SIZE}": (f"Fixed portfolio of {trust.PLAN_SIZE}", shared.SECOND, "dot"),
+    "advice": ("Advice", charts.ACCENT, "solid"),
+    "sbs": ("Safe default", charts.SECOND, "solid"),
+    f"advice_{trust.PLAN_SIZE}": (f"Plan of {trust.PLAN_SIZE}", charts.ACCENT, "dot"),
+    f"portfolio_{trust.PLAN_SIZE}": (f"Fixed portfolio of {trust.PLAN_SIZE}", charts.SECOND, "dot"),
 }
 FLOOR = 1e-3  # of a regret on a logarithmic axis
 
@@ -43,10 +44,10 @@ def numbers(known: Known) -> None:
         for name, (label, _, _) in LINES.items():
             judged = bool(found[name].notna().any())
             st.metric(
-                label, shared.number(found[name].mean()) if judged else shared.NONE,
+                label, words.number(found[name].mean()) if judged else words.NONE,
                 f"{within[name]:.0%} near the best" if judged else None,
                 delta_color="off", delta_arrow="off", border=True,
-                help=shared.plain(
+                help=words.plain(
                     f"Mean regret (the error minus that of the best candidate) of {notes[name]}."
                     f" Near the best: within {TOLERANCE} of it."
                 ),
@@ -62,7 +63,7 @@ def closed(known: Known) -> None:
     if gap is None:
         why = "not judged yet" if means.isna().any() else "default is best"
     st.metric(
-        "Closed gap", shared.NONE if gap is None else f"{gap:.0%}", why,
+        "Closed gap", words.NONE if gap is None else f"{gap:.0%}", why,
         delta_color="off", delta_arrow="off", border=True,
         help="How much of the safe default's mean regret the advice saves: 100% would be the best candidate on every"
         " dataset, 0% is as good as the safe default, less is worse. Undefined where the default is always best.",
@@ -106,14 +107,14 @@ def curves(found: pd.DataFrame) -> None:
             line={"shape": "hv", "color": color, "dash": dash, "width": 2.5},
             hovertemplate="%{y:.0%} of the datasets: at most %{x:.3g}<extra>" + label + "</extra>",
         )  # fmt: skip
-    figure.add_vline(x=TOLERANCE, line={"color": shared.FAINT, "dash": "dash", "width": 1})
+    figure.add_vline(x=TOLERANCE, line={"color": charts.FAINT, "dash": "dash", "width": 1})
     ticks = [tick for tick in (FLOOR, TOLERANCE, 0.1, 1.0, 10.0) if tick <= end * 3]
     figure.update_xaxes(
         type="log", title="Regret at most", tickvals=ticks,
         ticktext=[f"{FLOOR:g} or less", *(f"{tick:g}" for tick in ticks[1:])], range=[np.log10(FLOOR), np.log10(end)],
     )  # fmt: skip
     figure.update_yaxes(title="Share of the datasets", tickformat=".0%", range=[0, 1.02])
-    shared.chart(figure, "Share of the known datasets by regret, of advice and defaults", height=400, key="curves")
+    charts.draw(figure, "Share of the known datasets by regret, of advice and defaults", height=400, key="curves")
 
 
 def pairs(found: pd.DataFrame) -> None:
@@ -122,13 +123,13 @@ def pairs(found: pd.DataFrame) -> None:
     end = max(0.1, 1.3 * float(known[["advice", "sbs"]].max(axis=None)))
     figure = go.Figure()
     figure.add_scatter(
-        x=[FLOOR, end], y=[FLOOR, end], mode="lines", line={"color": shared.FAINT, "dash": "dash", "width": 1},
+        x=[FLOOR, end], y=[FLOOR, end], mode="lines", line={"color": charts.FAINT, "dash": "dash", "width": 1},
         hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     figure.add_scatter(
         x=known["sbs"].clip(lower=FLOOR), y=known["advice"].clip(lower=FLOOR), mode="markers", showlegend=False,
-        text=[shared.label(str(name), 80) for name in known.index], customdata=known[["sbs", "advice"]].to_numpy(),
-        marker={"size": 9, "color": shared.ACCENT, "opacity": 0.6},
+        text=[charts.label(str(name), 80) for name in known.index], customdata=known[["sbs", "advice"]].to_numpy(),
+        marker={"size": 9, "color": charts.ACCENT, "opacity": 0.6},
         hovertemplate="<b>%{text}</b><br>safe default %{customdata[0]:.3g}<br>"
         "advice %{customdata[1]:.3g}<extra></extra>",
     )  # fmt: skip
@@ -140,7 +141,7 @@ def pairs(found: pd.DataFrame) -> None:
             "range": [np.log10(FLOOR) - 0.06, np.log10(end)]}  # fmt: skip
     figure.update_xaxes(title="Regret of the safe default", **axis)
     figure.update_yaxes(title="Regret of the advice", **axis)
-    shared.chart(figure, f"The advice was better on {better} datasets, worse on {worse}", height=400, key="pairs")
+    charts.draw(figure, f"The advice was better on {better} datasets, worse on {worse}", height=400, key="pairs")
     same = len(known) - better - worse
     st.caption(f"Better on {better:,} datasets, worse on {worse:,}, the same on {same:,}.")
 
@@ -152,14 +153,14 @@ def table(known: Known, found: pd.DataFrame) -> None:
         recommended=candidates_at(known.errors, past["advice"]), advice=past["advice"], sbs=past["sbs"],
         winner=known.errors.idxmin(axis=1), best=past["best"], regret=found["advice"],
         saved=past["sbs"] - past["advice"], plan=found[f"advice_{trust.PLAN_SIZE}"],
-        portfolio=found[f"portfolio_{trust.PLAN_SIZE}"],
+        fixed=found[f"portfolio_{trust.PLAN_SIZE}"],
     )  # fmt: skip
     shown = shown.rename_axis("dataset").reset_index().sort_values("regret", ascending=False, na_position="last")
     column = st.column_config
     st.dataframe(
         shown,
         column_order=["dataset", "origin", "recommended", "advice", "sbs", "best", "winner", "regret", "saved", "plan",
-                      "portfolio", "metric", "mark"],
+                      "fixed", "metric", "mark"],
         column_config={
             "dataset": column.TextColumn("Dataset", pinned=True),
             "origin": "From", "mark": "Kind of data", "metric": "Error is",
@@ -171,7 +172,7 @@ def table(known: Known, found: pd.DataFrame) -> None:
             "regret": column.NumberColumn("Regret", format="%.4f", help="Of the recommended candidate"),
             "saved": column.NumberColumn("Saved", format="%.4f", help="Error of the safe default minus its error"),
             "plan": column.NumberColumn(f"Plan of {trust.PLAN_SIZE}", format="%.4f", help="Its regret"),
-            "portfolio": column.NumberColumn(f"Portfolio of {trust.PLAN_SIZE}", format="%.4f", help="Its regret"),
+            "fixed": column.NumberColumn(f"Portfolio of {trust.PLAN_SIZE}", format="%.4f", help="Its regret"),
         },
         hide_index=True, height="content" if len(shown) <= 12 else 460, key="each",
         alt="Known datasets, those where the advice lost most first",
@@ -198,7 +199,7 @@ def intervals(known: Known) -> None:
             st.metric("Reached", f"{known.coverage:.0%}", border=True, help="Of all known errors, each unseen")
         width = (said["upper"] - said["lower"]).median()
         st.caption(
-            f"Half of the intervals are narrower than {shared.number(width, 2)}. One width for all was set on these"
+            f"Half of the intervals are narrower than {words.number(width, 2)}. One width for all was set on these"
             " datasets so that nine of ten errors lie inside; with few datasets it has to be wider. The track record"
             " shows whether it holds on yours."
         )
@@ -210,10 +211,10 @@ def by_candidate(held: pd.DataFrame) -> None:
     """The share of each candidate's errors that lay inside."""
     held = held.sort_values(["mean", "size"])
     figure = go.Figure()
-    figure.add_vline(x=CONFIDENCE, line={"color": shared.FAINT, "dash": "dash", "width": 1})
+    figure.add_vline(x=CONFIDENCE, line={"color": charts.FAINT, "dash": "dash", "width": 1})
     figure.add_scatter(
-        x=held["mean"], y=[shared.label(str(name), 26) for name in held.index], mode="markers", showlegend=False,
-        marker={"size": 9, "color": shared.ACCENT}, customdata=held["size"],
+        x=held["mean"], y=[charts.label(str(name), 26) for name in held.index], mode="markers", showlegend=False,
+        marker={"size": 9, "color": charts.ACCENT}, customdata=held["size"],
         hovertemplate="%{y}<br>%{x:.0%} of %{customdata} errors inside<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(type="category", autorange="reversed", dtick=1, tickfont={"size": 11})
@@ -221,6 +222,6 @@ def by_candidate(held: pd.DataFrame) -> None:
         title=f"Share inside; {CONFIDENCE:.0%} is claimed", tickformat=".0%",
         range=[min(0.6, held["mean"].min() - 0.03), 1.02],
     )  # fmt: skip
-    shared.chart(
+    charts.draw(
         figure, "Share of the known errors inside their intervals, by candidate", height=90 + 19 * len(held), key="held"
     )

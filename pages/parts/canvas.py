@@ -16,7 +16,7 @@ from core.datasets.images import examples, folders
 from core.datasets.images.examples import Picture
 from core.datasets.images.pixels import Shape
 from core.errors import InputError, MetascoutError
-from pages import shared
+from pages import words
 from pages.parts import gallery
 
 MOST = 100  # drawings of a session
@@ -135,7 +135,7 @@ def draw(shape: Shape, bright: bool, key: str) -> list[Picture]:
             on_drawn_change=partial(_added, key), width="content",
         )  # fmt: skip
         if told := st.session_state.pop("drawing_error", None):
-            st.error(shared.plain(told), icon=":material/error:")
+            st.error(words.plain(told), icon=":material/error:")
     with right:
         return _shelf(drawn, shape)
 
@@ -183,7 +183,7 @@ def _shelf(drawn: Sequence[Drawing], shape: Shape) -> list[Picture]:
         examples.read_picture(one.content, f"drawing {number}", one.label, shape) for number, one in enumerate(drawn, 1)
     ]
     for label in dict.fromkeys(one.label for one in drawn):
-        st.markdown(f"**{shared.plain(label) if label is not None else PREDICT}**")
+        st.markdown(f"**{words.plain(label) if label is not None else PREDICT}**")
         with st.container(horizontal=True, gap="small"):
             for one, picture in zip(drawn, pictures, strict=True):
                 if one.label == label:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.datasets import Column, Finding
 from core.datasets.columns import TABLE_TYPES
-from pages import shared
+from pages import words
 
 _ICONS = {"leak": ":material/water_drop:", "imbalance": ":material/balance:", "constant": ":material/block:"}
 _SHOWN = 6
@@ -59,6 +59,6 @@ def findings(found: Sequence[Finding]) -> None:
 
 def _finding(finding: Finding) -> None:
     if finding.kind == "own_split":
-        st.info(shared.plain(finding.text), icon=":material/call_split:")
+        st.info(words.plain(finding.text), icon=":material/call_split:")
         return
-    st.warning(shared.plain(finding.text), icon=_ICONS.get(finding.kind, ":material/warning:"))
+    st.warning(words.plain(finding.text), icon=_ICONS.get(finding.kind, ":material/warning:"))

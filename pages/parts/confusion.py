@@ -8,14 +8,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages import shared
+from pages.parts import charts
 
 CLASSES = 30
 
 
 def draw(body: dict[str, Any], *, key: str) -> None:
     """Counts by actual (rows) and predicted class; `body` has `labels` and `counts`[actual][predicted]."""
-    labels = [shared.label(str(name), 24) for name in body["labels"][:CLASSES]]
+    labels = [charts.label(str(name), 24) for name in body["labels"][:CLASSES]]
     counts = pd.DataFrame(body["counts"]).iloc[:CLASSES, :CLASSES]
     shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
     few = len(labels) <= 12
@@ -28,6 +28,6 @@ def draw(body: dict[str, Any], *, key: str) -> None:
     )  # fmt: skip
     figure.update_xaxes(title="Predicted", type="category", side="bottom")
     figure.update_yaxes(title="Actual", type="category", autorange="reversed")
-    shared.chart(figure, "Rows of each actual class by predicted class", height=280 + 22 * len(labels), key=key)
+    charts.draw(figure, "Rows of each actual class by predicted class", height=280 + 22 * len(labels), key=key)
     if len(body["labels"]) > CLASSES:
         st.caption(f"The first {CLASSES} of {len(body['labels'])} classes")

@@ -20,7 +20,7 @@ from core.errors import InputError, MetascoutError
 from core.queue import jobs
 from core.results.initialisations import Initialisation
 from core.specs import FewShotSpec
-from pages import shared
+from pages import reads, words
 from pages.parts import canvas, gallery, sample_episodes
 
 SHAPE: Shape = (28, 28, 1)  # of images where no initialisation says otherwise
@@ -104,7 +104,7 @@ def _wave(dataset: Dataset, home: Sequence[Initialisation]) -> list[str]:
     """The one task to be learned: a value of the column of tasks."""
     values = [str(value) for one in home[:1] for value in one.about.get("held_out") or ()]
     if not values and home:
-        spec = shared.read(jobs.get, home[0].job_id).spec
+        spec = reads.read(jobs.get, home[0].job_id).spec
         values = list(_values(dataset, spec.group)) if isinstance(spec, FewShotSpec) and spec.group else []
     if not values:
         st.info("No meta-training on this dataset says which column holds its tasks.", icon=":material/info:")
@@ -134,7 +134,7 @@ def uploaded(dataset: Dataset) -> Given:
     if (told := examples.find_conflict(pictures)) is not None:
         problems.append(told)
     for problem in problems[:5]:
-        st.warning(shared.plain(problem), icon=":material/warning:")
+        st.warning(words.plain(problem), icon=":material/warning:")
     if len(problems) > 5:
         st.caption(f"{len(problems) - 5:,} more files cannot be read")
     shots = st.number_input(
@@ -206,7 +206,7 @@ def _read(files: Sequence[Any], label: str | None, shape: Shape) -> tuple[list[P
 def _picture(path: Path, name: str, label: str | None, shape: Shape) -> Picture:
     """Read once for all reruns."""
     if path.stat().st_size > examples.MAX_BYTES:
-        raise InputError(f"{name} is larger than {shared.size(examples.MAX_BYTES)}. Make it smaller.")
+        raise InputError(f"{name} is larger than {words.size(examples.MAX_BYTES)}. Make it smaller.")
     return examples.read_picture(path.read_bytes(), name, label, shape)
 
 
@@ -218,7 +218,7 @@ def _counted(pictures: Sequence[Picture], shape: Shape) -> None:
     for one in pictures:
         counts.setdefault(one.label, []).append(one)
     for label, some in counts.items():
-        name = canvas.PREDICT if label is None else shared.plain(label)
+        name = canvas.PREDICT if label is None else words.plain(label)
         st.markdown(f"**{name}** :gray[{len(some):,} image{'s' if len(some) > 1 else ''}]")
         gallery.plain([one.values for one in some[:10]])
     height, width, channels = shape

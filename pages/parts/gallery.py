@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from core.datasets.images import pixels
-from pages import shared
+from pages import words
 
 MOST = 60
 _RIGHT, _WRONG, _OPEN = "#009E73", "#D55E00", "#8A8F98"  # told apart with every kind of colour vision
@@ -63,4 +63,4 @@ def plain(values: Sequence[np.ndarray]) -> None:
     ]
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:4px">{"".join(tags)}</div>')
     if len(values) > MOST:
-        st.caption(shared.plain(f"The first {MOST} of {len(values):,}"))
+        st.caption(words.plain(f"The first {MOST} of {len(values):,}"))

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.datasets.images import image_table
 from core.datasets.images.pixels import Shape
-from pages import shared
+from pages import words
 
 CLASSES, EACH = 24, 6
 _THUMB, _GAP = 48, 4  # pixels
@@ -32,7 +32,7 @@ def grid(parquet: Path, shape: Shape, counts: Mapping[str, int]) -> None:
     with st.grid(3, min_column_width=300):
         for label in labels:
             with st.container(border=True, gap="small"):
-                st.markdown(f"**{shared.plain(label)}** :gray[{counts[label]:,} images]")
+                st.markdown(f"**{words.plain(label)}** :gray[{counts[label]:,} images]")
                 st.image(strip(found[label]), output_format="PNG", alt=f"Examples of the class {label}")
     if len(counts) > len(labels):
         with st.expander("All classes", icon=":material/list:"):

@@ -1,121 +1,124 @@
-"""What can be done with a job: the buttons of its page, and the question for more time."""
+"""The buttons of a job's page, and the form that gives a search more time."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from core import kinds
 from core.errors import MetascoutError
 from core.queue import jobs
-from pages import shared
+from pages import actions, links
+from pages.parts import messages
 
 
-def buttons(job: dict[str, Any]) -> None:
-    """What can be done with the job now."""
-    ended, resumable = job["status"] in jobs.ENDED, kinds.of(job["kind"]).resumable
-    continuable = kinds.of(job["kind"]).continuable
+def buttons(job: jobs.Job) -> None:
+    """Draw what can be done with the job now."""
+    draw = {
+        "Pause": pause_or_resume, "Resume": pause_or_resume, "More time": more, "Cancel": cancel, "Retry": retry,
+        "Clone and edit": clone,
+    }  # fmt: skip
+    names = [name for name in draw if name in actions.available(job.status, job.kind)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if resumable and not ended:
-            pause_or_resume(job)
-        if (continuable and ended) or (resumable and job["status"] == "paused"):
-            more(job)
-        if not ended:
-            st.button(
-                "Cancel", icon=":material/cancel:", key="cancel", on_click=act,
-                args=("Cancel", job["id"]), disabled=bool(job["cancel_requested"]),
-                help="A waiting job is cancelled at once. A running one stops soon and keeps its finished trials.",
-            )  # fmt: skip
-        elif st.button("Retry", icon=":material/replay:", key="retry", help="Queue the same spec again as a new job"):
-            retry(job["id"])
-        if st.button(
-            "Clone and edit", icon=":material/content_copy:", key="clone", help="Open the form with these values"
-        ):
-            shared.clone(job["id"], job["kind"])
-        if job["status"] == "queued":
-            key = f"priority_of_{job['id']}"
-            st.number_input("Priority", value=int(job["priority"]), key=key, width=140, on_change=move,
-                            args=(job["id"], key), help="From -100 to 100; higher goes first")  # fmt: skip
+        for name in names:
+            draw[name](job)
+        if job.status == "queued":
+            priority(job)
 
 
-def pause_or_resume(job: dict[str, Any]) -> None:
-    """Pause what waits or runs, resume what is paused."""
-    paused = job["status"] == "paused"
-    word, icon = ("Resume", ":material/play_arrow:") if paused else ("Pause", ":material/pause:")
-    told = "Go on from the checkpoint" if paused else "Stop after a checkpoint, from which the job can go on later"
-    asked = bool(job["pause_requested"] or job["cancel_requested"]) and not paused
-    st.button(
-        word, icon=icon, key=word.lower(), type="primary" if paused else "secondary", disabled=asked, help=told,
-        on_click=act, args=(word, job["id"]),
+def _button(name: str, key: str, **options: Any) -> bool:
+    action = actions.ACTIONS[name]
+    return st.button(name, icon=action.icon, key=key, help=action.help or None, **options)
+
+
+def pause_or_resume(job: jobs.Job) -> None:
+    """Draw the button that pauses a queued or running job, or resumes a paused one."""
+    paused = job.status == "paused"
+    name = "Resume" if paused else "Pause"
+    _button(
+        name, name.lower(), type="primary" if paused else "secondary",
+        disabled=not paused and (job.pause_requested or job.cancel_requested),
+        on_click=partial(actions.act, name, job.id),
     )  # fmt: skip
 
 
-def more(job: dict[str, Any]) -> None:
-    """Ask how much more a paused or ended search may have; the link's ?more= opens the question."""
-    key = f"more_of_{job['id']}_{job['attempt']}"  # the next attempt's question is closed again
+def cancel(job: jobs.Job) -> None:
+    """Draw the button that cancels the job."""
+    _button("Cancel", "cancel", on_click=partial(actions.act, "Cancel", job.id), disabled=job.cancel_requested)
+
+
+def retry(job: jobs.Job) -> None:
+    """Draw the button that queues the job again, and go to the new job."""
+    if _button("Retry", "retry"):
+        new_id = actions.act("Retry", job.id)
+        if new_id is not None:
+            st.switch_page(links.JOB, query_params={"job": str(new_id)})
+        st.rerun()
+
+
+def clone(job: jobs.Job) -> None:
+    """Draw the button that opens the form with the job's values."""
+    if _button("Clone and edit", "clone"):
+        actions.clone(job.id, job.kind)
+
+
+def priority(job: jobs.Job) -> None:
+    """Draw the priority of a queued job, which can be changed."""
+    key = f"priority_of_{job.id}"
+    st.number_input(
+        "Priority", value=job.priority, key=key, width=140, on_change=partial(set_priority, job.id, key),
+        help="From -100 to 100; higher goes first",
+    )  # fmt: skip
+
+
+def set_priority(job_id: int, key: str) -> None:
+    """Set the priority that was typed."""
+    actions.act("Raise", job_id, int(st.session_state[key] or 0))
+
+
+def more(job: jobs.Job) -> None:
+    """Draw the form that gives a paused or ended search more time; the link's ?more= opens it."""
+    key = f"more_of_{job.id}_{job.attempt}"  # the form of the next attempt is closed again
     if "more" in st.query_params:
         del st.query_params["more"]
         st.session_state[key] = True
-    panel = st.popover("More time", icon=":material/more_time:", key=key, on_change="rerun")
+    panel = st.popover("More time", icon=actions.ACTIONS["More time"].icon, key=key, on_change="rerun")
     if not panel.open:
         return
     with panel, st.form(f"form_{key}", border=False, enter_to_submit=False):
-        given = asked(job, json.loads(job["spec"]))
-        if st.form_submit_button("Go on", type="primary", icon=":material/play_arrow:", key="go_on"):
-            go_on(job, given)
+        amounts = more_fields(job)
+        label = "Resume" if job.status == "paused" else "Continue"
+        if st.form_submit_button(label, type="primary", icon=":material/play_arrow:", key="go_on"):
+            give_more(job, amounts)
 
 
-def asked(job: dict[str, Any], body: dict[str, Any]) -> dict[str, int | None]:
-    """How much more: for a paused search it is added to what it had, for an ended one a new job gets it."""
-    paused = job["status"] == "paused"
+def more_fields(job: jobs.Job) -> dict[str, int | None]:
+    """Draw how much more: a paused search gets it on top of its budget, an ended one has a new job with it."""
+    paused, body = job.status == "paused", json.loads(job.spec_text)
     st.caption(
-        "Added to the job's budget; leave empty what should stay as it is."
-        if paused else "A new job goes on from where this one stopped and trains new finalists; this one's trials stay."
+        "Added to the job's budget. Empty fields add nothing."
+        if paused else "A new job continues where this one stopped and trains new finalists. This job's trials stay."
     )  # fmt: skip
-    fields = {"more_s": ("Seconds more", "budget_s")}
+    fields = {"more_s": ("Additional seconds", "budget_s")}
     if "max_candidates" in body:
-        fields["more_candidates"] = ("Candidates more", "max_candidates")
+        fields["more_candidates"] = ("Additional candidates", "max_candidates")
     if body.get("max_candidate_epochs"):
-        fields["more_candidate_epochs"] = ("Candidate-epochs more", "max_candidate_epochs")
+        fields["more_candidate_epochs"] = ("Additional candidate-epochs", "max_candidate_epochs")
     return {
-        name: st.number_input(label, value=None if paused else int(body[field]), step=1, key=f"{name}_{job['id']}")
+        name: st.number_input(label, value=None if paused else int(body[field]), step=1, key=f"{name}_{job.id}")
         for name, (label, field) in fields.items()
     }
 
 
-def go_on(job: dict[str, Any], given: dict[str, int | None]) -> None:
-    """Resume the paused job, or queue the one that continues the ended one and open it; else say why not."""
+def give_more(job: jobs.Job, amounts: dict[str, int | None]) -> None:
+    """Resume or continue the job and open it, or say why that is not possible."""
     try:
-        if job["status"] == "paused":
-            jobs.resume(job["id"], **given)
-            made, text = job["id"], f"Job {job['id']} is queued again and goes on where it paused."
-        else:
-            made = jobs.extend(job["id"], **given, user=shared.user())
-            text = f"Job {made} is queued and goes on where job {job['id']} stopped."
+        job_id = actions.give_more(job, amounts)
     except MetascoutError as error:
-        shared.say(error)
+        messages.show(error)
         return
-    st.session_state["told"] = "success", text
-    if made != job["id"]:
-        st.switch_page(shared.JOB, query_params={"job": str(made)})
+    if job_id != job.id:
+        st.switch_page(links.JOB, query_params={"job": str(job_id)})
     st.rerun()
-
-
-def act(action: str, job_id: int) -> None:
-    """Do what a button says."""
-    shared.act_on_job(action, job_id)
-
-
-def retry(job_id: int) -> None:
-    """Queue the job again and go to the new one."""
-    made = shared.act_on_job("Retry", job_id)
-    if made is not None:
-        st.switch_page(shared.JOB, query_params={"job": str(made)})
-    st.rerun()
-
-
-def move(job_id: int, key: str) -> None:
-    """Set the priority that was typed."""
-    shared.act_on_job("Move", job_id, int(st.session_state[key] or 0))

@@ -13,7 +13,8 @@ from core import metafeatures
 from core.advice import fits
 from core.advice.fits import Fit
 from core.scoring import METRICS
-from pages import shared
+from pages import links, reads
+from pages.parts import charts, csv_export
 
 ROWS = 60  # of the heat map, drawn at once
 TOP = 15  # meta-features
@@ -72,7 +73,7 @@ def errors(known: Known, kind: str) -> None:
     about = known.about
     origins = [ALL, *dict.fromkeys(about["origin"])]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        shared.asked_choice("origin", origins)
+        links.preselect("origin", origins)
         origin = st.selectbox("Datasets", origins, key="origin", bind="query-params", width=240)
         text = st.text_input("Name holds", key="name", bind="query-params", width=240)
         export(known, kind)
@@ -112,21 +113,21 @@ def heat_map(known: Known, names: pd.Index) -> None:
     regret = known.errors.sub(known.errors.min(axis=1), axis=0)
     order = regret.clip(upper=CLIP).mean().sort_values().index
     table, regret = table[order], regret.loc[names, order]
-    rows = [shared.label(str(name), 26) for name in names]
+    rows = [charts.label(str(name), 26) for name in names]
     told = known.about.loc[names]
     full = [
-        f"{shared.label(str(name), 80)}<br>{shared.label(what)}" for name, what in zip(names, told["mark"], strict=True)
+        f"{charts.label(str(name), 80)}<br>{charts.label(what)}" for name, what in zip(names, told["mark"], strict=True)
     ]
     data = np.empty((*table.shape, 3), dtype=object)
-    data[:, :, 0], data[:, :, 1] = np.array(full)[:, None], told["metric"].map(shared.label).to_numpy()[:, None]
+    data[:, :, 0], data[:, :, 1] = np.array(full)[:, None], told["metric"].map(charts.label).to_numpy()[:, None]
     data[:, :, 2] = table.to_numpy()
     ticks = {"best": 0.0, "+0.02": 0.02, "+0.1": 0.1, f"≥{CLIP:g}": CLIP}
     figure = go.Figure()
     figure.add_heatmap(
-        z=np.sqrt(regret.clip(upper=CLIP)).to_numpy(), x=[shared.label(str(name), 26) for name in order],
+        z=np.sqrt(regret.clip(upper=CLIP)).to_numpy(), x=[charts.label(str(name), 26) for name in order],
         y=list(range(len(rows))), customdata=data, text=regret.to_numpy(), zmin=0, zmax=CLIP**0.5, xgap=1, ygap=1,
         hoverongaps=False,
-        colorscale=[[0, shared.ACCENT], [0.3, "#A9C4EC"], [0.5, "#D9DCE2"], [1, shared.SECOND]],
+        colorscale=[[0, charts.ACCENT], [0.3, "#A9C4EC"], [0.5, "#D9DCE2"], [1, charts.SECOND]],
         colorbar={
             "orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left", "thickness": 8,
             "tickvals": [tick**0.5 for tick in ticks.values()], "ticktext": list(ticks), "tickangle": 0,
@@ -141,7 +142,7 @@ def heat_map(known: Known, names: pd.Index) -> None:
     )  # fmt: skip
     figure.update_xaxes(type="category", showgrid=False, dtick=1, tickangle=-60, tickfont={"size": 11})
     alt = f"Errors of {table.shape[1]} candidates on {len(table)} datasets, less the best error of each dataset"
-    shared.chart(figure, alt, height=220 + 17 * len(table), key="errors")
+    charts.draw(figure, alt, height=220 + 17 * len(table), key="errors")
 
 
 def export(known: Known, kind: str) -> None:
@@ -155,7 +156,7 @@ def export(known: Known, kind: str) -> None:
 def as_csv(known: Known) -> str:
     """Every known dataset with its errors, a column a candidate."""
     table = known.about.rename(columns={"metric": "error by"}).join(known.errors)
-    return shared.csv_safe(table.rename_axis("dataset").reset_index())
+    return csv_export.csv_safe(table.rename_axis("dataset").reset_index())
 
 
 def map_and_importance(known: Known, fit: Fit) -> None:
@@ -180,17 +181,17 @@ def plane(known: Known, fit: Fit) -> None:
     points["best"] = known.errors.idxmin(axis=1)
     origins = list(dict.fromkeys(points["origin"]))
     others = [name for name in origins if name not in ORIGINS.values()]
-    colors = {"Yours": shared.SECOND, "Shipped": shared.ACCENT}
-    colors |= {name: shared.COLORS[2 + place % 4] for place, name in enumerate(others)}
+    colors = {"Yours": charts.SECOND, "Shipped": charts.ACCENT}
+    colors |= {name: charts.COLORS[2 + place % 4] for place, name in enumerate(others)}
     for origin in sorted(origins, key=lambda name: (name == "Yours", name)):
         some = points[points["origin"] == origin]
-        dots(figure, some, shared.label(origin), colors[origin], some["mark"], "best: " + some["best"])
+        dots(figure, some, charts.label(origin), colors[origin], some["mark"], "best: " + some["best"])
     waiting = unrun(known, fit)
     if len(waiting):
         dots(figure, waiting, "Yours, nothing run yet", colors["Yours"], "", "nothing has run yet", "circle-open")
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, title=None)
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, title=None)
-    shared.chart(figure, f"{len(points)} known datasets on a plane, near ones are alike", height=520, key="map")
+    charts.draw(figure, f"{len(points)} known datasets on a plane, near ones are alike", height=520, key="map")
 
 
 def dots(
@@ -199,9 +200,9 @@ def dots(
 ) -> None:  # fmt: skip
     """One group of points."""
     own = name.startswith("Yours")
-    told = pd.DataFrame({"mark": mark, "best": best}, index=points.index).map(shared.label)
+    told = pd.DataFrame({"mark": mark, "best": best}, index=points.index).map(charts.label)
     figure.add_scatter(
-        x=points["x"], y=points["y"], mode="markers", name=name, text=[shared.label(str(n), 80) for n in points.index],
+        x=points["x"], y=points["y"], mode="markers", name=name, text=[charts.label(str(n), 80) for n in points.index],
         customdata=told.to_numpy(),
         marker={
             "color": color, "symbol": symbol, "size": 11 if own else 8, "opacity": 1 if own else 0.65,
@@ -213,7 +214,7 @@ def dots(
 
 def unrun(known: Known, fit: Fit) -> pd.DataFrame:
     """The own datasets of this kind without a result, on the map: x, y."""
-    features = shared.read(metafeatures.all_features)
+    features = reads.read(metafeatures.all_features)
     run = known.about.index[known.about["origin"] == ORIGINS["own"]]
     wanted = features["is_regression"] == float(fit.task_type == "regression")
     features = features[wanted & ~features.index.isin(run)]
@@ -231,14 +232,14 @@ def importance(known: Known) -> None:
     rows = np.arange(len(top))
     figure = go.Figure()
     figure.add_bar(
-        x=top, y=rows, orientation="h", width=0.3, marker={"color": shared.ACCENT}, showlegend=False,
+        x=top, y=rows, orientation="h", width=0.3, marker={"color": charts.ACCENT}, showlegend=False,
         customdata=list(zip(names, top.index, strict=True)),
         hovertemplate="%{customdata[0]}<br>%{x:.1%}<extra>%{customdata[1]}</extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=np.zeros(len(top)), y=rows - 0.4, mode="text", text=[shared.label(name, 52) for name in names],
+        x=np.zeros(len(top)), y=rows - 0.4, mode="text", text=[charts.label(name, 52) for name in names],
         textposition="middle right", textfont={"size": 12}, showlegend=False, hoverinfo="skip",
     )  # fmt: skip
     figure.update_yaxes(range=[len(top) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", title=None)
-    shared.chart(figure, f"The most important meta-feature: {names[0]}", height=60 + 34 * len(top), key="importance")
+    charts.draw(figure, f"The most important meta-feature: {names[0]}", height=60 + 34 * len(top), key="importance")

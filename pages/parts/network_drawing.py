@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages import shared
+from pages.parts import charts
 
 LAYERS = 60
 _LINE, _PAD, _GAP = 17, 14, 34  # pixels: a line of text, what a box adds to its lines, and the arrow between boxes
@@ -23,14 +23,14 @@ def draw(layers: list[dict[str, Any]], *, key: str) -> None:
     for layer in shown:
         text = _text(layer)
         bottom = top - _PAD - _LINE * (text.count("<br>") + 1)
-        shapes.append(_box(top, bottom, shared.COLORS[blocks.index(_block(layer)) % len(shared.COLORS)]))
+        shapes.append(_box(top, bottom, charts.COLORS[blocks.index(_block(layer)) % len(charts.COLORS)]))
         notes += [_words(text, (top + bottom) / 2), *_arrow(bottom, str(layer.get("out") or ""))]
         top = bottom - _GAP
     figure = go.Figure(layout={"shapes": shapes, "annotations": notes})  # at once: one by one takes seconds
     figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
     figure.update_yaxes(range=[top, 2], visible=False, fixedrange=True)
     told = "; ".join(f"{layer.get('name')} {layer.get('detail') or ''} gives {layer.get('out')}" for layer in shown)
-    shared.chart(figure, f"Layers from top to bottom: {told}", height=48 - top, key=key)
+    charts.draw(figure, f"Layers from top to bottom: {told}", height=48 - top, key=key)
     if len(layers) > len(shown):
         st.caption(f"The first {len(shown)} of {len(layers)} layers")
 
@@ -41,8 +41,8 @@ def _block(layer: dict[str, Any]) -> str:
 
 def _text(layer: dict[str, Any]) -> str:
     lines = textwrap.wrap(str(layer.get("detail") or ""), _WIDTH, max_lines=_MOST, placeholder=" …")
-    name = shared.label(str(layer.get("name", "?")), 36)
-    return "<br>".join([f"<b>{name}</b>", *(shared.label(line, _WIDTH) for line in lines)])
+    name = charts.label(str(layer.get("name", "?")), 36)
+    return "<br>".join([f"<b>{name}</b>", *(charts.label(line, _WIDTH) for line in lines)])
 
 
 def _box(top: int, bottom: int, color: str) -> dict[str, Any]:
@@ -67,6 +67,6 @@ def _ink() -> str:
 
 def _arrow(bottom: int, out: str) -> list[dict[str, Any]]:
     ends = {"x": 0.5, "y": bottom - _GAP, "ax": 0.5, "ay": bottom, "axref": "x", "ayref": "y", "xref": "x", "yref": "y"}
-    look = {"showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": shared.FAINT}
+    look = {"showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": charts.FAINT}
     beside = {"x": 0.5, "y": bottom - _GAP / 2, "showarrow": False, "xanchor": "left", "xshift": 10}
-    return [{**ends, **look, "text": ""}, {**beside, "text": shared.label(out, 28), "font": {"size": 12}}]
+    return [{**ends, **look, "text": ""}, {**beside, "text": charts.label(out, 28), "font": {"size": 12}}]

@@ -12,7 +12,7 @@ import streamlit as st
 from core.datasets import Dataset
 from core.datasets.images import image_table
 from core.datasets.images.pixels import Shape
-from pages import shared
+from pages import words
 from pages.parts import image_grid as drawing
 
 EPISODES = 2
@@ -35,7 +35,7 @@ def draw(dataset: Dataset, ways: int, shots: int, queries: int) -> None:
         labels = tuple(random.Random(number).sample(dataset.labels, n_ways))
         support, query = episode(dataset.table, shape, labels, sizes)
         with place, st.container(border=True, gap="small"):
-            st.markdown(f"**Sample task {number}** :gray[{shared.plain(_some(labels))}]")
+            st.markdown(f"**Sample task {number}** :gray[{words.plain(_some(labels))}]")
             st.caption("Support, to learn from")
             st.image(support, output_format="PNG", alt=f"Support of sample task {number}")
             st.caption("Query, to be predicted")

@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core import kinds
 from core.scoring import METRICS
-from pages import shared
+from pages import links, words
 
+BEST_N = 500  # trials that a page shows
 _SHOWN = ["open", "rank", "algorithm", "valid", "test", "interval", "error", "fit_s", "predict_us", "size_bytes"]
 _SHOWN += ["pareto", "yardstick", "job_id", "engine", "owner", "candidate"]
 
@@ -20,10 +22,10 @@ def table(frame: pd.DataFrame, *, key: str) -> None:
     bounds = zip(frame["lower"], frame["upper"], strict=True)
     shown = frame.assign(
         open=":material/science: " + frame["trial_id"].astype(str),
-        interval=[shared.between(low, high) for low, high in bounds],
+        interval=[words.between(low, high) for low, high in bounds],
         error=frame["test_error"],
         predict_us=frame["predict_row_s"] * 1e6,
-        engine=frame["engine"].map(lambda kind: shared.ENGINES.get(kind, kind)),
+        engine=frame["engine"].map(kinds.label),
     )
     st.dataframe(
         shown,
@@ -38,7 +40,7 @@ def table(frame: pd.DataFrame, *, key: str) -> None:
 
 
 def _config(frame: pd.DataFrame, name: str, key: str) -> dict[str, Any]:
-    column, digits = st.column_config, shared.decimals(frame["test"])
+    column, digits = st.column_config, words.decimals(frame["test"])
     return {
         "open": column.ButtonColumn(
             "Trial",
@@ -69,4 +71,4 @@ def _config(frame: pd.DataFrame, name: str, key: str) -> dict[str, Any]:
 
 def _open(key: str) -> None:
     # By the label and not by the row: rows move while the table lives.
-    st.switch_page(shared.TRIAL, query_params={"trial": st.session_state[key].label.rpartition(" ")[2]})
+    st.switch_page(links.TRIAL, query_params={"trial": st.session_state[key].label.rpartition(" ")[2]})

@@ -13,23 +13,23 @@ from streamlit.delta_generator import DeltaGenerator
 from core import datasets, results
 from core.queue import jobs
 from core.scoring import METRICS
-from pages import shared
-from pages.parts import network_drawing
+from pages import links, reads, words
+from pages.parts import charts, network_drawing
 
 POINTS = 2_000
 WAITING = "The first candidates appear here once they have been trained for a while."
 
 
-def show(job: dict[str, Any]) -> None:
+def show(job: jobs.Job) -> None:
     """Everything about the networks that were tried."""
-    frame = shared.read(results.candidates, job["id"])
+    frame = reads.read(results.candidates, job.id)
     if frame.empty:
-        told = "No candidate was trained." if job["status"] in jobs.ENDED else WAITING
+        told = "No candidate was trained." if job.status in jobs.ENDED else WAITING
         st.info(told, icon=":material/hourglass_empty:")
         return
     trained, error = frame[frame["epochs"] > 0], measure(job)
     best = trained["valid_error"].min()
-    so_far = f" The lowest {error} on valid so far is {shared.number(best)}." if np.isfinite(best) else ""
+    so_far = f" The lowest {error} on valid so far is {words.number(best)}." if np.isfinite(best) else ""
     unit = "network" if len(frame) == 1 else "networks"
     st.caption(f"{len(frame):,} {unit} proposed, {len(trained):,} trained.{so_far}")
     if len(trained):
@@ -44,9 +44,9 @@ def show(job: dict[str, Any]) -> None:
     table(frame, error)
 
 
-def measure(job: dict[str, Any]) -> str:
+def measure(job: jobs.Job) -> str:
     """What the error of a candidate is, within a sentence: the same whatever the job's metric is."""
-    task = shared.read(datasets.get, job["dataset_id"]).task
+    task = reads.read(datasets.get, job.dataset_id).task
     return METRICS["rmse"].label if task == "regression" else "error rate"
 
 
@@ -62,7 +62,7 @@ def scatter(frame: pd.DataFrame, error: str) -> None:
     figure = go.Figure()
     figure.add_scatter(
         x=drawn["n_parameters"], y=drawn["valid_error"], mode="markers", name="Candidates",
-        customdata=np.stack([drawn["candidate"].map(lambda name: shared.label(name, 60)), drawn["epochs"]], axis=1),
+        customdata=np.stack([drawn["candidate"].map(lambda name: charts.label(name, 60)), drawn["epochs"]], axis=1),
         marker={
             "size": 8, "opacity": 0.8, "color": np.log2(drawn["epochs"]), "colorscale": "Viridis",
             "colorbar": {"title": "Epochs", **ticks(drawn["epochs"])}, "showscale": drawn["epochs"].nunique() > 1,
@@ -73,14 +73,14 @@ def scatter(frame: pd.DataFrame, error: str) -> None:
     line = front.sort_values("n_parameters")
     figure.add_scatter(
         x=line["n_parameters"], y=line["valid_error"], mode="lines", name="Pareto front",
-        line={"shape": "hv", "color": shared.FAINT, "dash": "dot"}, hoverinfo="skip",
+        line={"shape": "hv", "color": charts.FAINT, "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
     figure.update_xaxes(type="log", title="Parameters", dtick=1, tickformat="~s")
     figure.update_yaxes(title=f"{capital(error)} on valid")
-    if len(drawn) <= shared.FEW_POINTS:
-        figure.update_yaxes(range=shared.around(drawn["valid_error"]))
+    if len(drawn) <= charts.FEW_POINTS:
+        figure.update_yaxes(range=charts.padded_range(drawn["valid_error"]))
     told = f"{capital(error)} on valid against the number of parameters, coloured by epochs; the front is drawn"
-    shared.chart(figure, told, height=400, key="candidates_by_size")
+    charts.draw(figure, told, height=400, key="candidates_by_size")
 
 
 def ticks(epochs: pd.Series) -> dict[str, Any]:
@@ -96,12 +96,12 @@ def rungs(frame: pd.DataFrame) -> None:
     names = [f"{epochs:,}" for epochs in reached.index]
     figure = go.Figure()
     figure.add_bar(
-        x=names, y=reached, text=[f"{count:,}" for count in reached], marker={"color": shared.ACCENT},
+        x=names, y=reached, text=[f"{count:,}" for count in reached], marker={"color": charts.ACCENT},
         hovertemplate="Trained for %{x} epochs or more: %{y:,}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="Epochs", type="category")
     figure.update_yaxes(title="Candidates", rangemode="tozero", dtick=1 if reached.max() < 5 else None)
-    shared.chart(figure, "Candidates that were trained for so many epochs or more", height=400, key="survivors")
+    charts.draw(figure, "Candidates that were trained for so many epochs or more", height=400, key="survivors")
 
 
 def survivors(frame: pd.DataFrame) -> pd.Series:
@@ -141,14 +141,14 @@ def table(frame: pd.DataFrame, error: str) -> None:
 
 def open_trial() -> None:
     """Go to the finalist's trial."""
-    st.switch_page(shared.TRIAL, query_params={"trial": st.session_state.open_trial.label.rpartition(" ")[2]})
+    st.switch_page(links.TRIAL, query_params={"trial": st.session_state.open_trial.label.rpartition(" ")[2]})
 
 
-def networks_of(job: dict[str, Any]) -> None:
+def networks_of(job: jobs.Job) -> None:
     """Any candidate as it is built, and any other beside it."""
-    frame = shared.read(results.candidates, job["id"])
+    frame = reads.read(results.candidates, job.id)
     if frame.empty:
-        st.info("No candidate was trained." if job["status"] in jobs.ENDED else WAITING, icon=":material/account_tree:")
+        st.info("No candidate was trained." if job.status in jobs.ENDED else WAITING, icon=":material/account_tree:")
         return
     names = frame["candidate"].tolist()
     sides = st.columns(2, gap="medium")
@@ -159,24 +159,24 @@ def networks_of(job: dict[str, Any]) -> None:
     for number, (side, row) in enumerate(zip(sides, rows, strict=False)):
         with side:
             way_to_trial(row, final=final)
-            network(job["id"], row, key=f"network_{number}")
+            network(job.id, row, key=f"network_{number}")
 
 
 def choice(side: DeltaGenerator, names: list[str], index: int | None) -> str | None:
     """One of the candidates, which the link keeps."""
     key, label = ("network", "Candidate") if index is not None else ("beside", "Beside it")
-    shared.asked_choice(key, names)
+    links.preselect(key, names)
     return side.selectbox(label, names, index=index, key=key, bind="query-params", placeholder="Any other candidate")
 
 
 def facts(rows: list[pd.Series], error: str) -> None:
     """What is known of the chosen candidates, a column each."""
     told = {
-        f"{error} on valid": [shared.number(row["valid_error"]) for row in rows],
+        f"{error} on valid": [words.number(row["valid_error"]) for row in rows],
         "Trained for, epochs": [f"{row['epochs']:,}" for row in rows],
         "Parameters": [_count(row["n_parameters"]) for row in rows],
         "FLOPs, a row": [_count(row["flops"]) for row in rows],
-        "Latency, a row alone": [shared.duration(row["latency_s"]) for row in rows],
+        "Latency, a row alone": [words.duration(row["latency_s"]) for row in rows],
     }
     names = ["Candidate", "Beside it"]
     frame = pd.DataFrame({"": list(told), **{names[i]: [row[i] for row in told.values()] for i in range(len(rows))}})
@@ -184,24 +184,24 @@ def facts(rows: list[pd.Series], error: str) -> None:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}" if np.isfinite(value) else shared.NONE
+    return f"{value:,.0f}" if np.isfinite(value) else words.NONE
 
 
 def way_to_trial(row: pd.Series, *, final: bool) -> None:
     """The link to a finalist's trial; with `final` it is said that there is none, so that drawings start level."""
     if np.isfinite(row["trial_id"]):
         trial_id = int(row["trial_id"])
-        shared.link(shared.TRIAL, f"Trial {trial_id}", icon=":material/science:", trial=trial_id)
+        links.link(links.TRIAL, f"Trial {trial_id}", icon=":material/science:", trial=trial_id)
     elif final:
-        st.page_link(shared.TRIAL, label="No finalist: it has no trial", icon=":material/science:", disabled=True)
+        st.page_link(links.TRIAL, label="No finalist: it has no trial", icon=":material/science:", disabled=True)
 
 
 def network(job_id: int, row: pd.Series, *, key: str) -> None:
     """The drawing of a candidate."""
     trial_id = row["trial_id"]
-    layers = shared.read(results.architecture, job_id, row["candidate"])
+    layers = reads.read(results.architecture, job_id, row["candidate"])
     if not layers and np.isfinite(trial_id):
-        layers = shared.read(results.trial, int(trial_id)).details.get("architecture") or []
+        layers = reads.read(results.trial, int(trial_id)).details.get("architecture") or []
     if layers:
         network_drawing.draw(layers, key=key)
     else:

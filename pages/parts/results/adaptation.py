@@ -16,8 +16,8 @@ from core.datasets.images import examples
 from core.errors import MetascoutError
 from core.queue import jobs
 from core.results import downloads, initialisations
-from pages import shared
-from pages.parts import confusion, gallery, sample_episodes
+from pages import reads, words
+from pages.parts import charts, confusion, gallery, messages, sample_episodes
 
 _FEATURES = 4  # of a table's row, beside what was predicted of it
 
@@ -64,7 +64,7 @@ def figures(job_id: int, body: dict[str, Any]) -> None:
     """The numbers: before and after, and how long it took."""
     judged = [step for step in body.get("steps") or () if step.get("accuracy") is not None]
     losses = [step for step in body.get("steps") or () if step.get("loss") is not None]
-    answered = shared.read(initialisations.response_time_s, job_id)
+    answered = reads.read(initialisations.response_time_s, job_id)
     with st.grid(4, min_column_width=140):
         if judged:
             before, after = judged[0]["accuracy"], judged[-1]["accuracy"]
@@ -72,10 +72,10 @@ def figures(job_id: int, body: dict[str, Any]) -> None:
             st.metric("Accuracy", f"{after:.1%}", gained, border=True, help=f"Before the first step: {before:.1%}")
         elif losses:
             name = "Mean squared error" if body.get("kind") == "waves" else "Loss on the examples"
-            st.metric(name, shared.number(losses[-1]["loss"]), border=True, height="stretch",
-                      help=f"Before the first step: {shared.number(losses[0]['loss'])}")  # fmt: skip
-        st.metric("Adapted in", shared.duration(body.get("adapt_s")), border=True, height="stretch")
-        st.metric("From click to answer", shared.duration(answered), border=True, height="stretch",
+            st.metric(name, words.number(losses[-1]["loss"]), border=True, height="stretch",
+                      help=f"Before the first step: {words.number(losses[0]['loss'])}")  # fmt: skip
+        st.metric("Adapted in", words.duration(body.get("adapt_s")), border=True, height="stretch")
+        st.metric("From click to answer", words.duration(answered), border=True, height="stretch",
                   help="From the submission to the answer, the wait in the queue included")  # fmt: skip
         if body.get("initialisation") is not None:
             st.metric("Initialisation", f"Job {body['initialisation']}", border=True, height="stretch")
@@ -89,7 +89,7 @@ def steps(rows: list[dict[str, Any]]) -> None:
         return
     x, few = [row["step"] for row in rows], len(rows) <= 12
     for name, label, color, height in (
-        ("accuracy", "Accuracy", shared.ACCENT, 240), ("loss", "Loss", shared.SECOND, 220),
+        ("accuracy", "Accuracy", charts.ACCENT, 240), ("loss", "Loss", charts.SECOND, 220),
     ):  # fmt: skip
         y = [row.get(name) for row in rows]
         if all(value is None for value in y):
@@ -104,7 +104,7 @@ def steps(rows: list[dict[str, Any]]) -> None:
         figure.update_xaxes(title="Inner steps taken (0: before)", dtick=1 if few else None)
         highest = 1.0 if name == "accuracy" else max(value for value in y if value is not None)
         figure.update_yaxes(title=label, range=[0, 1.2 * highest], tickformat=".0%" if name == "accuracy" else None)
-        shared.chart(figure, f"{label} before and after each inner step", height=height, key=f"steps_{name}")
+        charts.draw(figure, f"{label} before and after each inner step", height=height, key=f"steps_{name}")
 
 
 def waves(curves: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def waves(curves: dict[str, Any]) -> None:
     figure, count = go.Figure(), max(1, len(curves["steps"]) - 1)
     query = curves.get("query") or {"x": [], "y": []}
     figure.add_scatter(
-        x=query["x"], y=query["y"], mode="markers", name="True points", marker={"color": shared.FAINT, "size": 6}
+        x=query["x"], y=query["y"], mode="markers", name="True points", marker={"color": charts.FAINT, "size": 6}
     )
     for number, step in enumerate(curves["steps"]):
         last = number == count
@@ -121,18 +121,18 @@ def waves(curves: dict[str, Any]) -> None:
         figure.add_scatter(
             x=curves["x"], y=step["y"], mode="lines", name=name, opacity=0.35 + 0.65 * number / count,
             line={
-                "color": shared.FAINT if step["step"] == 0 else shared.ACCENT, "width": 3 if last else 1.5,
+                "color": charts.FAINT if step["step"] == 0 else charts.ACCENT, "width": 3 if last else 1.5,
                 "dash": "dot" if step["step"] == 0 else "solid",
             },
         )  # fmt: skip
     support = curves["support"]
-    figure.update_xaxes(title=shared.label(str(curves.get("x_label", ""))))
-    figure.update_yaxes(title=shared.label(str(curves.get("y_label", ""))))
+    figure.update_xaxes(title=charts.label(str(curves.get("x_label", ""))))
+    figure.update_yaxes(title=charts.label(str(curves.get("y_label", ""))))
     figure.add_scatter(
         x=support["x"], y=support["y"], mode="markers", name="Learned from",
-        marker={"color": shared.SECOND, "size": 12, "symbol": "diamond", "line": {"width": 1, "color": "#1B2030"}},
+        marker={"color": charts.SECOND, "size": 12, "symbol": "diamond", "line": {"width": 1, "color": "#1B2030"}},
     )  # fmt: skip
-    shared.chart(figure, "True points, examples, and the learned curve after each inner step", height=440, key="waves")
+    charts.draw(figure, "True points, examples, and the learned curve after each inner step", height=440, key="waves")
 
 
 def predictions(spec: dict[str, Any], body: dict[str, Any]) -> None:
@@ -142,14 +142,14 @@ def predictions(spec: dict[str, Any], body: dict[str, Any]) -> None:
     right = sum(row["actual"] == row["predicted"] for row in rows)
     judged = f"{right:,} of {len(rows) - unknown:,} are right" if len(rows) > unknown else ""
     st.subheader("Predictions")
-    outer = f"classes of {shared.plain(body['outer'])}" if body.get("outer") else ""
+    outer = f"classes of {words.plain(body['outer'])}" if body.get("outer") else ""
     st.caption(", ".join(filter(None, (judged, f"{unknown:,} to be predicted" if unknown else "", outer))))
     shown = sorted(rows, key=gallery.order)[: gallery.MOST]
     try:
         wanted = tuple(row["row"] for row in (*shown, *support))
         found = pictures(spec["examples"], spec["dataset_id"], wanted)
     except MetascoutError as error:
-        shared.say(error)
+        messages.show(error)
         found = {}
     if found:
         gallery.draw(rows, found)
@@ -176,14 +176,14 @@ def pictures(sha256: str | None, dataset_id: int, rows: tuple[int, ...]) -> dict
 
 def table(spec: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Texts or rows of a table with what was predicted of them."""
-    dataset = shared.read(datasets.get, spec["dataset_id"])
+    dataset = reads.read(datasets.get, spec["dataset_id"])
     values = content(dataset, tuple(row["row"] for row in rows))
     shown = pd.DataFrame(
         {
             "": [("❔", "✖", "✔")[gallery.order(row)] for row in rows],
             "Predicted": [str(row["predicted"]) for row in rows],
             "Probability": [gallery.certainty(row) for row in rows],
-            "Actual": [shared.NONE if row["actual"] is None else str(row["actual"]) for row in rows],
+            "Actual": [words.NONE if row["actual"] is None else str(row["actual"]) for row in rows],
         }
     )
     shown = pd.concat([shown, values.reindex([row["row"] for row in rows]).reset_index(drop=True)], axis=1)
@@ -206,7 +206,7 @@ def proposal(body: dict[str, Any]) -> None:
     st.subheader("Nearest in memory")
     why = next((row["why"] for row in rows if row["job_id"] == taken), "")
     how = "This one was asked for." if body.get("asked") else ""
-    st.caption(shared.plain(f"Job {taken} was taken. {how} {why}".replace("  ", " ")))
+    st.caption(words.plain(f"Job {taken} was taken. {how} {why}".replace("  ", " ")))
     frame = pd.DataFrame(
         {
             "Job": [f"{row['job_id']}{' (taken)' if row['job_id'] == taken else ''}" for row in rows],
@@ -225,7 +225,7 @@ def proposal(body: dict[str, Any]) -> None:
 
 def download(job_id: int) -> None:
     """The adapted model with its scoring script, and each file by itself."""
-    files = shared.read(results.artifacts_of, job_id)
+    files = reads.read(results.artifacts_of, job_id)
     if files.empty or not set(files["kind"]) & {"onnx", "adapted_weights"}:
         return
     st.subheader("Take the model away")
@@ -236,7 +236,7 @@ def download(job_id: int) -> None:
     )  # fmt: skip
     if "nas_script" in set(files["kind"]):
         st.caption("A script tells these classes apart without Metascout; its README says what that needs.")
-    elif shared.read(jobs.get, job_id).status in jobs.ENDED:
+    elif reads.read(jobs.get, job_id).status in jobs.ENDED:
         st.caption("The adapted weights as safetensors, to go on from; of this network there is no ONNX file.")
     else:
         st.caption("The adapted weights as safetensors; further files are being written.")
