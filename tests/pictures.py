@@ -48,7 +48,7 @@ def zipped(home: Path, tmp_path: Path) -> Zipped:
     return pack
 
 
-def told(dataset: Dataset, kind: str) -> str:
+def finding_text(dataset: Dataset, kind: str) -> str:
     """The text of the only finding of a kind."""
     [text] = [finding.text for finding in dataset.findings if finding.kind == kind]
     return text
@@ -58,11 +58,11 @@ def kinds(dataset: Dataset) -> set[str]:
     return {finding.kind for finding in dataset.findings} - {"few_rows"}
 
 
-def everything(dataset: Dataset) -> pd.DataFrame:
+def all_rows(dataset: Dataset) -> pd.DataFrame:
     return pd.read_parquet(dataset.table)
 
 
-def only(dataset: Dataset, row: int) -> np.ndarray:
+def stored_pixels(dataset: Dataset, row: int) -> np.ndarray:
     """The stored pixels of the image of that row."""
-    frame = everything(dataset).set_index("row")
+    frame = all_rows(dataset).set_index("row")
     return np.frombuffer(frame.loc[row, "c0"], np.uint8).reshape(dataset.features[0].shape)

@@ -1,4 +1,4 @@
-"""Processes that submit and claim at the same time, killed at random: is a job ever lost, or claimed twice?"""
+"""Contention: processes submit and claim jobs at once and are killed at random; no job is lost or claimed twice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with open(sys.argv[1], "ab", buffering=0) as file:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the drill counted. `lost`: acknowledged jobs that are not in the store; `twice`: jobs claimed twice."""
+    """The counts of the drill. `lost`: acknowledged jobs that are not in the store; `twice`: jobs claimed twice."""
 
     acknowledged: int
     lost: int
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def run(folder: Path, *, submitters: int, submits: int, claimers: int, kill_every_s: float, seed: int = 1) -> Outcome:
-    """Let `submitters` processes submit `submits` jobs each to dataset 1 while `claimers` take them; kill at random."""
+    """Let `submitters` processes submit `submits` jobs each to dataset 1 while `claimers` claim them; kill some."""
     choose = random.Random(seed)
     commands = [
         [sys.executable, "-c", _SUBMIT, str(folder / f"submitted-{n}"), str(submits)] for n in range(submitters)

@@ -1,10 +1,11 @@
-"""Files of images: hostile and broken ZIP files, arrays, and Parquet."""
+"""Image files: hostile and broken ZIP files, arrays, and Parquet."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from core import datasets
 from core.datasets.files import archives
 from core.datasets.images import conversion
 from core.datasets.images import folders as image_folders
 from core.errors import InputError
-from tests.pictures import encoded, folders, only, pixels, told, zipped
+from tests.pictures import encoded, finding_text, folders, pixels, stored_pixels, zipped
 
 __all__ = ["zipped"]  # a fixture
 
@@ -43,25 +43,25 @@ def test_names_that_point_out_of_the_archive_are_only_names(zipped, home, tmp_pa
     path = zipped(files)
     dataset = datasets.register_images(path, name="n", drop_rare_classes=True)
     assert dataset.labels == ("cat", "dog")
-    assert told(dataset, "rare_classes").startswith("4 images of 4 rare classes: etc, evil, temp, x.")
+    assert finding_text(dataset, "rare_classes").startswith("4 images of 4 rare classes: etc, evil, temp, x.")
     assert {path for path in tmp_path.rglob("*") if home not in path.parents} - before == {path}
     assert {path.suffix for path in home.rglob("*") if path.is_file()} <= {".parquet", ".json", ".duckdb", ".lock"}
 
 
-def test_steps_of_a_name_hold_nothing_that_a_path_could_use():
+def test_the_parts_of_an_entrys_name_cannot_leave_a_folder():
     assert archives.path_names("../a/./b/../c.png") == ("a", "b", "c.png")
     assert archives.path_names("C:\\x\\..\\y.png") == ("x", "y.png")
     assert archives.path_names("/..") == ()
 
 
-def test_broken_images_are_left_out_and_named(zipped):
+def test_broken_images_are_ignored_and_named(zipped):
     whole = encoded(pixels(900, 64, 64))
     files = folders(20, height=64, width=64)
     files |= {"cat/cut.png": whole[: len(whole) // 2], "dog/text.jpg": b"no image", "dog/none.png": b""}
     dataset = datasets.register_images(zipped(files), name="n")
     assert sum(dataset.n_rows.values()) == 40
-    assert "3 images cannot be read: " in told(dataset, "broken")
-    assert all(name in told(dataset, "broken") for name in ("cat/cut.png", "dog/text.jpg", "dog/none.png"))
+    assert "3 images cannot be read: " in finding_text(dataset, "broken")
+    assert all(name in finding_text(dataset, "broken") for name in ("cat/cut.png", "dog/text.jpg", "dog/none.png"))
     files |= {f"dog/bad{i}.png": b"bad" for i in range(3)}
     with pytest.raises(InputError, match=r"5 of 46 images of many\.zip cannot be read: dog/text\.jpg.* At most 10%"):
         datasets.register_images(zipped(files, "many.zip"), name="m")
@@ -70,24 +70,42 @@ def test_broken_images_are_left_out_and_named(zipped):
         datasets.register_images(zipped(cut, "cut.zip"), name="m")
 
 
-def test_a_damaged_entry_is_found_by_its_checksum(zipped):
+def test_a_damaged_entry_is_detected_by_its_checksum(zipped):
     path = zipped(folders(15))
     content = bytearray(path.read_bytes())
     content[content.index(b"cat/7.png") + 60] ^= 0xFF
     path.write_bytes(content)
     dataset = datasets.register_images(path, name="n")
-    assert told(dataset, "broken").endswith("1 image cannot be read: cat/7.png. Ignored.")
+    assert finding_text(dataset, "broken").endswith("1 image cannot be read: cat/7.png. Ignored.")
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded(zipped, monkeypatch):
-    bomb = encoded(Image.new("1", (20_000, 20_000)))
-    assert len(bomb) < 100_000
+def png_without_pixels(side: int) -> bytes:
+    """A PNG file that says how large it is, and holds no pixels."""
+    chunks = [(b"IHDR", struct.pack(">2I5B", side, side, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b""))]
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("side", [8_000, 20_000])
+def test_a_picture_of_too_many_pixels_is_not_decoded(zipped, monkeypatch, side):
+    bomb = png_without_pixels(side)
+    assert image_folders.open_image(png_without_pixels(100)) is not None
     dataset = datasets.register_images(zipped(folders() | {"cat/bomb.png": bomb}), name="n")
-    assert "cat/bomb.png" in told(dataset, "broken")
+    assert "cat/bomb.png" in finding_text(dataset, "broken")
     monkeypatch.setattr(image_folders, "MAX_PIXELS", 63)
     assert image_folders.open_image(encoded(pixels(1))) is None
 
 
+def test_a_small_zip_bomb_is_refused_where_the_limit_is_small(zipped, monkeypatch):
+    path = zipped({"cat/1.bmp": bytes(3 * 2**20)}, method=zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(archives, "_SMALL_BYTES", 2**20)
+    with pytest.raises(InputError, match="times its size, as a ZIP bomb does; at most 100 times"):
+        datasets.register_images(path, name="n")
+
+
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_before_it_unpacks(zipped, monkeypatch):
     path = zipped({"cat/1.bmp": bytes(300 * 2**20)}, method=zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="times its size, as a ZIP bomb does; at most 100 times"):
@@ -103,10 +121,10 @@ def test_an_entry_that_understates_its_size_is_broken(zipped):
     path = zipped(folders(15) | {"cat/liar.png": bytes(100_000)}, method=zipfile.ZIP_DEFLATED)
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<L", 100_000), struct.pack("<L", 50)))
-    assert told(datasets.register_images(path, name="n"), "broken").endswith("cat/liar.png. Ignored.")
+    assert finding_text(datasets.register_images(path, name="n"), "broken").endswith("cat/liar.png. Ignored.")
 
 
-def test_too_many_entries_are_refused_by_what_the_archive_says_of_itself(zipped, monkeypatch):
+def test_too_many_entries_are_refused_before_the_directory_is_read(zipped, monkeypatch):
     path = zipped(folders())
     monkeypatch.setattr(archives, "MAX_ENTRIES", 23)
     with pytest.raises(InputError, match=r"set\.zip holds 24 files; at most 23 are allowed"):
@@ -118,7 +136,7 @@ def test_too_many_entries_are_refused_by_what_the_archive_says_of_itself(zipped,
         datasets.register_images(path, name="n")
 
 
-def test_a_file_that_is_no_whole_zip_or_needs_a_password_is_refused(zipped, tmp_path):
+def test_an_incomplete_zip_or_one_with_a_password_is_refused(zipped, tmp_path):
     path = zipped(folders())
     content = path.read_bytes()
     (tmp_path / "cut.zip").write_bytes(content[: len(content) // 2])
@@ -143,7 +161,7 @@ def test_arrays_of_all_layouts_are_read(arrays, channels_first):
     path = arrays(images=stored, labels=np.arange(30) % 3, class_names=np.array(["a", "b", "c"]))
     dataset = datasets.register_images(path, name="n")
     assert (dataset.labels, dataset.features[0].shape) == (("a", "b", "c"), (9, 7, 3))
-    assert (only(dataset, 29) == colour[29]).all()
+    assert (stored_pixels(dataset, 29) == colour[29]).all()
 
 
 def test_grey_arrays_with_their_own_test_part_are_read(arrays):
@@ -163,8 +181,8 @@ def test_transparent_arrays_are_laid_on_white(arrays):
     values = np.stack([pixels(i, channels=4) for i in range(24)])
     values[5, :, :, 3] = 0
     dataset = datasets.register_images(arrays(x=values, y=np.arange(24) % 2), name="n")
-    assert (only(dataset, 5) == 255).all()
-    assert told(dataset, "transparent").startswith("24 of 24")
+    assert (stored_pixels(dataset, 5) == 255).all()
+    assert finding_text(dataset, "transparent").startswith("24 of 24")
 
 
 X, Y = np.stack([pixels(i) for i in range(24)]), np.arange(24) % 2
@@ -184,12 +202,12 @@ X, Y = np.stack([pixels(i) for i in range(24)]), np.arange(24) % 2
         ({"x": np.asfortranarray(X), "y": Y}, "stored column by column"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused_with_the_remedy(arrays, values, sentence):
+def test_arrays_that_are_not_images_are_refused_with_the_remedy(arrays, values, sentence):
     with pytest.raises(InputError, match=sentence):
         datasets.register_images(arrays(**values), name="n")
 
 
-def test_an_array_that_claims_to_be_larger_than_it_is_is_refused(arrays):
+def test_an_array_shorter_than_its_header_says_is_refused(arrays):
     path = arrays(x=X, y=Y)
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)})
@@ -214,8 +232,8 @@ def test_a_parquet_of_encoded_images_is_read_as_hugging_face_writes_it(home, tmp
     pq.write_table(table, tmp_path / "hf.parquet")
     dataset = datasets.register_images(tmp_path / "hf.parquet", name="n")
     assert (dataset.labels, sum(dataset.n_rows.values())) == (("cat", "dog"), 23)
-    assert (only(dataset, 22) == pixels(23)).all()
-    assert told(dataset, "missing_target") == "1 image has no 'label'. Dropped."
+    assert (stored_pixels(dataset, 22) == pixels(23)).all()
+    assert finding_text(dataset, "missing_target") == "1 image has no 'label'. Dropped."
     plain = saved_parquet(tmp_path / "p.parquet", pa.array(contents), kind=[["x", "y"][i % 2] for i in range(24)])
     assert datasets.register_images(plain, name="m").target == "kind"
 
@@ -238,6 +256,6 @@ def test_a_parquet_without_images_or_labels_is_refused(home, tmp_path):
         datasets.register_images(unnamed, name="n")
 
 
-def test_a_workbook_is_no_file_of_images(zipped):
+def test_a_workbook_is_not_a_file_of_images(zipped):
     assert not conversion.holds_images(zipped({"[Content_Types].xml": b"", "xl/media/1.png": encoded(pixels(1))}))
     assert conversion.holds_images(zipped(folders(), "other.zip"))

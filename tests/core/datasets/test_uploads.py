@@ -1,4 +1,4 @@
-"""Uploads: streamed to disk within the limits, exchanged for a reference that nobody can forge."""
+"""Uploads: streamed to disk within the limits, replaced by a reference that nobody can forge."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.errors import InputError
 
 
 async def _streamlit(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for Streamlit: refuses without a token before it reads, else keeps the one part of the form."""
+    """Stand-in for Streamlit: refuses a request without a token before it reads; saves the one part of the form."""
     request = Request(scope, receive)
     if request.headers.get("x-xsrftoken") != "good":
         await Response("no token", 403)(scope, receive, send)
@@ -29,11 +29,11 @@ async def _streamlit(scope: Any, receive: Any, send: Any) -> None:
         return
     form = await request.form()
     (part,) = form.values()
-    kept.append((part.filename, await part.read()))  # type: ignore[union-attr]
+    parts.append((part.filename, await part.read()))  # type: ignore[union-attr]
     await Response(status_code=204)(scope, receive, send)
 
 
-kept: list[tuple[str, bytes]] = []
+parts: list[tuple[str, bytes]] = []
 
 
 async def _handled(request: Request, error: Exception) -> Response:
@@ -44,7 +44,7 @@ async def _handled(request: Request, error: Exception) -> Response:
 def send(
     method: str, body: Iterator[bytes], *, boundary: str = "xyz", token: str = "good", max_bytes: int = 10_000
 ) -> int:
-    """Send a request through the middleware in pieces; the status that comes back."""
+    """Send a request through the middleware in pieces; return the status of the answer."""
     headers = [
         (b"content-type", f"multipart/form-data; boundary={boundary}".encode()),
         (b"x-xsrftoken", token.encode()),
@@ -59,11 +59,11 @@ def send(
         piece = next(body, None)
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
-    async def keep(message: Any) -> None:
+    async def save(message: Any) -> None:
         messages.append(message)
 
     inner = ExceptionMiddleware(_streamlit, handlers={HTTPException: _handled})
-    asyncio.run(uploads.UploadsToDisk(inner, max_bytes)(scope, receive, keep))
+    asyncio.run(uploads.UploadsToDisk(inner, max_bytes)(scope, receive, save))
     return int(messages[0]["status"])
 
 
@@ -75,8 +75,8 @@ def multipart(content: bytes, name: str = "../a b.csv", piece: int = 7) -> Itera
 
 
 @dataclass
-class Given:
-    """An upload as Streamlit hands it to the page."""
+class FakeUpload:
+    """An upload as Streamlit passes it to the page."""
 
     name: str
     content: bytes
@@ -86,26 +86,26 @@ class Given:
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    kept.clear()
+def no_parts() -> None:
+    parts.clear()
 
 
 def test_an_upload_goes_to_disk_and_streamlit_gets_a_reference(home: Path) -> None:
     content = bytes(range(256)) * 30 + b"\r\n--xy"
     assert send("PUT", multipart(content)) == 204
-    ((name, reference),) = kept
+    ((name, reference),) = parts
     assert name == "../a b.csv"
     assert len(reference) < 200
-    path = uploads.receive(Given(name, reference))
+    path = uploads.receive(FakeUpload(name, reference))
     assert path.read_bytes() == content
     assert path.parent == home / "uploads"
     assert send("DELETE", iter([])) == 204
     assert not path.exists()
     with pytest.raises(InputError, match="Choose the file again"):
-        uploads.receive(Given(name, reference))
+        uploads.receive(FakeUpload(name, reference))
 
 
-def test_an_upload_that_is_refused_or_too_large_or_broken_leaves_nothing(home: Path) -> None:
+def test_a_refused_or_too_large_or_broken_upload_leaves_nothing_behind(home: Path) -> None:
     assert send("PUT", multipart(b"x" * 100), token="bad") == 403
     assert send("PUT", multipart(b"x" * 10_001)) == 413
     assert send("PUT", multipart(b"x" * 100), boundary="other") == 400
@@ -113,14 +113,14 @@ def test_an_upload_that_is_refused_or_too_large_or_broken_leaves_nothing(home: P
     two = b"".join(multipart(b"one")).removesuffix(b"--\r\n") + b"\r\n" + b"".join(multipart(b"two"))
     assert send("PUT", iter([two])) == 400
     assert list(uploads.folder().iterdir()) == []
-    assert kept == []
+    assert parts == []
 
 
-def test_a_refused_request_does_not_take_the_accepted_file_with_it(home: Path) -> None:
+def test_a_refused_request_does_not_delete_the_accepted_file(home: Path) -> None:
     assert send("PUT", multipart(b"good")) == 204
     assert send("PUT", multipart(b"evil"), token="bad") == 403
-    ((name, reference),) = kept
-    assert uploads.receive(Given(name, reference)).read_bytes() == b"good"
+    ((name, reference),) = parts
+    assert uploads.receive(FakeUpload(name, reference)).read_bytes() == b"good"
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_a_refused_request_does_not_take_the_accepted_file_with_it(home: Path) -
 )
 def test_a_forged_reference_opens_no_file(home: Path, content: bytes) -> None:
     with pytest.raises(InputError, match="expired"):
-        uploads.receive(Given("x.csv", content))
+        uploads.receive(FakeUpload("x.csv", content))

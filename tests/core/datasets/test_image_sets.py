@@ -1,4 +1,4 @@
-"""Images: any size and mode becomes one, classes are judged, and each image has a split."""
+"""Image sets: images of any size and mode become alike, classes are checked, and each image has a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.datasets.images import folders as image_folders
 from core.errors import InputError, MetascoutError
 from core.queue import jobs
 from runner.automl.frames import usable
-from tests.pictures import encoded, everything, folders, kinds, only, pixels, told, zipped
+from tests.pictures import all_rows, encoded, finding_text, folders, kinds, pixels, stored_pixels, zipped
 
 __all__ = ["zipped"]  # a fixture
 
@@ -29,20 +29,20 @@ def test_a_zip_of_class_folders_is_stored_pixel_by_pixel_and_split_within_each_c
     assert dataset.n_rows == {"train": 48, "valid": 16, "test": 16}
     assert (dataset.modality, dataset.owner, dataset.source) == ("image", "ann", "pets.zip")
     assert dataset.findings == (datasets.Finding("few_rows", dataset.findings[0].text),)
-    frame = everything(dataset)
+    frame = all_rows(dataset)
     assert list(frame) == ["c0", "c1", "split", "row"]
     assert frame.groupby("c1")["split"].value_counts().to_dict() == {
         (label, split): n for label in ("cat", "dog") for split, n in (("train", 24), ("valid", 8), ("test", 8))
     }
     for row, number in ((0, 0), (79, 139)):
-        assert (only(dataset, row) == pixels(number)).all()
+        assert (stored_pixels(dataset, row) == pixels(number)).all()
     assert datasets.get("pets") == dataset
     assert datasets.from_json(datasets.to_json(dataset)) == dataset
 
 
 def test_images_load_in_the_order_of_the_file_with_the_codes_of_their_classes(zipped):
     dataset = datasets.register_images(zipped(folders(30)), name="pets")
-    frame = everything(dataset)
+    frame = all_rows(dataset)
     for split in datasets.SPLITS:
         values, codes = datasets.load_images(dataset, split)
         part = frame[frame["split"] == split]
@@ -63,12 +63,12 @@ def test_the_same_images_and_choices_are_one_dataset_and_other_choices_need_anot
     same = datasets.register_images(path, name="m")
     assert (same.fingerprint, same.table) == (first.fingerprint, first.table)
     other = datasets.register_images(path, name="o", seed=2)
-    assert list(everything(other)["split"]) != list(everything(first)["split"])
+    assert list(all_rows(other)["split"]) != list(all_rows(first)["split"])
     with pytest.raises(InputError, match=r"'a/b' cannot be used"):
         datasets.register_images(path, name="a/b")
 
 
-def test_common_folders_mac_junk_and_other_files_are_no_classes(zipped):
+def test_common_folders_mac_junk_and_other_files_are_not_classes(zipped):
     files = {f"top/data/{name}": content for name, content in folders().items()}
     files |= {
         "__MACOSX/top/data/cat/._0.png": b"junk", "top/data/.DS_Store": b"junk", "top/data/cat/Thumbs.db": b"junk",
@@ -79,14 +79,14 @@ def test_common_folders_mac_junk_and_other_files_are_no_classes(zipped):
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.labels == ("cat", "dog")
     assert sum(dataset.n_rows.values()) == 25
-    assert told(dataset, "other_files") == "3 files are ignored: 1 archive, 1 hidden, 1 of another type."
-    assert told(dataset, "no_class").startswith("2 images are not in a class folder")
-    assert told(dataset, "deep_folders").startswith("1 image is in a folder within a class folder")
-    assert told(dataset, "empty_class").endswith("'bird'. Ignored.")
+    assert finding_text(dataset, "other_files") == "3 files are ignored: 1 archive, 1 hidden, 1 of another type."
+    assert finding_text(dataset, "no_class").startswith("2 images are not in a class folder")
+    assert finding_text(dataset, "deep_folders").startswith("1 image is in a folder within a class folder")
+    assert finding_text(dataset, "empty_class").endswith("'bird'. Ignored.")
 
 
 @pytest.mark.parametrize("label", ["<b>x", "größe ✨", "=1+1", "a'b\"c", "*a*", "$x$ :red[y]", "very " * 60])
-def test_odd_names_of_classes_are_kept(zipped, label):
+def test_odd_names_of_classes_are_stored_unchanged(zipped, label):
     files = folders() | {f"{label}/{i}.png": encoded(pixels(700 + i)) for i in range(5)}
     assert label[:200].strip() in [name.strip() for name in datasets.register_images(zipped(files), name="n").labels]
 
@@ -103,9 +103,9 @@ def test_images_of_many_sizes_become_squares_of_their_median_side_and_keep_their
     }
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.features[0].shape == (20, 20, 3)
-    assert told(dataset, "resized").startswith("2 of 22 images of 3 sizes were resized to 20 x 20 pixels")
-    assert (only(dataset, 20) == (200, 100, 50)).all()  # its edge is repeated, no border is made up
-    tall = only(dataset, 21)
+    assert finding_text(dataset, "resized").startswith("2 of 22 images of 3 sizes were resized to 20 x 20 pixels")
+    assert (stored_pixels(dataset, 20) == (200, 100, 50)).all()  # its edge is repeated, no border is made up
+    tall = stored_pixels(dataset, 21)
     assert (tall[:8] == 250).all()
     assert (tall[-8:] == 0).all()
 
@@ -142,17 +142,17 @@ def test_every_format_and_mode_is_decoded(zipped):
     dataset = datasets.register_images(zipped(files), name="n")
     assert kinds(dataset) == {"transparent", "turned", "deep", "moving", "modes"}
     for kind in kinds(dataset) - {"modes"}:
-        assert told(dataset, kind).startswith("1 of 33 images")
-    assert told(dataset, "modes").startswith("2 of 33 images are grey")
-    assert (only(dataset, 24) == grey[:, :, None]).all()
-    assert (only(dataset, 25) == other[:, :, None]).all()
-    assert (only(dataset, 26) == 255).all()
-    assert only(dataset, 27)[0].mean() < 10  # the dark left half has turned to the top
-    assert only(dataset, 27)[-1].mean() > 245
-    assert np.abs(only(dataset, 28).astype(int) - (255, 0, 0)).max() < 12
-    assert (only(dataset, 30) == pixels(905)).all()
-    assert (only(dataset, 31) == pixels(906)).all()
-    assert (only(dataset, 32) == half).all()
+        assert finding_text(dataset, kind).startswith("1 of 33 images")
+    assert finding_text(dataset, "modes").startswith("2 of 33 images are grey")
+    assert (stored_pixels(dataset, 24) == grey[:, :, None]).all()
+    assert (stored_pixels(dataset, 25) == other[:, :, None]).all()
+    assert (stored_pixels(dataset, 26) == 255).all()
+    assert stored_pixels(dataset, 27)[0].mean() < 10  # the dark left half has turned to the top
+    assert stored_pixels(dataset, 27)[-1].mean() > 245
+    assert np.abs(stored_pixels(dataset, 28).astype(int) - (255, 0, 0)).max() < 12
+    assert (stored_pixels(dataset, 30) == pixels(905)).all()
+    assert (stored_pixels(dataset, 31) == pixels(906)).all()
+    assert (stored_pixels(dataset, 32) == half).all()
 
 
 def test_all_grey_images_have_one_channel_even_when_stored_in_colour(zipped):
@@ -162,8 +162,8 @@ def test_all_grey_images_have_one_channel_even_when_stored_in_colour(zipped):
     stored = {name: encoded(pixels(i, channels=1).repeat(3, axis=2)) for i, name in enumerate(folders())}
     dataset = datasets.register_images(zipped(stored, "stored.zip"), name="stored")
     assert dataset.features[0].shape == (8, 8, 1)
-    assert told(dataset, "modes").startswith("All images are grey, though 24 are stored in colour")
-    assert (only(dataset, 3) == pixels(3, channels=1)).all()
+    assert finding_text(dataset, "modes").startswith("All images are grey, though 24 are stored in colour")
+    assert (stored_pixels(dataset, 3) == pixels(3, channels=1)).all()
 
 
 def test_a_large_photo_is_read_at_a_fraction_of_its_size(zipped):
@@ -171,7 +171,7 @@ def test_a_large_photo_is_read_at_a_fraction_of_its_size(zipped):
     photo = np.stack([np.tile(ramp, (1200, 1))] * 3, axis=2)
     files = folders() | {"cat/photo.jpg": encoded(photo, "JPEG", quality=95)}
     dataset = datasets.register_images(zipped(files), name="n", side=32)
-    row = only(dataset, 24)[16, :, 0].astype(int)
+    row = stored_pixels(dataset, 24)[16, :, 0].astype(int)
     assert np.abs(row - np.linspace(0, 255, 32)).max() < 10
 
 
@@ -190,15 +190,15 @@ def test_a_large_photo_is_read_at_a_fraction_of_its_size(zipped):
         ),
     ],
 )
-def test_classes_that_cannot_be_learnt_are_refused_with_the_remedy(zipped, files, sentence):
+def test_classes_that_cannot_be_learned_are_refused_with_the_remedy(zipped, files, sentence):
     with pytest.raises(InputError, match=sentence):
         datasets.register_images(zipped(files), name="n")
 
 
 def test_images_may_have_up_to_5_000_classes(home, tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "many.npz"
-    values = rng.integers(0, 256, (5_001 * 3, 4, 4), np.uint8)
-    np.savez(path, x=values, y=np.repeat(np.arange(5_001), 3))
+    values = rng.integers(0, 256, (5_001, 4, 4), np.uint8)
+    np.savez(path, x=values, y=np.arange(5_001))
     with pytest.raises(InputError, match="5,001 classes; at most 5,000 are allowed"):
         datasets.register_images(path, name="n")
     np.savez(path, x=values[:1_200], y=np.repeat(np.arange(400), 3))
@@ -207,7 +207,7 @@ def test_images_may_have_up_to_5_000_classes(home, tmp_path):
     assert "imbalance" not in kinds(dataset)  # each class is rare, and as large as any other
 
 
-def test_the_folders_within_folders_are_the_classes_if_asked_for(zipped):
+def test_inner_folders_are_the_classes_if_chosen(zipped):
     names = [f"images/{outer}/{inner}" for outer in ("Greek", "Latin") for inner in ("one", "two")]
     files = folders(6, tuple(names)) | {
         "images/Greek/loose.png": encoded(pixels(900)), "images/Latin/two/deep/1.png": encoded(pixels(901)),
@@ -217,12 +217,12 @@ def test_the_folders_within_folders_are_the_classes_if_asked_for(zipped):
     inner = datasets.register_images(path, name="inner", inner_folders=True)
     assert inner.labels == ("Greek/one", "Greek/two", "Latin/one", "Latin/two")
     assert sum(inner.n_rows.values()) == 25
-    assert told(inner, "no_class") == "1 image is not in a class folder. Ignored."
-    assert told(inner, "deep_folders").endswith("within a class folder.")
-    assert told(inner, "empty_class").endswith("'Latin/three'. Ignored.")
+    assert finding_text(inner, "no_class") == "1 image is not in a class folder. Ignored."
+    assert finding_text(inner, "deep_folders").endswith("within a class folder.")
+    assert finding_text(inner, "empty_class").endswith("'Latin/three'. Ignored.")
     outer = datasets.register_images(path, name="outer")
     assert outer.labels == ("Greek", "Latin")
-    assert told(outer, "deep_folders").endswith("choose inner folders.")
+    assert finding_text(outer, "deep_folders").endswith("choose inner folders.")
     assert outer.fingerprint != inner.fingerprint
     one = zipped(folders(12, ("top/Greek/one", "top/Greek/two")), "one.zip")
     assert datasets.register_images(one, name="one", inner_folders=True).labels == ("Greek/one", "Greek/two")
@@ -234,15 +234,15 @@ def test_rare_classes_can_be_dropped(zipped):
     files = folders() | {f"dodo/{i}.png": encoded(pixels(800 + i)) for i in range(2)}
     dataset = datasets.register_images(zipped(files), name="n", drop_rare_classes=True)
     assert (dataset.labels, sum(dataset.n_rows.values())) == (("cat", "dog"), 24)
-    assert told(dataset, "rare_classes") == "2 images of 1 rare class: dodo. Dropped."
+    assert finding_text(dataset, "rare_classes") == "2 images of 1 rare class: dodo. Dropped."
 
 
-def test_a_small_class_has_an_image_in_every_split_and_is_told(zipped):
+def test_a_small_class_has_an_image_in_every_split_and_is_reported(zipped):
     files = folders(70) | {f"owl/{i}.png": encoded(pixels(800 + i)) for i in range(3)}
     dataset = datasets.register_images(zipped(files), name="n")
-    frame = everything(dataset)
+    frame = all_rows(dataset)
     assert sorted(frame["split"][frame["c1"] == "owl"]) == ["test", "train", "valid"]
-    assert "'owl' has 3 of 143 images" in told(dataset, "imbalance")
+    assert "'owl' has 3 of 143 images" in finding_text(dataset, "imbalance")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -250,47 +250,48 @@ def test_equal_images_of_a_class_stay_in_one_split_however_many_they_are(zipped,
     files = folders(12) | {f"cat/copy{i}.png": encoded(pixels(0)) for i in range(9)}
     files |= {f"cat/other{i}.bmp": encoded(pixels(1), "BMP") for i in range(3)}
     dataset = datasets.register_images(zipped(files), name="n", seed=seed)
-    frame = everything(dataset)
+    frame = all_rows(dataset)
     assert frame.groupby(["c0", "c1"])["split"].nunique().max() == 1
     assert frame.groupby("c1")["split"].nunique().min() == 3
-    assert told(dataset, "duplicate_rows").startswith("12 of 36 images repeat another image of their class")
+    assert finding_text(dataset, "duplicate_rows").startswith("12 of 36 images repeat another image of their class")
 
 
 def test_the_same_image_in_two_classes_is_a_leak_that_is_named(zipped):
     dataset = datasets.register_images(zipped(folders() | {"dog/x.bmp": encoded(pixels(0), "BMP")}), name="n")
-    assert "such as 'cat/0.png' and 'dog/x.bmp' in 'cat' and 'dog'" in told(dataset, "leak")
+    assert "such as 'cat/0.png' and 'dog/x.bmp' in 'cat' and 'dog'" in finding_text(dataset, "leak")
 
 
-def test_train_and_test_folders_are_kept_and_valid_is_cut_out_of_train(zipped):
+def test_train_and_test_folders_are_used_and_valid_is_cut_from_train(zipped):
     files = {f"all/{part}/{name}": content for part in ("Train", "test") for name, content in folders(20).items()}
     files = {name: content if "Train" in name else encoded(pixels(5000 + i)) for i, (name, content) in
              enumerate(files.items())}  # fmt: skip
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows == {"train": 32, "valid": 8, "test": 40}
-    assert set(everything(dataset).query("row >= 40")["split"]) == {"test"}
-    assert told(dataset, "given_split") == "The file's own split is used. A fifth of train becomes the validation set."
+    assert set(all_rows(dataset).query("row >= 40")["split"]) == {"test"}
+    text = "The file's own split is used. A fifth of train becomes the validation set."
+    assert finding_text(dataset, "given_split") == text
     assert kinds(dataset) == {"given_split"}
 
 
-def test_images_of_test_that_are_in_train_too_are_a_leak(zipped):
+def test_test_images_that_are_also_in_train_are_a_leak(zipped):
     files = {f"{part}/{name}": content for part in ("train", "test") for name, content in folders(12).items()}
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows["test"] == 24
-    assert told(dataset, "leak").startswith("24 test images are also in train, such as 'test/cat/0.png'")
+    assert finding_text(dataset, "leak").startswith("24 test images are also in train, such as 'test/cat/0.png'")
 
 
-def test_a_valid_folder_without_a_test_folder_is_the_test(zipped):
+def test_a_valid_folder_without_a_test_folder_becomes_the_test_set(zipped):
     files = {f"train/{name}": content for name, content in folders(20).items()}
     files |= {f"val/{label}/{i}.png": encoded(pixels(600 + i)) for i, label in enumerate(["cat"] * 6)}
     files |= {"test/unknown.png": encoded(pixels(700))}  # as contests have it: no classes
     dataset = datasets.register_images(zipped(files), name="n")
     assert dataset.n_rows == {"train": 32, "valid": 8, "test": 6}
-    assert "Its valid part becomes the test set" in told(dataset, "given_split")
-    assert told(dataset, "no_test") == "1 class has no test image: dog. Not covered by the test score."
-    assert told(dataset, "no_class").startswith("1 image is not")
+    assert "Its valid part becomes the test set" in finding_text(dataset, "given_split")
+    assert finding_text(dataset, "no_test") == "1 class has no test image: dog. Not covered by the test score."
+    assert finding_text(dataset, "no_class").startswith("1 image is not")
 
 
-def test_all_three_folders_are_kept_as_they_are(zipped):
+def test_all_three_folders_are_used_as_they_are(zipped):
     numbers = iter(range(10_000))
     files = {f"{part}/{label}/{i}.png": encoded(pixels(next(numbers))) for part, n in
              (("train", 10), ("validation", 4), ("test", 3)) for label in ("cat", "dog") for i in range(n)}  # fmt: skip

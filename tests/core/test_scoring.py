@@ -65,22 +65,22 @@ def test_a_bootstrap_replicate_equals_scikit_learn_on_the_rows_that_it_drew(task
     actual, predicted = _rows(200, k, decimals=1)
     weights = resample(np.random.default_rng(3), 20, 200)
     assert (weights.sum(axis=1) == 200).all()
-    found = values(task, k, (actual, predicted), weights)
+    result = values(task, k, (actual, predicted), weights)
     for number in range(20):
-        drawn = np.repeat(np.arange(200), weights[number])
-        for name, value in _sklearn(actual[drawn], predicted[drawn], k).items():
-            assert found[name][number] == pytest.approx(value, abs=1e-12)
+        sample = np.repeat(np.arange(200), weights[number])
+        for name, value in _sklearn(actual[sample], predicted[sample], k).items():
+            assert result[name][number] == pytest.approx(value, abs=1e-12)
 
 
 def test_a_regression_replicate_equals_scikit_learn_on_the_rows_that_it_drew():
     random = np.random.default_rng(0)
     actual, predicted = random.normal(size=(2, 50))
     weights = resample(random, 10, 50)
-    found = values("regression", 0, (actual, predicted), weights)
+    result = values("regression", 0, (actual, predicted), weights)
     for number in range(10):
-        drawn = np.repeat(np.arange(50), weights[number])
-        assert found["r2"][number] == pytest.approx(sk.r2_score(actual[drawn], predicted[drawn]))
-        assert found["rmse"][number] == pytest.approx(sk.root_mean_squared_error(actual[drawn], predicted[drawn]))
+        sample = np.repeat(np.arange(50), weights[number])
+        assert result["r2"][number] == pytest.approx(sk.r2_score(actual[sample], predicted[sample]))
+        assert result["rmse"][number] == pytest.approx(sk.root_mean_squared_error(actual[sample], predicted[sample]))
 
 
 def test_blocks_of_replicates_make_no_difference(monkeypatch):
@@ -95,9 +95,9 @@ def test_blocks_of_replicates_make_no_difference(monkeypatch):
 def test_many_rows_and_classes_are_drawn_less_often_but_50_times_at_least(monkeypatch, cells, size):
     monkeypatch.setattr("core.scoring._BOOTSTRAP_CELLS", cells)
     rows = _rows(300, 3)
-    drawn = values("multiclass", 3, rows, resample(np.random.default_rng(1), size, 300))
+    replicates = values("multiclass", 3, rows, resample(np.random.default_rng(1), size, 300))
     for item in score("multiclass", "abc", rows, rows):
-        assert (item.lower, item.upper) == pytest.approx(tuple(np.percentile(drawn[item.metric], [2.5, 97.5])))
+        assert (item.lower, item.upper) == pytest.approx(tuple(np.percentile(replicates[item.metric], [2.5, 97.5])))
 
 
 def test_the_interval_covers_the_true_accuracy_of_about_19_in_20_samples():
@@ -179,9 +179,9 @@ def test_the_confusion_matrix_counts_actual_by_predicted():
 
 def test_residuals_keep_pairs_together_and_are_limited():
     actual = np.arange(2000.0)
-    found = residuals(actual, actual * 2, limit=100)
-    assert len(found["actual"]) == 100
-    assert found["predicted"] == [2 * value for value in found["actual"]]
+    result = residuals(actual, actual * 2, limit=100)
+    assert len(result["actual"]) == 100
+    assert result["predicted"] == [2 * value for value in result["actual"]]
     assert residuals(actual[:5], actual[:5])["actual"] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 

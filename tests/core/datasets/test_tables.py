@@ -1,4 +1,4 @@
-"""Reading files: what is refused, and how; what survives."""
+"""Tables: which files are refused, and how; which values are read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def refusal(path: Path, data: bytes, encoding: str = "utf-8") -> str:
     path.write_bytes(data)
     with pytest.raises(InputError) as error:
         tables.stage(path, encoding)
-    left = [entry.name for entry in (scratch.folder() / "staged").glob("*")]
-    assert left == [], "nothing half-written is left"
+    files = [entry.name for entry in (scratch.folder() / "staged").glob("*")]
+    assert files == [], "no half-written file stays"
     return str(error.value)
 
 
@@ -77,7 +77,7 @@ def test_a_ragged_line_deep_in_a_large_file_is_named(home, tmp_path):
     assert "line 700,002" in sentence
 
 
-def test_a_wrong_byte_beyond_the_first_chunk_is_placed(home, tmp_path, monkeypatch):
+def test_a_wrong_byte_beyond_the_first_chunk_is_reported_with_its_place(home, tmp_path, monkeypatch):
     monkeypatch.setattr(content, "_CHUNK_BYTES", 7)
     sentence = refusal(tmp_path / "t.csv", "a,b\né,1\n".encode() * 5 + b"x,\xff\n")
     assert "0xff on line 11 (byte 47)" in sentence
@@ -96,7 +96,7 @@ def test_latin_1_and_utf_16_are_read_when_chosen(home, tmp_path):
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_delimiter_and_line_end_are_found(home, tmp_path, delimiter, newline):
+def test_delimiter_and_line_end_are_recognised(home, tmp_path, delimiter, newline):
     path = tmp_path / "t.csv"
     path.write_bytes(newline.join(["a,b", "1,2 3", ""]).replace(",", delimiter).encode())
     assert values(path) == [["1", "2 3"]]
@@ -113,7 +113,7 @@ def test_delimiter_and_line_end_are_found(home, tmp_path, delimiter, newline):
         b"a,b\n\n1,2\n",
     ],
 )
-def test_marks_blank_lines_mixed_line_ends_and_quotes_do_no_harm(home, tmp_path, data):
+def test_byte_order_marks_blank_lines_mixed_line_ends_and_quotes_do_no_harm(home, tmp_path, data):
     path = tmp_path / "odd [1]*.csv"
     path.write_bytes(data)
     staged = tables.stage(path)
@@ -128,7 +128,7 @@ def test_quotes_commas_line_breaks_and_emoji_survive(home, tmp_path):
     assert values(path) == [['x, "y"\nz', "2", "🎉", None], ["1", "2", "3", "4"]]
 
 
-def test_a_repeated_name_is_numbered_and_told(home, tmp_path):
+def test_a_repeated_name_is_numbered_and_reported(home, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,A,a,A (2),b\n1,2,3,4,5\n")
     staged = tables.stage(path)
@@ -144,13 +144,13 @@ def test_missing_tokens_become_missing_and_none_in_small_letters_does_not(home, 
     assert values(path) == [[None, None]] * 4 + [["none", "-1"]]
 
 
-def test_a_first_row_of_numbers_is_told(home, tmp_path):
+def test_a_first_row_of_numbers_is_reported(home, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("5.1,3.5,setosa\n4.9,3.0,setosa\n")
     assert [finding.kind for finding in tables.stage(path).findings] == ["header"]
 
 
-def test_parquet_keeps_its_types_and_says_what_it_leaves_out(home, tmp_path):
+def test_parquet_columns_have_their_declared_types_and_nested_ones_are_ignored(home, tmp_path):
     day = datetime.datetime(2020, 1, 2, 3, 4, 5, 678_901)
     table = pa.table(
         {
@@ -192,7 +192,7 @@ def test_a_file_is_parsed_once_for_each_content(home, tmp_path):
     assert tables.stage(path).parquet != first.parquet
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_nothing(home, tmp_path, monkeypatch):
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(home, tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n")
 

@@ -1,3 +1,5 @@
+"""The store: transactions of many processes, migrations, backups and full disks."""
+
 from __future__ import annotations
 
 import os
@@ -26,7 +28,7 @@ def _messages() -> list[str]:
         return [row[0] for row in connection.execute("SELECT text FROM messages ORDER BY text").fetchall()]
 
 
-def test_what_is_written_is_read_by_another_process(home: Path) -> None:
+def test_another_process_reads_a_committed_row(home: Path) -> None:
     _write_message("hello")
     code = (
         "from core.store import database\n"
@@ -53,15 +55,15 @@ def test_an_error_rolls_the_whole_transaction_back(home: Path) -> None:
     with pytest.raises(duckdb.CatalogException, match="no_such_table"):
         _write_and_fail()
     assert _messages() == []
-    _write_message("kept")
-    assert _messages() == ["kept"]
+    _write_message("saved")
+    assert _messages() == ["saved"]
 
 
 def test_an_error_that_the_caller_swallows_is_raised_at_the_end_and_never_a_silent_loss(home: Path) -> None:
     with pytest.raises(duckdb.TransactionException, match="aborted"):
         _write_and_swallow()
-    _write_message("kept")
-    assert _messages() == ["kept"]
+    _write_message("saved")
+    assert _messages() == ["saved"]
 
 
 def test_a_reader_cannot_write(home: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_store_that_another_program_has_open_is_an_error_that_names_it(home: P
     assert _messages() == ["after"]
 
 
-def test_a_lock_that_is_held_too_long_is_an_error_and_not_a_hang(home: Path) -> None:
+def test_a_lock_held_too_long_is_an_error_and_not_a_hang(home: Path) -> None:
     code = (
         "from core.store import database\nimport time\n"
         "with database.transaction(write=True):\n    print('held', flush=True)\n    time.sleep(60)"
@@ -158,13 +160,13 @@ def test_a_store_of_a_newer_version_is_refused(home: Path, monkeypatch: pytest.M
         pass
 
 
-def test_a_backup_opens_and_holds_what_was_written(home: Path, tmp_path: Path) -> None:
+def test_a_backup_opens_and_holds_the_committed_rows(home: Path, tmp_path: Path) -> None:
     _write_message("precious")
     copy = backup.backup(tmp_path / "copy.duckdb")
     assert duckdb.connect(str(copy), read_only=True).execute("SELECT text FROM messages").fetchall() == [("precious",)]
 
 
-def test_a_backup_holds_what_a_killed_process_left_in_the_write_ahead_log(home: Path, tmp_path: Path) -> None:
+def test_a_backup_holds_the_rows_that_a_killed_process_left_in_the_write_ahead_log(home: Path, tmp_path: Path) -> None:
     code = (
         "import os, signal\nfrom core.store import database\n"
         "with database.transaction(write=True) as c:\n"
@@ -206,8 +208,9 @@ with database.transaction() as connection:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small disk needs root on Linux")
-def test_a_full_disk_is_a_sentence_and_what_was_acknowledged_is_there_afterwards(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_clear_error_and_loses_no_acknowledged_row(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(small)], capture_output=True)
