@@ -102,7 +102,7 @@ def usage(trial: Trial, dataset: Dataset) -> tuple[str, str]:
     """What the download holds and needs, and the command that predicts with it."""
     if "mojo" in set(trial.artifacts["kind"]):
         told = "With its scoring library, a script and an example; it needs Python and Java 8 or later, nothing else."
-        return told, "python score.py example.csv predictions.csv"
+        return told, f"python {downloads.script(trial.artifacts)} example.csv predictions.csv"
     if dataset.modality == "image":
         more, given, example = ", Pillow", "an image or a folder of them", "images/"
     else:
@@ -116,7 +116,8 @@ def usage(trial: Trial, dataset: Dataset) -> tuple[str, str]:
 
 
 def files(frame: pd.DataFrame) -> None:
-    """Each file that the job left for this trial."""
+    """Each file that the job left for this trial, without the parts of its script."""
+    frame = frame[~frame["kind"].isin(("predict_module", "predict_schema"))]
     with st.container(horizontal=True):
         for number, row in enumerate(frame.to_dict("records")):
             st.download_button(

@@ -166,7 +166,7 @@ def searched(dataset: datasets.Dataset, directory: Path, n_candidates: int = 48)
             path = directory / f"{number}_{file}"
             path.write_bytes(f"{file} of {name}".encode() * 100)
             found.append(Artifact(path.name, str(path), kind, name))
-    for file, kind in (("predict.py", "nas_script"), ("README.txt", "nas_readme")):
+    for file, kind in (("predict.py", "predict_script"), ("README.txt", "readme")):
         (directory / file).write_text(f"made-up {file}")
         found.append(Artifact(file, str(directory / file), kind))
     return found

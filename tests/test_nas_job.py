@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,22 @@ from core.datasets import Dataset
 from core.errors import InputError
 from core.events import Event, Metric, TrialDone
 from core.queue import jobs, log
+from core.results import downloads
 from core.specs import NASSpec
-from core.store import artifacts
 from runner import loop
+from runner.nas.deploy import model_source
 from runner.nas.job import run
 from runner.nas.search import search_state
 from runner.nas.search.finalist_training import Finalist
 from runner.nas.search.search import Objective, SearchData, Settings, search
-from runner.nas.space import export
 from runner.nas.space.designs import OPERATIONS
-from runner.nas.space.input_scaling import Columns, InputScaling, Pixels, Tokens
 from runner.nas.space.limits import restrict
 from runner.nas.space.networks import build
 from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.tensors import prepare
+from runner.shared import export
 from runner.shared.context import Context
+from runner.shared.input_scaling import Columns, InputScaling, Pixels, Tokens
 
 _BY_TORCH = (
     "import sys, torch; from model import load; x = torch.load('x.pt'); torch.save(load('weights.pt')(x), 'y.pt');"
@@ -54,9 +56,9 @@ def _trials(job_id: int) -> list[results.Trial]:
 
 def _unpacked(trial: results.Trial, directory: Path) -> Path:
     """The files of a trial in one folder, as its download has them."""
-    directory.mkdir()
-    for row in trial.artifacts.itertuples():
-        (directory / row.name).write_bytes(artifacts.locate(row.sha256).read_bytes())
+    path = downloads.of_trial(trial)
+    assert path is not None
+    zipfile.ZipFile(path).extractall(directory)
     return directory
 
 
@@ -82,7 +84,7 @@ def test_a_search_on_images_ends_in_trials_with_their_files(home: Path, tmp_path
     best = max(trials, key=lambda trial: _score(trial, "accuracy"))
     assert best.algorithm == "CNN"
     assert _score(best, "accuracy") > 0.9
-    assert {"onnx", "torch_module", "torch_weights", "nas_script", "nas_readme"} <= set(best.artifacts.kind)
+    assert {"onnx", "torch_module", "torch_weights", "predict_script", "readme"} <= set(best.artifacts.kind)
     assert [layer["name"] for layer in best.details["architecture"]][:2] == ["Image", "Stem"]
     assert len(best.details["curve"]["x"]) == best.params["epochs"]
     curve = results.curve(job_id, "best_valid")
@@ -159,7 +161,7 @@ def test_a_gpu_that_is_not_there_is_no_silent_fall_back(home: Path, monkeypatch:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     dataset = datasets.add_sample("iris")
     context = Context(1, 1, dataset, home, 1, 1, lambda: False)
-    with pytest.raises(InputError, match=r"gpus: this machine has no GPU that torch can use\. Choose 0\."):
+    with pytest.raises(InputError, match=r"gpus: This machine has no GPU that torch can use\. Choose 0\."):
         list(run(NASSpec(dataset_id=dataset.id, gpus=1), context))
 
 
@@ -339,7 +341,7 @@ def test_every_kind_of_network_predicts_the_same_with_torch_alone_and_with_onnxr
             front.std.fill_(3e8)
             front.low[:, 0], front.step[0, 0] = 1e8, 5e8
         network = build(space, genotype, seed=1).eval()
-        text = export.source(network, front, name, ["a", "b", "c", "d"])
+        text = model_source(network, front, name, ["a", "b", "c", "d"])
         files = export.write(export.module(text, network, front, None), text, x[:2], tmp_path / name)
         with torch.no_grad():
             expected = network(front(x)).softmax(1)

@@ -19,8 +19,8 @@ from core.queue import jobs
 from core.specs import AutoMLSpec, PortfolioSpec
 from runner.portfolio import job
 from runner.shared.context import Context
+from runner.shared.pipeline_fit import fit_and_score
 from runner.shared.pipelines import build, shape_of
-from runner.shared.report import fitted
 from runner.shared.rows import read
 from tests.engines import trial
 from tools.shipped_knowledge import measurement, tasks
@@ -127,11 +127,11 @@ def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, 
 
 
 def test_seconds_are_those_of_the_clock_that_is_given(dataset: Dataset) -> None:
-    train, valid, test = (read(dataset, split) for split in datasets.SPLITS)
+    rows = {split: read(dataset, split) for split in datasets.SPLITS}
     ticks = iter([1.0, 3.5, 10.0, 14.0])
-    model = build("Linear", shape_of(dataset, train, 1))
-    found = fitted("Linear", model, dataset, train, valid, test, metric="auc", clock=lambda: next(ticks))
-    assert (found.fit_s, found.predict_row_s) == (2.5, 4 / dataset.n_rows["test"])
+    model = build("Linear", shape_of(dataset, rows["train"], 1))
+    done = fit_and_score("Linear", model, dataset, rows, metric="auc", clock=lambda: next(ticks))
+    assert (done.fit_s, done.predict_row_s) == (2.5, 4 / dataset.n_rows["test"])
 
 
 @pytest.mark.slow

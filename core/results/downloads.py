@@ -1,4 +1,4 @@
-"""The download of a trial: its model with all that it takes to use it, in one zip."""
+"""The download of a trial: a zip of its model and of the files that predict with it."""
 
 from __future__ import annotations
 
@@ -17,49 +17,60 @@ if TYPE_CHECKING:
     from core.results.trials import Trial
 
 MODELS = ("mojo", "onnx", "torch_module", "skops")
-_NAMES = {  # in the zip, by the kind of artifact; None: its own name
+_NAMES = {  # of a file in the zip, by the kind of artifact
     "mojo": "model.zip",
-    "scoring_jar": None,
-    "scoring_script": None,
-    "example": None,
-    "readme": None,
     "onnx": "model.onnx",
     "torch_module": "model.py",
     "torch_weights": "weights.pt",
+    "skops": "model.skops",
+    "adapted_weights": "adapted.safetensors",
+    "predict_script": "predict.py",
+    "predict_module": "metascout_predict/{name}",
+    "predict_schema": "schema.json",
+    "scoring_jar": "{name}",
+    "example": "{name}",
+    "readme": "{name}",
+    # Of jobs of earlier versions, each of which has one script without modules.
+    "scoring_script": "{name}",
     "nas_script": "predict.py",
     "nas_readme": "README.txt",
-    "skops": "model.skops",
     "skops_script": "predict.py",
     "skops_readme": "README.txt",
-    "adapted_weights": "adapted.safetensors",
 }
 
 
 def has_model(trial: Trial) -> bool:
-    """Whether a model was kept; the files that serve all models of a job are of no use without one."""
+    """Return whether the trial's model was saved; the files for all models of a job are of no use without one."""
     return not set(MODELS).isdisjoint(trial.artifacts["kind"])
 
 
+def script(files: pd.DataFrame) -> str | None:
+    """Return the name of the script in the zip of these artifacts that predicts a user's file; None without one."""
+    kinds = set(files["kind"])
+    if "scoring_script" in kinds:
+        return "score.py"
+    return "predict.py" if kinds & {"predict_script", "nas_script", "skops_script"} else None
+
+
+def path_in_zip(kind: str, name: str) -> str | None:
+    """Return where an artifact is in the zip; None where it does not belong into it."""
+    return _NAMES[kind].format(name=name) if kind in _NAMES else None
+
+
 def of_trial(trial: Trial) -> Path | None:
-    """The zip of a trial's model with its scoring files, made on the first call; None where it has no model."""
-    if not has_model(trial):
-        return None
-    return of_files(trial.artifacts)
+    """Return the zip of a trial's model with its scoring files, written on the first call; None without a model."""
+    return of_files(trial.artifacts) if has_model(trial) else None
 
 
 def of_files(files: pd.DataFrame) -> Path:
-    """The zip of a model with its scoring files; `files` has the columns name, kind and sha256."""
-    rows = files[files["kind"].isin(_NAMES)]
-    return bundle(
-        {
-            _NAMES[kind] or name: artifacts.locate(sha256)
-            for name, kind, sha256 in zip(rows["name"], rows["kind"], rows["sha256"], strict=True)
-        }
-    )
+    """Return the zip of a model with its scoring files; `files` has the columns name, kind and sha256."""
+    columns = zip(files["name"], files["kind"], files["sha256"], strict=True)
+    paths = {path_in_zip(kind, name): artifacts.locate(sha256) for name, kind, sha256 in columns}
+    return bundle({path: file for path, file in paths.items() if path is not None})
 
 
 def bundle(files: Mapping[str, Path]) -> Path:
-    """A zip of stored artifacts under the names given, kept under the hash of both and made only once."""
+    """Return a zip of stored artifacts by path, written once under the hash of both."""
     identity = "\n".join(f"{name}:{path.name}" for name, path in sorted(files.items()))
     target = database.home() / "bundles" / f"{hashlib.sha256(identity.encode()).hexdigest()}.zip"
     if not target.exists():

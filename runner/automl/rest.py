@@ -1,4 +1,4 @@
-"""H2O's REST interface: plain JSON, with the eyes on the process that answers."""
+"""H2O's REST interface: plain JSON, and a check of the process that answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.errors import MetascoutError
 from runner.automl.jvm import USER, Jvm, Stopped
 
 _POLL_S = 0.05
-_PING_S = 5.0  # no other request tells H2O that it is still wanted
-_REQUEST_LIMIT_S = 60.0  # without a byte; a dead process is noticed at once, whatever the limit
+_PING_S = 5.0  # H2O counts no other request as a sign that its client is alive
+_REQUEST_LIMIT_S = 60.0  # without a byte; a dead process is noticed at once
 
 
 class Rest:
@@ -29,20 +29,20 @@ class Rest:
         self._session.trust_env = False  # no proxy and no .netrc between this process and its own child
 
     def get(self, path: str, /, **params: Any) -> dict[str, Any]:
-        """The answer to GET. Raises MetascoutError with H2O's message, or how the process ended."""
+        """Return the answer to GET. Raises MetascoutError with H2O's message, or how the process ended."""
         return cast(dict[str, Any], self._ask("GET", path, params=params).json())
 
     def post(self, path: str, /, *, body: dict[str, Any] | None = None, **form: Any) -> dict[str, Any]:
-        """The answer to POST, of a JSON body or of a form."""
+        """Return the answer to POST of a JSON body or of a form."""
         answer = self._ask("POST", path, json=body) if body else self._ask("POST", path, data=form)
         return cast(dict[str, Any], answer.json())
 
     def delete(self, path: str) -> None:
-        """DELETE a key."""
+        """Delete a key."""
         self._ask("DELETE", path)
 
     def download(self, path: str, to: Path, /, **params: Any) -> Path:
-        """Writes the answer to a file, which appears once it is whole."""
+        """Write the answer to a file, which appears once it is complete."""
         part = to.with_name(f"{to.name}.part")
         with self._ask("GET", path, params=params, stream=True) as answer, part.open("wb") as file:
             for block in answer.iter_content(2**20):
@@ -50,13 +50,13 @@ class Rest:
         return part.rename(to)
 
     def text(self, path: str, /, **params: Any) -> str:
-        """The answer to GET as text."""
+        """Return the answer to GET as text."""
         answer = self._ask("GET", path, params=params)
         answer.encoding = "utf-8"
         return answer.text
 
     def wait(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The H2O job once it is done. Raises MetascoutError with what it failed with, and Stopped once `stop()`."""
+        """Return the H2O job once it is done; raise MetascoutError where it failed, and Stopped once `stop()`."""
         while job["status"] in ("CREATED", "RUNNING"):
             if self._stop():
                 self.cancel(job)
@@ -68,11 +68,11 @@ class Rest:
         return job
 
     def job(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The H2O job as it stands now."""
+        """Return the H2O job as it is now."""
         return cast(dict[str, Any], self.get(f"/3/Jobs/{key(job)}")["jobs"][0])
 
     def cancel(self, job: dict[str, Any]) -> None:
-        """Asks an H2O job to stop; finished models stay."""
+        """Ask an H2O job to stop; finished models stay."""
         self.post(f"/3/Jobs/{key(job)}/cancel")
 
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -85,29 +85,29 @@ class Rest:
             answer = self._session.request(method, url, timeout=_REQUEST_LIMIT_S, **options)
         except requests.Timeout:
             raise MetascoutError(
-                f"H2O did not answer for {_REQUEST_LIMIT_S:.0f} s: it may be short of memory; give it more."
+                f"H2O did not answer for {_REQUEST_LIMIT_S:.0f} s: it may be short of memory. Give it more."
             ) from None
         except requests.RequestException as error:
-            self._mourn()
+            self._wait_for_end()
             raise MetascoutError(f"The connection to H2O broke: {error}.") from None
         if answer.status_code >= 400:
             raise MetascoutError(f"H2O: {_reason(answer)}")
         return answer
 
-    def _mourn(self) -> None:
-        """A broken connection mostly means a process that is just ending: give it a moment to say how."""
+    def _wait_for_end(self) -> None:
+        """Give a process that broke the connection time to end: its exit code is the better error."""
         for _ in range(50):
             self.jvm.check()
             time.sleep(0.05)
 
 
 def key(item: dict[str, Any]) -> str:
-    """The name of a job, a model or a frame in H2O's JSON."""
+    """Return the name of a job, a model or a frame in H2O's JSON."""
     return cast(str, item["key"]["name"])
 
 
-def rows(table: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """The rows of a table in H2O's JSON, which comes by columns."""
+def table_rows(table: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table in H2O's JSON, which comes by columns."""
     if table is not None:
         names = [column["name"] for column in table["columns"]]
         for values in zip(*table["data"], strict=True):

@@ -76,7 +76,7 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
     yield Adapted(body | {"asked": spec.initialisation is not None})
     if not context.cancelled():
         yield Progress(0.7, "Answered; writing the classifier's files")
-        yield from deploy.handout(context, stored, _with_image_size(start, task), steps[-1].weights, x, task.labels)
+        yield from deploy.write_files(context, stored, _with_image_size(start, task), steps[-1].weights, x, task.labels)
 
 
 def _choose(

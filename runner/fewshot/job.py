@@ -29,6 +29,7 @@ from runner.fewshot.learning.task_networks import Adapter, Network, Weights, has
 from runner.fewshot.training_setup import TrainingSetup, evaluation_tasks, set_up
 from runner.shared.allocator import keep_memory
 from runner.shared.context import Context
+from runner.shared.device import device_of
 
 CHECKPOINT = "meta.pt"
 FILE = "initialisation.safetensors"
@@ -74,7 +75,7 @@ def run(spec: FewShotSpec, context: Context) -> Iterator[Event]:
     Raises InputError for data or settings that cannot be used, and MetascoutError if the budget ends before a step.
     """
     began = context.started_at()
-    device = _device(spec)
+    device = device_of(spec)
     torch.set_num_threads(context.cpus)
     keep_memory()
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
@@ -114,14 +115,6 @@ def _train_and_evaluate(training: _MetaTraining, began: float, profile: Profile)
     yield _save(training, meta, profile)
     meta = {name: value.to(training.settings.device) for name, value in meta.items()}
     yield from _evaluate(training, meta, tasks_at_once, task_s)
-
-
-def _device(spec: FewShotSpec) -> str:
-    if spec.gpus and not torch.cuda.is_available():
-        raise InputError(
-            "This machine has no GPU that torch can use.", field="gpus", value=spec.gpus, remedy="Choose 0."
-        )
-    return "cuda" if spec.gpus else "cpu"
 
 
 def _to_device(setup: TrainingSetup, device: str) -> TrainingSetup:

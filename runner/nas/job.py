@@ -14,19 +14,20 @@ from torch import Tensor, nn
 
 from core.errors import InputError, MetascoutError
 from core.events import Artifact, Event, Message, Progress, TrialDone
-from core.scoring import METRICS, Array, check_metric, confusion, residuals, score, values
+from core.scoring import METRICS, Array, check_metric, values
 from core.specs import NASSpec
-from runner.nas.deploy import handout
+from runner.nas.deploy import model_source, write_shared_files
 from runner.nas.search.finalist_training import Finalist
 from runner.nas.search.search import NoNetworkError, Objective, SearchData, Settings, search
 from runner.nas.search.search_state import CHECKPOINT
-from runner.nas.space import export
 from runner.nas.space.layer_summary import layers
 from runner.nas.space.limits import SettingError
 from runner.nas.tensors import DatasetTensors, prepare
+from runner.shared import export
 from runner.shared.context import Context
+from runner.shared.device import device_of
+from runner.shared.report import trial_of
 
-_DRAWN_CLASSES = 100
 _TIMED_ROWS = 256
 _ALGORITHMS = {
     "cnn": "CNN",
@@ -55,7 +56,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     """
     start = context.started_at()
     metric = check_metric(context.dataset.task, spec.metric)
-    device = _device(spec)
+    device = device_of(spec)
     previous = context.previous_file(CHECKPOINT)
     continued = None if previous else _continued_checkpoint(spec, context)
     torch.set_num_threads(context.cpus)
@@ -64,7 +65,7 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     warm_starts = yield from _warm_starts(spec, context)
     job = _Job(spec, context, prepare(context.dataset, device), metric)
     data = SearchData(job.tensors.space, *(job.tensors.pair(split) for split in ("train", "valid", "test")))
-    yield from handout(context.dataset, job.tensors, context.artifacts)
+    yield from write_shared_files(context.dataset, job.tensors, context.artifacts)
     identity = {"dataset": context.dataset.fingerprint, "metric": metric}
     try:
         yield from search(
@@ -126,14 +127,6 @@ def _continued_checkpoint(spec: NASSpec, context: Context) -> Path | None:
     return path
 
 
-def _device(spec: NASSpec) -> str:
-    if spec.gpus and not torch.cuda.is_available():
-        raise InputError(
-            "this machine has no GPU that torch can use.", field="gpus", value=spec.gpus, remedy="Choose 0."
-        )
-    return "cuda" if spec.gpus else "cpu"
-
-
 def _objective(job: _Job) -> Objective:
     """Return the job's metric on the validation rows; predictions that are not finite have an infinite error."""
     dataset, kind = job.context.dataset, METRICS[job.metric]
@@ -165,7 +158,7 @@ def _report(job: _Job, finalist: Finalist) -> Iterator[Event]:
     """Write a finalist's files; yield them and its trial."""
     name, scaling, artifacts = finalist.name, job.tensors.scaling, job.context.artifacts
     title = f"A network from an architecture search: {name}"
-    text = export.source(finalist.module, scaling, title, job.context.dataset.labels)
+    text = model_source(finalist.module, scaling, title, job.context.dataset.labels)
     model = export.module(text, finalist.module, scaling, job.tensors.target_scale)
     folder = artifacts / f"finalist-{len(list(artifacts.glob('finalist-*'))) + 1}"
     files = export.write(model, text, job.tensors.raw["valid"][:2], folder)
@@ -176,26 +169,20 @@ def _report(job: _Job, finalist: Finalist) -> Iterator[Event]:
 
 def _trial(job: _Job, finalist: Finalist, model: nn.Module, size: int) -> TrialDone:
     dataset, actual = job.context.dataset, job.tensors.actual
-    on_valid, on_test = _predictions(job, finalist.valid), _predictions(job, finalist.test)
-    scores = score(
-        dataset.task, dataset.labels, (actual["valid"], on_valid), (actual["test"], on_test), seed=job.spec.seed
-    )
-    details: dict[str, Any] = {"curve": _curve(finalist), "architecture": layers(job.tensors.space, finalist.design)}
-    if dataset.task == "regression":
-        details["residuals"] = residuals(actual["test"], on_test)
-    elif len(dataset.labels) <= _DRAWN_CLASSES:
-        details["confusion"] = confusion(dataset.labels, actual["test"], on_test)
-    return TrialDone(
+    return trial_of(
+        dataset,
+        _ALGORITHMS[finalist.name.split("(")[0]],
+        job.metric,
+        (actual["valid"], _predictions(job, finalist.valid)),
+        (actual["test"], _predictions(job, finalist.test)),
+        seed=job.spec.seed,
         candidate=finalist.name,
-        algorithm=_ALGORITHMS[finalist.name.split("(")[0]],
-        metric=job.metric,
-        scores=scores,
         fit_s=finalist.fit_s,
         predict_row_s=_row_s(model, job.tensors.raw["test"]),
         size_bytes=size,
         n_parameters=sum(weight.numel() for weight in finalist.module.parameters()),
         params=_params(finalist),
-        details=details,
+        details={"curve": _curve(finalist), "architecture": layers(job.tensors.space, finalist.design)},
     )
 
 

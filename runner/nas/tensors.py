@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,17 +15,16 @@ from core import datasets
 from core.datasets import SPLITS, Column, Dataset, Split
 from core.errors import InputError
 from core.scoring import Array
-from runner.automl import frames
-from runner.nas.space.input_scaling import Columns, InputScaling, Pixels, Tokens
 from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.training.batches import batch_choices
+from runner.shared.input_scaling import Columns, InputScaling, Pixels, Tokens
+from runner.shared.predict.with_onnx import FIRST_WORD, split_words, word_codes
+from runner.shared.rows import actual_values, check_features, plain_columns, read
 
 MAX_WORDS = 20_000  # of the vocabulary
 MAX_LENGTH = 200  # of a text, in words
 _KNOTS = 32  # for the rank of a number
-_FIRST_WORD = 2  # 0 is padding, 1 an unknown word
 _MINIMUM_SIDE = {"cpu": 14, "cuda": 28}  # pixels, after the stem has made larger images smaller
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,8 @@ def _prepare_texts(dataset: Dataset) -> DatasetTensors:
     tokens, actual = {}, {}
     for split in SPLITS:
         table = datasets.load(dataset, split)
-        tokens[split] = [_words(row) for row in table[keys].itertuples(index=False)]
-        actual[split] = _actual(dataset, table)
+        tokens[split] = [split_words(row) for row in table[keys].itertuples(index=False)]
+        actual[split] = actual_values(dataset, table)
     counts = Counter(word for row in tokens["train"] for word in row)
     words = sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS]
     if not words:
@@ -108,42 +106,19 @@ def _prepare_texts(dataset: Dataset) -> DatasetTensors:
             f"The texts of {dataset.name} have no words in the train rows.", remedy="Check the text column."
         )
     length = int(np.clip(np.quantile([len(row) for row in tokens["train"]], 0.95), 1, MAX_LENGTH))
-    codes = {word: code for code, word in enumerate(words, start=_FIRST_WORD)}
-    raw = {split: _word_codes(tokens[split], codes, length) for split in SPLITS}
+    raw = {split: torch.from_numpy(word_codes(tokens[split], words, length)) for split in SPLITS}
     batches = batch_choices(len(raw["train"]))
-    space = TextSpace(len(words) + _FIRST_WORD, length, _n_outputs(dataset), batches=batches)
+    space = TextSpace(len(words) + FIRST_WORD, length, _n_outputs(dataset), batches=batches)
     schema = {"words": words, "length": length}
     return DatasetTensors(
         space, Tokens(), raw, actual, _target_scale(dataset, actual["train"]), schema, dataset.features
     )
 
 
-def _words(row: tuple[Any, ...]) -> list[str]:
-    return _WORD.findall(" ".join(value for value in row if isinstance(value, str)).lower())
-
-
-def _word_codes(rows: list[list[str]], codes: dict[str, int], length: int) -> Tensor:
-    result = np.zeros((len(rows), length), np.int64)
-    for place, words in enumerate(rows):
-        row = [codes.get(word, 1) for word in words[:length]]
-        result[place, : len(row)] = row
-    return torch.from_numpy(result)
-
-
-def _actual(dataset: Dataset, table: pd.DataFrame) -> Array:
-    target = table[dataset.target_column.key]
-    if dataset.task == "regression":
-        return target.to_numpy(float)
-    return pd.Categorical(target, categories=list(dataset.labels)).codes.astype(int)
-
-
 def _prepare_table(dataset: Dataset) -> DatasetTensors:
-    features = frames.usable(dataset)
-    if not features:
-        raise InputError(
-            f"{dataset.name} has no column to predict {dataset.target!r} from.", remedy="Use at least one feature."
-        )
-    rows = {split: frames.read(dataset, split) for split in SPLITS}
+    features = plain_columns(dataset)
+    check_features(dataset, features)
+    rows = {split: read(dataset, split, texts=False) for split in SPLITS}
     numeric = [column for column in features if column.type != "categorical"]
     categorical = [column for column in features if column.type == "categorical"]
     train = rows["train"].features

@@ -1,42 +1,28 @@
-"""What a portfolio hands out: each model as a skops file, and one script that predicts a file with any of them."""
+"""A fitted pipeline as a skops file, and the files that are downloaded with it."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from pprint import pformat
 from typing import Any
 
 import sklearn
 
 from core.datasets import Dataset
-from core.datasets.files import tables
-from core.events import Artifact
-from runner.automl import predict_template
-from runner.automl.deploy import reads
-from runner.shared import rows
+from core.events import Artifact, Event, Message
+from runner.shared.deploy import Readme, image_schema, table_schema, write_predictor
+from runner.shared.pipelines import trusted_types
 
-_TEMPLATE = Path(__file__).with_name("skops_template.py")
-_READERS = ("find_delimiter", "names", "clean", "convert", "seconds")
-_LARGEST_BYTES = 200 * 2**20
-_README = """\
-{name}: predict {target!r}
-
-model.skops   the model with its preprocessing, a scikit-learn pipeline in the skops format
-predict.py    predicts {what}
-
-    python predict.py {given} predictions.csv
-
-predict.py needs Python 3.11+, scikit-learn {version}, skops and pandas{more}. The skops format holds no program: only
-types of scikit-learn and numpy, which predict.py names, are loaded. {reading}
-"""
+_MAX_BYTES = 200 * 2**20
+_NOTES = """\
+The skops format holds no program: only types of scikit-learn and numpy, which schema.json names, are loaded."""
+_TABLE_NOTES = "A category that the train rows did not have counts as unknown."
 
 
-def possible() -> bool:
-    """Whether models can be written down here. Loads what writes them, so that forks of this process need not."""
+def can_save() -> bool:
+    """Return whether skops is installed; import it, so that forks of this process need not."""
     try:
         importlib.import_module("skops.io")  # takes seconds: it looks for every estimator of scikit-learn
     except ImportError:
@@ -44,54 +30,31 @@ def possible() -> bool:
     return True
 
 
-def keep(model: Any, path: Path) -> Path | None:
-    """Write a fitted pipeline as a skops file; None where it is too large to be worth it."""
+def save(name: str, model: Any, directory: Path) -> Event:
+    """Write a candidate's fitted pipeline as a skops file; return the artifact, or a warning if it is too large."""
     import skops.io
 
-    if len(pickle.dumps(model)) > _LARGEST_BYTES:
-        return None
+    if len(pickle.dumps(model)) > _MAX_BYTES:
+        return Message(f"The model of {name} is not saved: it is too large.", "warning")
+    path = directory / f"{name}.skops"
     skops.io.dump(model, path)
-    return path
+    return Artifact(path.name, str(path), "skops", name)
 
 
-def handout(dataset: Dataset, directory: Path) -> Iterator[Artifact]:
-    """Write the script and the read-me, once for all models of a job."""
-    yield _written(directory / "predict.py", _script(dataset), "skops_script")
-    image = dataset.modality == "image"
-    text = _README.format(
-        name=dataset.name, target=dataset.target, version=sklearn.__version__,
-        what="an image file, or a folder of them" if image else "a CSV file",
-        given="images/" if image else "rows.csv", more=", and Pillow" if image else "",
-        reading="An image of another size or mode is converted." if image
-        else "A category that the train rows did not have counts as unknown.",
-    )  # fmt: skip
-    yield _written(directory / "README.txt", text, "skops_readme")
+def write_shared_files(dataset: Dataset, directory: Path) -> Iterator[Artifact]:
+    """Write predict.py with its files, once for all models of a job."""
+    images = dataset.modality == "image"
+    title = f"{dataset.name}: predict {dataset.target!r}"
+    files = {"model.skops": "the model with its preprocessing, a scikit-learn pipeline in the skops format"}
+    needs = f", scikit-learn {sklearn.__version__}, skops and pandas" + ", and Pillow" * images
+    notes = _NOTES if images else f"{_TABLE_NOTES}\n{_NOTES}"
+    readme = Readme(title, files, needs, notes, "images/" if images else "rows.csv")
+    yield from write_predictor(directory, _schema(dataset), readme)
 
 
-def _script(dataset: Dataset) -> str:
-    schema: dict[str, Any] = {"modality": dataset.modality, "target": dataset.target, "labels": list(dataset.labels)}
-    schema["missing"] = list(tables.MISSING)
+def _schema(dataset: Dataset) -> dict[str, Any]:
+    trusted = list(trusted_types())
     if dataset.modality == "image":
-        schema["shape"] = next(list(column.shape) for column in dataset.features if column.shape)
-        schema["columns"] = []
-    else:
-        schema["columns"] = [
-            {"name": c.name, "key": c.key, "type": reads(dataset, c), "text": c.type == "text"}
-            for c in dataset.features
-        ]
-    # The same readers as an H2O model's script: a value means the same to both.
-    functions = [getattr(predict_template, name) for name in _READERS]
-    parts = ["import datetime\nimport math\nimport re", f"SPACES = {predict_template.SPACES!a}"]
-    parts += [f"_PIXELS = {rows._PIXELS}", "Array = Any", f'TIME = re.compile(r"""{predict_template.TIME.pattern}""")']
-    sources = [inspect.getsource(function) for function in (*functions, rows.flat)]
-    text = _TEMPLATE.read_text("utf-8")
-    line = next(line for line in text.splitlines() if line.startswith("SCHEMA: "))
-    text = text.replace(line, f"SCHEMA: dict[str, Any] = {pformat(schema, width=110, compact=True, sort_dicts=False)}")
-    imported = [line for line in text.splitlines() if line.startswith("from runner")]
-    text = text.replace("\n".join(imported) + "\n", "\n".join(parts) + "\n")
-    return text.replace("\n\ndef write", "\n\n" + "\n\n".join(sources) + "\n\ndef write", 1)
-
-
-def _written(path: Path, text: str, kind: str) -> Artifact:
-    path.write_text(text, "utf-8")
-    return Artifact(path.name, str(path), kind)
+        shape = next(column.shape for column in dataset.features if column.shape)
+        return image_schema("skops", dataset.target, dataset.labels, shape, trusted=trusted)
+    return table_schema(dataset, "skops", dataset.features, trusted=trusted)

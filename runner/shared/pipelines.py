@@ -1,4 +1,7 @@
-"""The candidates: one scikit-learn pipeline each, with the preprocessing that suits it."""
+"""The candidates of a portfolio: a row each, and how its scikit-learn pipeline is built.
+
+To add a candidate, add its name to core.specs.PORTFOLIO_CANDIDATES and its row to CANDIDATES.
+"""
 
 from __future__ import annotations
 
@@ -37,34 +40,29 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from core.datasets import Dataset
-from core.specs import PORTFOLIO_CANDIDATES
-from runner.automl import frames
 from runner.shared.rows import Rows
 
-Form = Literal["trees", "boosting", "sparse", "dense"]
+Family = Literal["trees", "boosting", "sparse", "dense"]  # the preprocessing of a pipeline
+Output = Literal["classes", "numbers"]
 
 _ORDINAL_LEVELS = 250  # of a category; rarer ones become one, for the trees of boosting have 255 bins
 _SPARSE_LEVELS, _DENSE_LEVELS = 50, 20
-_LARGE = 1e100  # larger numbers count as this: a variance of theirs would be infinite
+_LARGE = 1e100  # larger numbers are set to this, as their variance would be infinite
 _LARGE_TREE = 1e30  # trees work in single precision
 _WORDS, _TOPICS, _COMPONENTS = 20_000, 50, 50
-_BOOSTED_PIXELS = 256  # with more values than this, an image is boosted on its principal components
+_BOOSTED_PIXELS = 256  # an image of more values is boosted on its principal components
 _WORD = r"(?u)\b\w+\b"
 _SMALL_CLASS = 10
-_CLASSES_ONLY = {"NaiveBayes", "LDA", "QDA"}
-_NUMBERS_ONLY = {"BayesianRidge", "Huber"}
-# Their cost grows faster than the rows.
-_ROW_LIMITS = {"SVM": 5_000, "GradientBoosting": 10_000, "NearestNeighbours": 20_000, "MLP": 50_000, "AdaBoost": 50_000}
-_ROWS, _CELLS, _FEWEST = 200_000, 10_000_000, 5_000
-_LEAST = {"LinearSVM": 3, "SVM": 3, "QDA": 2}  # rows of a class that the model cannot do without
-_SPREAD = {"QDA"}  # needs rows that differ: copies are of no use
+_MAX_ROWS, _MAX_CELLS, _MIN_ROWS = 200_000, 10_000_000, 5_000
+# Types in a pipeline's skops file that skops does not trust by itself; CANDIDATES adds those of single models.
+_TRUSTED = ("numpy.clip", "numpy.dtype")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the pipelines have to know of a dataset and of the rows they are fitted on.
+    """What a pipeline is built for: a dataset's columns by key, and the rows that it is fitted on.
 
-    `words` counts the different words of each text column by key; `n_pixels` is 0 for all but images.
+    `words` counts the different words of each text column by key; `n_pixels` is 0 except for images.
     """
 
     regression: bool
@@ -73,12 +71,32 @@ class Shape:
     words: dict[str, int]
     n_pixels: int
     n_rows: int
-    smallest: int  # rows of the smallest class
+    smallest_class: int  # its rows
     seed: int
 
 
-def shape_of(dataset: Dataset, train: Rows | frames.Rows, seed: int) -> Shape:
-    """The shape of the rows that a model is fitted on. Columns without any value or word are left out."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pipeline that a portfolio can fit.
+
+    `family` is the preprocessing that suits the model; `make` returns the model, not fitted. `outputs` are what it can
+    predict. It is fitted on at most `max_rows` train rows. A class of fewer than `min_class_rows` of them is filled up
+    with copies, or left out where the model needs different rows (`copies` is false). `trusted_types` are those in its
+    skops file that skops does not trust by itself.
+    """
+
+    name: str
+    family: Family
+    make: Callable[[Shape], Any]
+    outputs: tuple[Output, ...] = ("classes", "numbers")
+    max_rows: int = _MAX_ROWS
+    min_class_rows: int = 1
+    copies: bool = True
+    trusted_types: tuple[str, ...] = ()
+
+
+def shape_of(dataset: Dataset, train: Rows, seed: int) -> Shape:
+    """Return the shape of the rows that a model is fitted on, without columns that have no value or no word."""
     regression = dataset.task == "regression"
     image = dataset.modality == "image"
     features = () if image else dataset.features
@@ -97,98 +115,105 @@ def shape_of(dataset: Dataset, train: Rows | frames.Rows, seed: int) -> Shape:
 
 def _n_words(texts: Any) -> int:
     word = re.compile(_WORD)
-    return len({found for text in texts for found in word.findall(text.lower())})
+    return len({match for text in texts for match in word.findall(text.lower())})
 
 
-def fitting(dataset: Dataset) -> tuple[str, ...]:
-    """The candidates that the dataset's task has."""
-    wrong = _CLASSES_ONLY if dataset.task == "regression" else _NUMBERS_ONLY
-    return tuple(name for name in PORTFOLIO_CANDIDATES if name not in wrong)
+def candidate(name: str) -> Candidate:
+    """Return the row of a candidate."""
+    return next(row for row in CANDIDATES if row.name == name)
+
+
+def candidates_for(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the candidates for the dataset's task, the quick ones first."""
+    output: Output = "numbers" if dataset.task == "regression" else "classes"
+    return tuple(row.name for row in CANDIDATES if output in row.outputs)
+
+
+def trusted_types() -> tuple[str, ...]:
+    """Return the types in skops files of candidates that skops does not trust by itself."""
+    return tuple(sorted({*_TRUSTED, *(name for row in CANDIDATES for name in row.trusted_types)}))
 
 
 def row_limit(name: str, n_columns: int, n_classes: int) -> int:
-    """How many train rows a candidate is fitted on at most."""
-    by_cells = max(_FEWEST, _CELLS // max(1, n_columns * n_classes))
-    return min(_ROWS, by_cells, _ROW_LIMITS.get(name, _ROWS))
+    """Return the maximum of train rows that a candidate is fitted on."""
+    by_cells = max(_MIN_ROWS, _MAX_CELLS // max(1, n_columns * n_classes))
+    return min(by_cells, candidate(name).max_rows)
 
 
-def chosen_rows(name: str, train: Rows, limit: int, *, regression: bool, seed: int) -> Rows:
-    """At most `limit` rows, drawn by the seed.
-
-    Rows of a class that has too few of them for the model are repeated, or left out where copies are of no use.
-    """
+def sample(name: str, train: Rows, limit: int, *, regression: bool, seed: int) -> Rows:
+    """Return at most `limit` rows, drawn by the seed, with the rows of each class that the candidate needs."""
     if len(train.actual) > limit:
-        train = train.some(np.sort(np.random.default_rng(seed).choice(len(train.actual), limit, replace=False)))
-    least = _LEAST.get(name, 1)
-    if regression or least == 1:
+        train = train.at(np.sort(np.random.default_rng(seed).choice(len(train.actual), limit, replace=False)))
+    row = candidate(name)
+    if regression or row.min_class_rows == 1:
         return train
     counts = np.bincount(train.actual)
-    short = np.flatnonzero((counts > 0) & (counts < least))
-    if name in _SPREAD:
-        return train.some(np.flatnonzero(~np.isin(train.actual, short))) if len(short) else train
-    more = [np.resize(np.flatnonzero(train.actual == k), least - counts[k]) for k in short]
-    return train.some(np.concatenate([np.arange(len(train.actual)), *more])) if more else train
+    small = np.flatnonzero((counts > 0) & (counts < row.min_class_rows))
+    if not row.copies:
+        return train.at(np.flatnonzero(~np.isin(train.actual, small))) if len(small) else train
+    more = [np.resize(np.flatnonzero(train.actual == k), row.min_class_rows - counts[k]) for k in small]
+    return train.at(np.concatenate([np.arange(len(train.actual)), *more])) if more else train
 
 
 def build(name: str, shape: Shape) -> Pipeline:
-    """The candidate's pipeline, not yet fitted; it takes the features of `Rows`."""
-    form, make = _CANDIDATES[name]
+    """Return the candidate's pipeline, not fitted; it takes the features of `Rows`."""
+    row = candidate(name)
     if name == "NaiveBayes" and shape.words and not shape.numbers and not shape.categories:
-        return make_pipeline(_prepared("sparse", shape), MultinomialNB(alpha=0.1))
-    return make_pipeline(_prepared(form, shape), make(shape))
+        return make_pipeline(_preprocessing("sparse", shape), MultinomialNB(alpha=0.1))
+    return make_pipeline(_preprocessing(row.family, shape), row.make(shape))
 
 
-def _prepared(form: Form, shape: Shape) -> Any:
+def _preprocessing(family: Family, shape: Shape) -> Any:
     if shape.n_pixels:
-        return _pixels(form, shape)
+        return _pixels(family, shape)
     topics = min(_TOPICS, shape.n_rows - 1)
-    parts: list[tuple[str, Any, Any]] = [("categories", _categories(form), list(shape.categories))]
+    parts: list[tuple[str, Any, Any]] = [("categories", _categories(family), list(shape.categories))]
     if shape.numbers:
-        parts.insert(0 if form in ("sparse", "dense") else 1, ("numbers", _numbers(form), list(shape.numbers)))
+        parts.insert(0 if family in ("sparse", "dense") else 1, ("numbers", _numbers(family), list(shape.numbers)))
     for key, n_words in shape.words.items():
         text: Any = TfidfVectorizer(
             sublinear_tf=True, max_features=_WORDS, token_pattern=_WORD, ngram_range=(1, 2), dtype=np.float64
         )
-        if form != "sparse":
+        if family != "sparse":
             text = make_pipeline(text, TruncatedSVD(max(1, min(topics, n_words - 1)), random_state=shape.seed))
-        if form == "dense":
+        if family == "dense":
             text = make_pipeline(text, StandardScaler())
         parts.append((f"text {key}", text, key))
-    return ColumnTransformer(parts, sparse_threshold=0.3 if form == "sparse" else 0)
+    return ColumnTransformer(parts, sparse_threshold=0.3 if family == "sparse" else 0)
 
 
-def _numbers(form: Form) -> Any:
-    # Boosting takes a missing number as such.
-    large = _LARGE if form in ("sparse", "dense") else _LARGE_TREE
+def _numbers(family: Family) -> Any:
+    # Boosting handles missing numbers itself.
+    large = _LARGE if family in ("sparse", "dense") else _LARGE_TREE
     clip = FunctionTransformer(np.clip, kw_args={"a_min": -large, "a_max": large})
-    if form == "boosting":
+    if family == "boosting":
         return clip
     fill = SimpleImputer(strategy="median", keep_empty_features=True)
-    return make_pipeline(clip, fill) if form == "trees" else make_pipeline(clip, fill, StandardScaler())
+    return make_pipeline(clip, fill) if family == "trees" else make_pipeline(clip, fill, StandardScaler())
 
 
-def _categories(form: Form) -> Any:
-    if form in ("trees", "boosting"):
-        known = {"unknown_value": np.nan, "encoded_missing_value": np.nan}
-        if form == "trees":
-            known = {"unknown_value": -1, "encoded_missing_value": -2}
-        return OrdinalEncoder(handle_unknown="use_encoded_value", max_categories=_ORDINAL_LEVELS, **known)
-    levels = _SPARSE_LEVELS if form == "sparse" else _DENSE_LEVELS
+def _categories(family: Family) -> Any:
+    if family in ("trees", "boosting"):
+        codes = {"unknown_value": np.nan, "encoded_missing_value": np.nan}
+        if family == "trees":
+            codes = {"unknown_value": -1, "encoded_missing_value": -2}
+        return OrdinalEncoder(handle_unknown="use_encoded_value", max_categories=_ORDINAL_LEVELS, **codes)
+    levels = _SPARSE_LEVELS if family == "sparse" else _DENSE_LEVELS
     return OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=levels, sparse_output=form == "sparse", dtype=np.float64
+        handle_unknown="infrequent_if_exist", max_categories=levels, sparse_output=family == "sparse", dtype=np.float64
     )
 
 
-def _pixels(form: Form, shape: Shape) -> Any:
-    if form == "sparse":
+def _pixels(family: Family, shape: Shape) -> Any:
+    if family == "sparse":
         return StandardScaler()
-    if form == "dense" or (form == "boosting" and shape.n_pixels > _BOOSTED_PIXELS):
+    if family == "dense" or (family == "boosting" and shape.n_pixels > _BOOSTED_PIXELS):
         n = min(_COMPONENTS, shape.n_pixels, shape.n_rows - 1)
         return make_pipeline(PCA(n, random_state=shape.seed), StandardScaler())
     return "passthrough"
 
 
-def _baseline(shape: Shape) -> Any:
+def _constant(shape: Shape) -> Any:
     return DummyRegressor() if shape.regression else DummyClassifier(strategy="prior")
 
 
@@ -229,7 +254,7 @@ def _extra(shape: Shape) -> Any:
 def _boosting(shape: Shape, **settings: Any) -> Any:
     kind = HistGradientBoostingRegressor if shape.regression else HistGradientBoostingClassifier
     # Its own split for early stopping is stratified and needs two rows of each class.
-    stop: Any = "auto" if shape.regression or shape.smallest > 1 else False
+    stop: Any = "auto" if shape.regression or shape.smallest_class > 1 else False
     places = list(range(len(shape.categories))) or None  # they come first
     return kind(
         **{"early_stopping": stop, **settings},
@@ -258,7 +283,7 @@ def _gradient(shape: Shape) -> Any:
 
 
 def _scaled(model: Any) -> Any:
-    """A regressor that sees its target in units of its deviation."""
+    """Return a regressor of the standardised target."""
     return TransformedTargetRegressor(model, transformer=StandardScaler())
 
 
@@ -276,29 +301,49 @@ def _svm(shape: Shape) -> Any:
 
 
 def _mlp(shape: Shape) -> Any:
-    early = shape.regression or shape.smallest >= _SMALL_CLASS
-    given: dict[str, Any] = {"alpha": 1e-3, "early_stopping": early, "max_iter": 200, "random_state": shape.seed}
-    return _scaled(MLPRegressor(**given)) if shape.regression else MLPClassifier(**given)
+    early = shape.regression or shape.smallest_class >= _SMALL_CLASS
+    settings: dict[str, Any] = {"alpha": 1e-3, "early_stopping": early, "max_iter": 200, "random_state": shape.seed}
+    return _scaled(MLPRegressor(**settings)) if shape.regression else MLPClassifier(**settings)
 
 
-_CANDIDATES: dict[str, tuple[Form, Callable[[Shape], Any]]] = {
-    "Baseline": ("trees", _baseline),
-    "NaiveBayes": ("dense", lambda shape: GaussianNB(var_smoothing=1e-3)),
-    "Linear": ("sparse", _linear),
-    "ElasticNet": ("sparse", _elastic),
-    "BayesianRidge": ("dense", lambda shape: BayesianRidge()),
-    "Huber": ("dense", lambda shape: _scaled(HuberRegressor(max_iter=300))),
-    "LDA": ("dense", lambda shape: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
-    "QDA": ("dense", lambda shape: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=0.1)),
-    "NearestNeighbours": ("dense", _neighbours),
-    "DecisionTree": ("trees", _tree),
-    "RandomForest": ("trees", _forest),
-    "ExtraTrees": ("trees", _extra),
-    "HistGradientBoosting": ("boosting", _boosting),
-    "HistGradientBoostingSlow": ("boosting", _slow_boosting),
-    "AdaBoost": ("trees", _ada),
-    "GradientBoosting": ("trees", _gradient),
-    "LinearSVM": ("sparse", _linear_svm),
-    "SVM": ("dense", _svm),
-    "MLP": ("dense", _mlp),
-}
+_CLASSES: tuple[Output, ...] = ("classes",)
+_NUMBERS: tuple[Output, ...] = ("numbers",)
+_TREE = ("sklearn.tree._tree.Tree",)
+_CALIBRATION = ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
+_NEIGHBOURS = ("sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree")
+_BOOSTING = (
+    "functools.partial",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.utils.validation.check_array",
+)
+_MLP = ("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)
+
+# The quick ones first. Those with `max_rows` have a cost that grows faster than the rows.
+CANDIDATES: tuple[Candidate, ...] = (
+    Candidate("Baseline", "trees", _constant),
+    Candidate("NaiveBayes", "dense", lambda shape: GaussianNB(var_smoothing=1e-3), _CLASSES),
+    Candidate("Linear", "sparse", _linear),
+    Candidate("ElasticNet", "sparse", _elastic),
+    Candidate("BayesianRidge", "dense", lambda shape: BayesianRidge(), _NUMBERS),
+    Candidate("LDA", "dense", lambda shape: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), _CLASSES),
+    Candidate(
+        "QDA",
+        "dense",
+        lambda shape: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=0.1),
+        _CLASSES,
+        min_class_rows=2,
+        copies=False,
+    ),
+    Candidate("DecisionTree", "trees", _tree, trusted_types=_TREE),
+    Candidate("NearestNeighbours", "dense", _neighbours, max_rows=20_000, trusted_types=_NEIGHBOURS),
+    Candidate("HistGradientBoosting", "boosting", _boosting, trusted_types=_BOOSTING),
+    Candidate("GradientBoosting", "trees", _gradient, max_rows=10_000, trusted_types=_TREE),
+    Candidate("LinearSVM", "sparse", _linear_svm, min_class_rows=3, trusted_types=_CALIBRATION),
+    Candidate("ExtraTrees", "trees", _extra, trusted_types=_TREE),
+    Candidate("RandomForest", "trees", _forest, trusted_types=_TREE),
+    Candidate("AdaBoost", "trees", _ada, max_rows=50_000, trusted_types=_TREE),
+    Candidate("HistGradientBoostingSlow", "boosting", _slow_boosting, trusted_types=_BOOSTING),
+    Candidate("Huber", "dense", lambda shape: _scaled(HuberRegressor(max_iter=300)), _NUMBERS),
+    Candidate("MLP", "dense", _mlp, max_rows=50_000, trusted_types=_MLP),
+    Candidate("SVM", "dense", _svm, max_rows=5_000, min_class_rows=3, trusted_types=_CALIBRATION),
+)

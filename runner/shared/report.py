@@ -1,75 +1,55 @@
-"""A candidate as a trial: its pipeline fitted on train, scored on valid and test; AutoML's yardsticks are such, too."""
+"""The predictions of a candidate as a trial: every metric of the task, and what the trial's page draws."""
 
 from __future__ import annotations
 
-import pickle
-import time
-import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import Pipeline
-
 from core.datasets import Dataset
-from core.events import TrialDone
-from core.scoring import Array, score
-from runner.automl.models import drawn
+from core.events import Metric, TrialDone
+from core.scoring import METRICS, Array, confusion, residuals, score
 
-_INNER = "estimator__"  # of what a pipeline's last step wraps
+_MAX_CLASSES = 100  # of a confusion matrix that is drawn
+
+Pair = tuple[Array, Array]  # actual and predicted values of a split
 
 
-def fitted(
-    algorithm: str,
-    model: Pipeline,
-    dataset: Dataset,
-    train: Any,
-    valid: Any,
-    test: Any,
-    *,
-    metric: str,
-    clock: Callable[[], float] = time.perf_counter,
-    **more: Any,
+@dataclass(slots=True)
+class Best:
+    """The best validation score of a job so far, by its metric."""
+
+    metric: str
+    n_trials: int = 0
+    error: float = float("inf")
+
+    def add(self, trial: TrialDone) -> Metric:
+        """Count a trial; return the point of the job's curve."""
+        self.n_trials += 1
+        self.error = min(self.error, next(s.valid_error for s in trial.scores if s.metric == self.metric))
+        value = 1 - self.error if METRICS[self.metric].higher_is_better else self.error
+        return Metric("best_valid", value, self.n_trials)
+
+
+def trial_of(
+    dataset: Dataset, algorithm: str, metric: str, valid: Pair, test: Pair, *, seed: int = 1, **fields: Any
 ) -> TrialDone:
-    """Fits the model on the train rows and scores it; `more` are further fields of the trial.
+    """Return the trial of predictions on the validation and the test rows.
 
-    The rows have `features` and `actual`; `clock` gives the seconds. Raises what scikit-learn raises.
+    Predictions are numbers, or probabilities [rows, classes] in the order of the dataset's labels. `seed` draws the
+    bootstrap rows. `fields` are the other fields of TrialDone (`candidate` is the algorithm unless given); its
+    `details` are added to those that follow from the predictions. Raises ValueError for predictions not finite.
     """
-    start = clock()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a quick model need not be the optimum
-        model.fit(train.features, train.actual)
-    fit_s = clock() - start
-    on_valid = predict(model, dataset, valid)
-    start = clock()
-    on_test = predict(model, dataset, test)
-    predict_s = clock() - start
+    details = prediction_details(dataset, *test) | fields.pop("details", {})
+    scores = score(dataset.task, dataset.labels, valid, test, seed=seed)
     return TrialDone(
-        candidate=algorithm,
-        algorithm=algorithm,
-        metric=metric,
-        scores=score(dataset.task, dataset.labels, (valid.actual, on_valid), (test.actual, on_test)),
-        fit_s=fit_s,
-        predict_row_s=predict_s / len(test.actual),
-        size_bytes=len(pickle.dumps(model)),
-        details=drawn(dataset, test.actual, on_test),
-        **{"params": settings(model[-1]), **more},
+        **{"candidate": algorithm, **fields}, algorithm=algorithm, metric=metric, scores=scores, details=details
     )
 
 
-def predict(model: Pipeline, dataset: Dataset, rows: Any) -> Array:
-    """Numbers, or probabilities in the order of the dataset's labels; 0 for a class that the model has not seen."""
+def prediction_details(dataset: Dataset, actual: Array, predicted: Array) -> dict[str, Any]:
+    """Return what a trial's page draws of predictions on test rows: a confusion matrix, or residuals."""
     if dataset.task == "regression":
-        return np.asarray(model.predict(rows.features), float)
-    result = np.zeros((len(rows.actual), len(dataset.labels)))
-    result[:, model.classes_] = model.predict_proba(rows.features)
-    return result
-
-
-def settings(estimator: Any) -> dict[str, Any]:
-    """The plain settings of an estimator, those of what it wraps under their own names."""
-    inner = estimator.regressor if isinstance(estimator, TransformedTargetRegressor) else estimator
-    given = {key.removeprefix(_INNER): value for key, value in inner.get_params().items()}
-    return {k: v for k, v in given.items() if v is None or (isinstance(v, str | int | float) and v != "deprecated")}
+        return {"residuals": residuals(actual, predicted)}
+    if len(dataset.labels) > _MAX_CLASSES:
+        return {}
+    return {"confusion": confusion(dataset.labels, actual, predicted)}

@@ -234,13 +234,13 @@ def download(job_id: int) -> None:
         "Download the adapted model", partial(bundle, files), name, "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
-    if "nas_script" in set(files["kind"]):
+    if downloads.script(files):
         st.caption("A script tells these classes apart without Metascout; its README says what that needs.")
     elif reads.read(jobs.get, job_id).status in jobs.ENDED:
         st.caption("The adapted weights as safetensors, to go on from; of this network there is no ONNX file.")
     else:
         st.caption("The adapted weights as safetensors; further files are being written.")
-    if "nas_readme" in set(files["kind"]):
+    if not {"readme", "nas_readme"}.isdisjoint(files["kind"]):
         st.code(f"unzip {name} -d model\ncat model/README.txt", language="bash")
 
 

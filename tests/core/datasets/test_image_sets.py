@@ -12,7 +12,7 @@ from core.datasets.images import conversion
 from core.datasets.images import folders as image_folders
 from core.errors import InputError, MetascoutError
 from core.queue import jobs
-from runner.automl.frames import usable
+from runner.shared.rows import plain_columns
 from tests.pictures import all_rows, encoded, finding_text, folders, kinds, pixels, stored_pixels, zipped
 
 __all__ = ["zipped"]  # a fixture
@@ -315,7 +315,7 @@ def test_automl_refuses_images_when_it_is_submitted_and_sees_no_image_column(zip
     dataset = datasets.register_images(zipped(folders()), name="pets")
     with pytest.raises(MetascoutError, match="H2O AutoML needs tables, but 'pets' holds images"):
         jobs.submit(specs.AutoMLSpec(dataset_id=dataset.id))
-    assert usable(dataset) == ()
+    assert plain_columns(dataset) == ()
 
 
 def test_a_table_cannot_have_a_column_of_images(home, tmp_path):

@@ -48,4 +48,4 @@ def weights(home: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skips the classifier's files, which take seconds and come after the answer."""
-    monkeypatch.setattr("runner.fewshot.deploy.handout", lambda *arguments: iter(()))
+    monkeypatch.setattr("runner.fewshot.deploy.write_files", lambda *arguments: iter(()))

@@ -22,12 +22,13 @@ from core.queue import jobs
 from core.results import downloads, initialisations
 from runner import loop
 from runner.fewshot import backbone_network, initialisation_file, recipes
-from runner.fewshot.deploy import _BACKBONE_CALLS, _CALLS, adapted, front, plain
 from runner.fewshot.initialisation_file import LoadedInitialisation
 from runner.fewshot.learning.inner_loop import Inner
 from runner.fewshot.learning.task_networks import Adapter, Conv4, ResNet, initial_weights, measure_statistics
+from runner.fewshot.plain_networks import BACKBONE_CALLS, CALLS, adapter_network, pixel_scaling, plain_network
 from runner.fewshot.task_adaptation import adapt_task
-from runner.nas.space import export
+from runner.shared import export
+from tests.model_folders import predictor_files
 from tests.pictures import pixels
 from tests.runner.fewshot.pattern_jobs import (
     LABELS,
@@ -54,9 +55,9 @@ def test_the_network_in_the_files_predicts_what_the_engine_predicts(
     raw = query.permute(0, 3, 1, 2).contiguous()
     x, y = support.permute(0, 3, 1, 2).float() / 255, torch.arange(16) % 4
     *_, step = adapt_task(start, x, y, raw.float() / 255)
-    module = plain(network, step.weights, x)
-    text = export.source(module, front(3), "Test", "abcd", _CALLS)
-    files = export.write(export.module(text, module, front(3), None), text, raw[:2], tmp_path)
+    module = plain_network(network, step.weights, x)
+    text = export.source(module, pixel_scaling(3), "Test", "abcd", CALLS)
+    files = export.write(export.module(text, module, pixel_scaling(3), None), text, raw[:2], tmp_path)
     session = onnxruntime.InferenceSession(files["onnx"])
     engine = step.outputs.softmax(1).numpy()
     assert engine.std() > 0.01
@@ -80,9 +81,9 @@ def test_the_pretrained_network_in_the_files_predicts_what_the_engine_predicts(
     start = LoadedInitialisation("MAML", network, Inner(steps=3, rate=0.05), changed, recipe)
     x = recipes.encode_features(recipe, found)
     *_, step = adapt_task(start, x[:16], torch.arange(16) % 4, x[16:])
-    module = adapted(start, step.weights)
-    text = export.source(module, front(1), "Test", "abcd", _BACKBONE_CALLS)
-    files = export.write(export.module(text, module, front(1), None), text, every[:2], tmp_path)
+    module = adapter_network(start, step.weights)
+    text = export.source(module, pixel_scaling(1), "Test", "abcd", BACKBONE_CALLS)
+    files = export.write(export.module(text, module, pixel_scaling(1), None), text, every[:2], tmp_path)
     session = onnxruntime.InferenceSession(files["onnx"])
     engine = step.outputs.softmax(1).numpy()
     assert engine.std() > 0.01
@@ -114,7 +115,7 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
     """The script says of images on disk what the job said of the same rows."""
     with zipfile.ZipFile(bundle) as archive:
         assert set(archive.namelist()) == {
-            "model.onnx", "model.py", "weights.pt", "predict.py", "README.txt", "adapted.safetensors",
+            "model.onnx", "model.py", "weights.pt", "README.txt", "adapted.safetensors", *predictor_files("onnx"),
         }  # fmt: skip
         archive.extractall(folder / "taken")
     kept = initialisation_file.load(folder / "taken" / "adapted.safetensors")

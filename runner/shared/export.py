@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.nas.space.input_scaling import Columns, InputScaling, Pixels
-from runner.nas.space.networks import Attention, Perceptron, Reader
+from runner.shared.input_scaling import Columns, InputScaling, Pixels
 
 _HEAD = '''"""{title}.
 
@@ -66,11 +65,17 @@ Calls = Mapping[type[nn.Module], Callable[[Any], str]]  # for a layer class of o
 
 
 def source(
-    network: nn.Module, scaling: InputScaling, title: str, labels: Sequence[str], calls: Calls | None = None
+    network: nn.Module,
+    scaling: InputScaling,
+    title: str,
+    labels: Sequence[str],
+    calls: Calls | None = None,
+    statements: Sequence[str] = (),
 ) -> str:
     """Return the text of model.py, which begins with the title; without labels the network predicts a number.
 
-    The sources of the classes in `calls` are copied into it: they may use torch only.
+    The sources of the classes in `calls`, and of the network's `forward`, are copied into it: they may use torch only.
+    `statements` set what else `forward` needs: they are run in the network's `__init__` before its layers are built.
     """
     calls = calls or {}
     regression = not labels
@@ -78,13 +83,11 @@ def source(
     about = {"title": title, "takes": _INPUTS[type(scaling).__name__], "gives": gives}
     classes = f"CLASSES = {pformat(tuple(labels), width=110, compact=True)}\n\n" if labels else ""
     parts = [_HEAD.format(**about), classes, "\n" + inspect.getsource(type(scaling))]
-    if isinstance(network, Reader) and network.block == "transformer":
-        parts.append("\n\n" + inspect.getsource(Attention))
     parts += ["\n\n" + inspect.getsource(kind) for kind in calls]
     scale = 'self.register_buffer("scale", torch.tensor([0.0, 1.0]))  # mean and deviation of the target'
     last = "outputs.squeeze(1) * self.scale[1] + self.scale[0]" if regression else "outputs.softmax(1)"
     tail = _TAIL.format(gives=gives, front=_scaling_call(scaling), scale=scale if regression else "", last=last)
-    return "".join([*parts, "\n\n", _network_source(network, calls), tail.replace("\n        \n", "\n")])
+    return "".join([*parts, "\n\n", _network_source(network, calls, statements), tail.replace("\n        \n", "\n")])
 
 
 def module(text: str, network: nn.Module, scaling: InputScaling, target_scale: tuple[float, float] | None) -> nn.Module:
@@ -124,20 +127,11 @@ def _scaling_call(scaling: InputScaling) -> str:
     return "Tokens()"
 
 
-def _network_source(network: nn.Module, calls: Calls) -> str:
+def _network_source(network: nn.Module, calls: Calls, statements: Sequence[str]) -> str:
     """Return the source of the class Network, with every size as a number."""
     lines = ["class Network(nn.Module):", '    """The layers, with their sizes."""', ""]
     lines += ["    def __init__(self) -> None:", "        super().__init__()"]
-    if isinstance(network, Perceptron):
-        lines += [f"        self.numeric, self.residual = {network.numeric}, {network.residual}"]
-        starts = f"torch.tensor({network.starts.tolist()}, dtype=torch.long)"
-        lines += [f'        self.register_buffer("starts", {starts}, persistent=False)']
-        if network.embed is None:
-            lines += ["        self.embed = None"]
-    if isinstance(network, Reader):
-        lines += [f"        self.block = {network.block!r}"]
-        if network.block == "transformer":
-            lines += [f"        self.places = nn.Parameter(torch.zeros{tuple(network.places.shape)})"]
+    lines += [textwrap.indent(statement, " " * 8) for statement in statements]
     for name, child in network.named_children():
         lines += [textwrap.indent(f"self.{name} = {_layer_call(child, calls)}", " " * 8)]
     if isinstance(network, nn.Sequential):
@@ -160,6 +154,4 @@ def _layer_call(layer: nn.Module, calls: Calls) -> str:
             + textwrap.indent(",\n".join(_layer_call(child, calls) for child in layer), "    ")
             + ",\n])"
         )
-    if isinstance(layer, Attention):
-        return f"Attention({layer.out.in_features}, {layer.heads})"
     return f"nn.{layer!r}"

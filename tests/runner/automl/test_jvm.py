@@ -7,22 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from core.errors import MetascoutError
 from runner.automl import jvm, rest
+from tests.runner.automl.h2o_runs import GIB, java_of
 
-GIB = 2**30
-
-
-def java_of(directory: Path) -> list[psutil.Process]:
-    """The living Java processes whose files are below a directory."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        if f"-Djava.io.tmpdir={directory}" in " ".join(process.info["cmdline"] or ()):
-            found.append(process)
-    return found
+pytestmark = pytest.mark.h2o
 
 
 @pytest.mark.slow
