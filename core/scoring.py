@@ -140,7 +140,7 @@ def _regression(actual: Array, predicted: Array, weights: Array) -> dict[str, Ar
 def _classes(actual: Array, predicted: Array, n_classes: int, weights: Array) -> dict[str, Array]:
     actual = actual.astype(int)
     total = weights.sum(axis=1, dtype=float)
-    chosen = np.clip(predicted[np.arange(len(actual)), actual], 1e-15, 1 - 1e-15)
+    likelihood = np.clip(predicted[np.arange(len(actual)), actual], 1e-15, 1 - 1e-15)
     right = predicted.argmax(axis=1) == actual
     members = [np.flatnonzero(actual == k) for k in range(n_classes)]
     recalls = [_ratio(_count(weights, rows[right[rows]]), _count(weights, rows)) for rows in members]
@@ -149,7 +149,7 @@ def _classes(actual: Array, predicted: Array, n_classes: int, weights: Array) ->
         "auc": _mean(np.stack([_auc(actual == k, predicted[:, k], weights) for k in ranked])),
         "accuracy": _count(weights, np.flatnonzero(right)) / total,
         "balanced_accuracy": _mean(np.stack(recalls)),
-        "log_loss": _weighted(weights, -np.log(chosen))[0] / total,
+        "log_loss": _weighted(weights, -np.log(likelihood))[0] / total,
     }
 
 
@@ -182,9 +182,9 @@ def _auc(member: Array, predicted: Array, weights: Array) -> Array:
     first_member, last_member = np.searchsorted(places, first), np.searchsorted(places, last)
     result = np.empty(len(weights))
     for part, block in _blocks(weights):
-        drawn = block.take(order, axis=1)
-        mine = drawn.take(places, axis=1)
-        everyone, members = _running(drawn), _running(mine)
+        counts = block.take(order, axis=1)
+        mine = counts.take(places, axis=1)
+        everyone, members = _running(counts), _running(mine)
         below = everyone.take(first, axis=1) + everyone.take(last, axis=1)  # twice the number of rows ranked lower
         below -= members.take(first_member, axis=1) + members.take(last_member, axis=1)
         rightly = np.einsum("ij,ij->i", mine, below, dtype=np.int64) / 2  # whole numbers: exact

@@ -181,16 +181,16 @@ def describe(
 
     Raises InputError for a name or a type that does not exist, or a type that no value of the column has.
     """
-    chosen = types or {}
-    _check_types(table, chosen)
+    types = types or {}
+    _check_types(table, types)
     columns: list[Column] = []
     findings = list(table.findings)
     for i, item in enumerate(measure(table)):
         name, declared = table.names[i], table.declared[i]
         useless = _useless(item, declared, name)
         inferred = "ignored" if useless else natural_type(item, declared)
-        kind = chosen.get(name, inferred)
-        odd = _odd_values(item, name, kind, name in chosen)
+        kind = types.get(name, inferred)
+        odd = _odd_values(item, name, kind, name in types)
         findings += [useless] if useless and kind == "ignored" else odd
         columns.append(_column(f"c{i}", name, kind, item, rows[f"c{i}"].dropna()))
     return tuple(columns), tuple(findings)
@@ -214,13 +214,13 @@ def _n_usable(item: Measure, kind: ColumnType) -> int:
     return {"numeric": item.n_finite, "datetime": item.n_dates}.get(kind, item.n_present)
 
 
-def _odd_values(item: Measure, name: str, kind: ColumnType, chosen: bool) -> list[Finding]:
+def _odd_values(item: Measure, name: str, kind: ColumnType, by_user: bool) -> list[Finding]:
     findings = []
     n_others = item.n_present - item.n_numbers
     if kind == "numeric" and n_others:
         n = plural(n_others, "value is not a number", "values are not numbers")
         findings.append(Finding("mixed", f"{name!r}: {n}, such as {item.odd!r}. Treated as missing.", name))
-    elif kind in ("categorical", "text") and not chosen and n_others and item.n_numbers >= 0.9 * item.n_present:
+    elif kind in ("categorical", "text") and not by_user and n_others and item.n_numbers >= 0.9 * item.n_present:
         n = plural(n_others, "value is not a number", "values are not numbers")
         text = f"{name!r}: only {n}, such as {item.odd!r}. Set the type to numeric to treat them as missing."
         findings.append(Finding("mixed", text, name))

@@ -51,13 +51,13 @@ def analyse(images: StagedImages, drop_rare_classes: bool = False) -> ImageClass
     if len(n_different) > MAX_CLASSES:
         text = f"{name!r} has {len(n_different):,} classes; at most {MAX_CLASSES:,} are allowed."
         raise InputError(text, remedy="Remove some classes.")
-    large, dropped = target.split_rare(n_different, name, drop_rare_classes, unit="different images to train on")
+    large, rare = target.split_rare(n_different, name, drop_rare_classes, unit="different images to train on")
     rows = keys[keys["c1"].isin(large)]
     counts = {str(label): int(n) for label, n in rows["c1"].value_counts().sort_index().items()}
     if len(rows) < MIN_ROWS:
         text = f"{len(rows)} images have a usable class; at least {MIN_ROWS} are needed."
         raise InputError(text, remedy="Add images.")
-    findings = [*images.findings, *_findings(keys, rows, dropped)]
+    findings = [*images.findings, *_findings(keys, rows, rare)]
     findings += target.size_findings(counts, len(rows), name, unit="images")
     task: Task = "binary" if len(counts) == 2 else "multiclass"
     return ImageClasses(task, counts, rows["unit"].nunique(), tuple(findings))
@@ -90,12 +90,12 @@ def write(images: StagedImages, classes: ImageClasses, seed: int, work: Path) ->
     stays as it is; without a valid part a fifth of train becomes valid.
     """
     keys = _keys(images)
-    chosen = pa.array(_split(keys[keys["c1"].isin(classes.counts)], seed, work).reindex(keys.index), pa.string())
+    split_column = pa.array(_split(keys[keys["c1"].isin(classes.counts)], seed, work).reindex(keys.index), pa.string())
     schema = pa.schema([("c0", pa.binary()), ("c1", pa.string()), ("split", pa.string()), ("row", pa.int64())])
     start = 0
     with pq.ParquetWriter(work / "table.parquet", schema, compression="zstd", use_dictionary=["c1", "split"]) as writer:
         for group in image_table.groups(images.parquet):
-            split = chosen.slice(start, group.num_rows)
+            split = split_column.slice(start, group.num_rows)
             group = group.append_column("split", split).filter(pc.is_valid(split))
             writer.write_table(group.select(schema.names))
             start += len(split)
@@ -107,11 +107,11 @@ def _keys(images: StagedImages) -> pd.DataFrame:
     return pq.read_table(images.parquet, columns=["c1", "part", "unit"]).to_pandas()
 
 
-def _findings(keys: pd.DataFrame, rows: pd.DataFrame, dropped: tuple[str, ...]) -> list[Finding]:
+def _findings(keys: pd.DataFrame, rows: pd.DataFrame, rare: tuple[str, ...]) -> list[Finding]:
     findings = []
-    if dropped:
-        n, classes = len(keys) - len(rows), plural(len(dropped), "rare class", "rare classes")
-        text = f"{plural(n, 'image', 'images')} of {classes}: {', '.join(dropped[:5])}. Dropped."
+    if rare:
+        n, classes = len(keys) - len(rows), plural(len(rare), "rare class", "rare classes")
+        text = f"{plural(n, 'image', 'images')} of {classes}: {', '.join(rare[:5])}. Dropped."
         findings.append(Finding("rare_classes", text))
     for part in ("valid", "test"):
         if (rows["part"] == part).any():

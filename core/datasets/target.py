@@ -56,18 +56,18 @@ def analyse(
     sql = value_sql(column.key, column.type, item)
     if final == "regression":
         labels: dict[str, int] = {}
-        dropped: tuple[str, ...] = ()
+        rare_labels: tuple[str, ...] = ()
         n_rows = _n_numbers(target, item, numeric)
     else:
-        labels, dropped = split_rare(_class_counts(table, sql, target), target, drop_rare_classes)
+        labels, rare_labels = split_rare(_class_counts(table, sql, target), target, drop_rare_classes)
         n_rows = sum(labels.values())
         final = _class_task(task, labels, target)
     if n_rows < MIN_ROWS:
         raise InputError(f"{n_rows} rows have a usable {target!r}; at least {MIN_ROWS} are needed.", remedy="Add rows.")
     columns = (*columns[:index], column, *columns[index + 1 :])
-    findings = _findings(columns, column, item, labels, dropped, n_rows)
+    findings = _findings(columns, column, item, labels, rare_labels, n_rows)
     findings += leaks.suspect(rows, columns, column)
-    return TargetAnalysis(final, tuple(sorted(labels)), dropped, columns, column, sql, tuple(findings))
+    return TargetAnalysis(final, tuple(sorted(labels)), rare_labels, columns, column, sql, tuple(findings))
 
 
 def _index(columns: tuple[Column, ...], target: str) -> int:
@@ -155,7 +155,7 @@ def _findings(
     column: Column,
     item: Measure,
     labels: dict[str, int],
-    dropped: tuple[str, ...],
+    rare_labels: tuple[str, ...],
     n_rows: int,
 ) -> list[Finding]:
     name, findings = column.name, []
@@ -166,9 +166,9 @@ def _findings(
     if column.type == "numeric" and item.n_infinite:
         text = f"{plural(item.n_infinite, 'row has', 'rows have')} an infinite {name!r}. Dropped."
         findings.append(Finding("infinite", text, name))
-    if dropped:
-        classes = plural(len(dropped), "rare class", "rare classes")
-        text = f"{plural(item.n_present - n_rows, 'row', 'rows')} of {classes}: {', '.join(dropped[:5])}. Dropped."
+    if rare_labels:
+        classes = plural(len(rare_labels), "rare class", "rare classes")
+        text = f"{plural(item.n_present - n_rows, 'row', 'rows')} of {classes}: {', '.join(rare_labels[:5])}. Dropped."
         findings.append(Finding("rare_classes", text, name))
     findings += size_findings(labels, n_rows, name)
     n_features = sum(c.type != "ignored" and c.key != column.key for c in columns)

@@ -142,11 +142,11 @@ def _numbers(sample: RowSample) -> dict[str, float]:
 
 def _moments(x: Array) -> tuple[Array, Array]:
     """Return skewness and excess kurtosis of each column, NaN where it is constant."""
-    known = np.isfinite(x)
-    n = known.sum(axis=0)
-    scale = np.where(known, np.abs(x), 0).max(axis=0)
-    x = np.where(known, x, 0) / np.where(scale > 0, scale, 1)  # or the powers overflow
-    moved = np.where(known, x - x.sum(axis=0) / n, 0)
+    finite = np.isfinite(x)
+    n = finite.sum(axis=0)
+    scale = np.where(finite, np.abs(x), 0).max(axis=0)
+    x = np.where(finite, x, 0) / np.where(scale > 0, scale, 1)  # or the powers overflow
+    moved = np.where(finite, x - x.sum(axis=0) / n, 0)
     variance, third, fourth = ((moved**power).sum(axis=0) / n for power in (2, 3, 4))
     variance = np.where(variance > _TINY**2, variance, np.nan)
     return third / variance**1.5, fourth / variance**2 - 3
@@ -159,11 +159,11 @@ def _outliers(column: Array) -> float:
 
 
 def _standard(x: Array) -> Array:
-    """Return the columns standardised, with gaps at the mean; constant columns are left out."""
-    known = np.isfinite(x)
-    scale = np.where(known, np.abs(x), 0).max(axis=0, initial=0)
+    """Return the columns standardised, with gaps at the mean; constant columns are removed."""
+    finite = np.isfinite(x)
+    scale = np.where(finite, np.abs(x), 0).max(axis=0, initial=0)
     x = x / np.where(scale > 0, scale, 1)
-    x = np.where(known, x - np.where(known, x, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0)), 0)
+    x = np.where(finite, x - np.where(finite, x, 0).sum(axis=0) / np.maximum(1, finite.sum(axis=0)), 0)
     deviation = x.std(axis=0)
     return x[:, deviation > _TINY] / deviation[deviation > _TINY]
 
@@ -219,9 +219,9 @@ def _information(dataset: Dataset, sample: RowSample) -> dict[str, float]:
 
 def _bins(column: Array) -> Array:
     """Return codes of a number: eight bins with equal numbers of rows, and one for missing values."""
-    known = np.isfinite(column)
-    edges = np.unique(np.quantile(column[known], np.linspace(0, 1, _BINS + 1)[1:-1])) if known.any() else np.empty(0)
-    return np.where(known, np.searchsorted(edges, column, side="right"), len(edges) + 1)
+    finite = np.isfinite(column)
+    edges = np.unique(np.quantile(column[finite], np.linspace(0, 1, _BINS + 1)[1:-1])) if finite.any() else np.empty(0)
+    return np.where(finite, np.searchsorted(edges, column, side="right"), len(edges) + 1)
 
 
 def _common_levels(column: Array) -> Array:

@@ -48,12 +48,12 @@ class RowSample:
 def draw(dataset: Dataset) -> RowSample:
     """Return the sample of a dataset: the same one each time."""
     random = np.random.default_rng(_SEED)
-    chosen = _columns(dataset, random)
-    keys = [column.key for column in (*chosen, dataset.target_column)]
+    columns = _columns(dataset, random)
+    keys = [column.key for column in (*columns, dataset.target_column)]
     table = _read(dataset, keys, random)
     rows = np.sort(random.permutation(table.num_rows)[:ROWS])
     frame = table.take(pa.array(rows)).to_pandas()
-    return _sample(dataset, chosen, frame)
+    return _sample(dataset, columns, frame)
 
 
 def _columns(dataset: Dataset, random: np.random.Generator) -> tuple[Column, ...]:
@@ -90,12 +90,12 @@ def _train(file: pq.ParquetFile, group: int, keys: Sequence[str], n_rows: int, n
             return
 
 
-def _sample(dataset: Dataset, chosen: tuple[Column, ...], frame: pd.DataFrame) -> RowSample:
+def _sample(dataset: Dataset, columns: tuple[Column, ...], frame: pd.DataFrame) -> RowSample:
     n = len(frame)
-    plain = [_number(frame[c.key], c) for c in chosen if c.type in ("numeric", "datetime")]
-    codes = [pd.factorize(frame[c.key])[0] for c in chosen if c.type == "categorical"]
-    words = _words(frame, [c.key for c in chosen if c.type == "text"])
-    pixels = next((_pixels(frame[c.key], c) for c in chosen if c.shape), None)
+    plain = [_number(frame[c.key], c) for c in columns if c.type in ("numeric", "datetime")]
+    codes = [pd.factorize(frame[c.key])[0] for c in columns if c.type == "categorical"]
+    words = _words(frame, [c.key for c in columns if c.type == "text"])
+    pixels = next((_pixels(frame[c.key], c) for c in columns if c.shape), None)
     general = [_buckets(words)] if dataset.modality == "text" else [_grid(pixels)] if pixels is not None else []
     target = frame[dataset.target_column.key]
     return RowSample(

@@ -281,11 +281,11 @@ def _repeats(keys: pd.DataFrame, source: Source) -> Iterator[Finding]:
         one_split = " Equal images stay in one split." if (keys["part"] == "").all() else ""
         yield Finding("duplicate_rows", text + one_split)
     first = keys.drop_duplicates(["unit", "c1"])
-    if len(torn := first[first.duplicated("unit", keep=False)]):
-        pair = torn[torn["unit"] == torn["unit"].iloc[0]].head(2)
+    if len(ambiguous := first[first.duplicated("unit", keep=False)]):
+        pair = ambiguous[ambiguous["unit"] == ambiguous["unit"].iloc[0]].head(2)
         names = " and ".join(repr(source.entries[row].name) for row in pair["row"])
         classes = " and ".join(map(repr, pair["c1"]))
-        images = plural(torn["unit"].nunique(), "image is", "images are")
+        images = plural(ambiguous["unit"].nunique(), "image is", "images are")
         text = f"{images} in more than one class, such as {names} in {classes}. Remove each from the wrong class."
         yield Finding("leak", text)
     in_train = set(keys["unit"][keys["part"] == "train"])

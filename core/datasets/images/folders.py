@@ -88,7 +88,7 @@ def read_zip(path: Path, inner: bool = False) -> Source:
         listing = _list(archive, 2 if inner else 1)
     if not listing.images:
         formats = ", ".join(FORMATS)
-        remedy = "Put the images of each class in a folder of its own."
+        remedy = "Put the images of each class in a separate folder."
         raise InputError(f"{path.name} holds no images ({formats}).", remedy=remedy)
     has_parts, depth = _has_parts(listing), 2 if inner else 1
     entries, infos, n_loose, n_deep = [], [], 0, 0
@@ -101,7 +101,7 @@ def read_zip(path: Path, inner: bool = False) -> Source:
             infos.append(info)
     if not entries:
         where = "a folder within a folder" if inner else "a class folder"
-        remedy = "Choose the outer folders as classes." if inner else "Put those of each class in a folder of its own."
+        remedy = "Choose the outer folders as classes." if inner else "Put those of each class in a separate folder."
         raise InputError(f"No image of {path.name} is in {where}.", remedy=remedy)
     findings = _findings(listing, {entry.label for entry in entries}, has_parts, n_loose, n_deep, depth)
     return Source("label", tuple(entries), findings, lambda: _images(path, infos))

@@ -29,9 +29,9 @@ def class_counts(parquet: Path) -> dict[str, int]:
 def examples(parquet: Path, shape: Shape, labels: Sequence[str], each: int) -> dict[str, np.ndarray]:
     """Return the first `each` images of the classes in `labels`: uint8 [N, H, W, C] by class."""
     keys = pq.read_table(parquet, columns=["c1"]).to_pandas()["c1"]
-    chosen = keys[keys.isin(list(labels))].groupby(keys).head(each)
-    images = take(parquet, shape, chosen.index.to_list())
-    return {label: images[(chosen == label).to_numpy()] for label in labels}
+    first = keys[keys.isin(list(labels))].groupby(keys).head(each)
+    images = take(parquet, shape, first.index.to_list())
+    return {label: images[(first == label).to_numpy()] for label in labels}
 
 
 def take(parquet: Path, shape: Shape, places: Sequence[int]) -> np.ndarray:

@@ -90,6 +90,6 @@ def _resize(image: Image.Image, width: int, height: int) -> np.ndarray:
     scale = min(width / image.width, height / image.height)
     inner = [max(1, min(full, round(own * scale))) for own, full in zip(image.size, (width, height), strict=True)]
     values = np.asarray(image.resize((inner[0], inner[1]), Image.Resampling.BICUBIC))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    around = [(top, height - inner[1] - top), (left, width - inner[0] - left), (0, 0)]
+    left_x, top_y = (width - inner[0]) // 2, (height - inner[1]) // 2
+    around = [(top_y, height - inner[1] - top_y), (left_x, width - inner[0] - left_x), (0, 0)]
     return np.pad(values, around[: values.ndim], mode="edge")
