@@ -239,7 +239,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_a_sentence(
         (Reading(metric="f1"), "no metric 'f1'"),
         (Reading(higher_is_better=True), "itself says that lower is better"),
         (Reading(dataset="candidate"), "names both dataset and candidate"),
-        (Reading(encoding="klingon"), "'klingon' is not known"),
+        (Reading(encoding="klingon"), "no encoding 'klingon'"),
     ],
 )
 def test_a_word_of_the_user_that_does_not_fit_is_named(home: Path, tmp_path: Path, reading: Reading, said: str) -> None:
