@@ -1,8 +1,9 @@
-"""Spaces: exact counts, canonical names, and modules that match them."""
+"""Spaces: exact counts, canonical names, names of decisions, and modules that match them."""
 
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -10,8 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from runner.nas.space.designs import OPERATIONS
 from runner.nas.space.layer_summary import layers
 from runner.nas.space.networks import build
-from runner.nas.space.spaces import ImageSpace, TableSpace, TextSpace
+from runner.nas.space.spaces import AnySpace, ImageSpace, TableSpace, TextSpace
 from runner.nas.training.batches import batch_choices
+from tests.runner.nas.small_spaces import SPACES as SMALL
+from tests.runner.nas.small_spaces import every_space
+
+pytestmark = pytest.mark.torch
 
 SPACES = {
     "image": ImageSpace((3, 9, 7), 10, positions=(2, 3), widths=(4, 8), flips=True, batches=(16, 32)),
@@ -117,3 +122,29 @@ def test_the_stem_makes_large_images_smaller_but_not_too_small(side, least, kept
     space = ImageSpace.for_shape((3, side, side), 10, minimum_side=least)
     assert space.sides == (kept, kept)
     assert layers(space, space.decode((0,) * len(space.choices)))[1]["out"] == f"{kept}x{kept}x{space.widths[0]}"
+
+
+@pytest.mark.parametrize("space", [*SMALL.values(), ImageSpace((3, 25, 21), 2), ImageSpace((1, 4, 4), 2, flips=True)])
+def test_every_decision_of_a_space_has_its_own_name_and_a_name_for_each_option(space: AnySpace) -> None:
+    assert [len(options) for _, options in space.decisions] == list(space.choices)
+    assert len({name for name, _ in space.decisions}) == len(space.choices)
+    assert all(len(set(options)) == len(options) for _, options in space.decisions)
+
+
+@every_space
+def test_the_names_of_options_tell_what_a_genotype_decodes_to(space: AnySpace) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        genotype = tuple(rng.integers(space.choices).tolist())
+        names = {name: options[g] for (name, options), g in zip(space.decisions, genotype, strict=True)}
+        design = space.decode(genotype)
+        assert names["width"] == str(design.width)
+        assert float(names["learning rate"]) == design.recipe.lr
+        assert float(names["weight decay"]) == design.recipe.weight_decay
+        assert float(names["dropout"]) == design.recipe.dropout
+        assert names.get("activation", "") == getattr(design, "activation", "")
+        assert names.get("block", "") == getattr(design, "block", "")
+        assert names.get("augmentation", "none") == design.recipe.augment
+        if isinstance(space, ImageSpace):
+            chosen = [[names[f"stage {s}, operation {p + 1}"] for p in range(n)] for s, n in enumerate((2, 1), 1)]
+            assert [[name for name in stage if name != "skip"] for stage in chosen] == list(map(list, design.stages))
