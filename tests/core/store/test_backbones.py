@@ -30,7 +30,7 @@ pytestmark = pytest.mark.torch
         ({"blocks.0.weight": torch.zeros(3)}, r"no ResNet with torchvision's names .*\"resnet18.safetensors\"\)\.$"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_resnet_is_refused_by_the_tensor_that_is_wrong(
+def test_a_file_that_is_not_a_resnet_is_refused_with_the_wrong_tensor(
     home: Path, tmp_path: Path, state: State, sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
@@ -38,7 +38,7 @@ def test_a_file_that_is_no_resnet_is_refused_by_the_tensor_that_is_wrong(
     assert not (home / "artifacts").exists()
 
 
-def test_a_file_that_is_none_is_refused_with_the_way_to_make_one(home: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_safetensors_file_is_refused_with_the_way_to_write_one(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     for content in (b"", b"PK\3\4" + bytes(99), (2**60).to_bytes(8, "little")):
         path.write_bytes(content)
@@ -48,7 +48,7 @@ def test_a_file_that_is_none_is_refused_with_the_way_to_make_one(home: Path, tmp
         backbones.store(tmp_path / "nothing", "nothing")
 
 
-def test_the_command_keeps_weights_and_prints_what_a_spec_names_them_by(
+def test_the_command_stores_weights_and_prints_their_sha256(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "weights.safetensors"

@@ -91,7 +91,7 @@ def test_the_pretrained_network_in_the_files_predicts_what_the_engine_predicts(
 
 
 @pytest.mark.slow
-def test_a_task_is_learned_judged_step_by_step_and_taken_away_as_files_that_predict(
+def test_a_task_is_learned_scored_step_by_step_and_downloaded_as_files_that_predict(
     patterns: Dataset, tmp_path: Path
 ) -> None:
     job_id = jobs.submit(finetune_spec(patterns, initialisation=MAML, shots=5, queries=10))

@@ -47,7 +47,7 @@ def _trained(dataset: Dataset, sha256: str, **more: object) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ProtoNet", "ANIL"])
-def test_new_classes_are_learned_on_pretrained_features_and_taken_away(
+def test_new_classes_are_learned_on_pretrained_features_and_downloaded(
     photos: Dataset, weights: str, algorithm: str
 ) -> None:
     job_id = jobs.submit(_spec(photos, weights, algorithm=algorithm, budget_s=60))
@@ -83,7 +83,7 @@ def test_a_task_on_features_is_learned_from_few_images_of_another_size(
     assert "training used 16 x 16" in messages(events)
 
 
-def test_features_are_standardised_by_the_train_classes_and_said_in_the_recipe(photos: Dataset, weights: str) -> None:
+def test_features_are_standardised_by_the_train_classes_as_the_recipe_says(photos: Dataset, weights: str) -> None:
     setup = set_up(photos, _spec(photos, weights))
     assert setup.network == Adapter(16, 3)
     found = backbone_features.use_features(
@@ -127,7 +127,7 @@ def _computed(spec: FewShotSpec, context: Context, monkeypatch: pytest.MonkeyPat
             return end.value, sum(counts)
 
 
-def test_what_is_computed_before_a_pause_is_not_computed_again(
+def test_features_from_before_a_pause_are_not_computed_again(
     photos: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = _spec(photos, weights)
@@ -146,7 +146,7 @@ def test_what_is_computed_before_a_pause_is_not_computed_again(
     assert torch.equal(again.tasks.inputs, resumed.tasks.inputs)
 
 
-def test_features_of_other_weights_are_not_taken(
+def test_features_of_other_weights_are_not_reused(
     photos: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _computed(_spec(photos, weights), _context(photos, tmp_path), monkeypatch)
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_other_weights_is_refused(photos: Dataset, weights: str,
         list(run(_spec(photos, other, iterations=2), _context(photos, tmp_path, 2)))
 
 
-def test_progress_tells_the_features_and_a_budget_that_is_too_short_is_refused(
+def test_progress_counts_the_features_and_a_budget_that_is_too_short_is_refused(
     photos: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backbone_features, "_REPORT_S", 0.0)
@@ -178,15 +178,15 @@ def test_progress_tells_the_features_and_a_budget_that_is_too_short_is_refused(
         list(backbone_features.compute(spec, _context(photos, tmp_path, 2), setup, "cpu", 0.0))
 
 
-def test_images_that_turn_or_move_have_no_fixed_features(photos: Dataset, weights: str) -> None:
+def test_rotations_and_distortions_are_refused_with_pretrained_weights(photos: Dataset, weights: str) -> None:
     given = json.loads(_spec(photos, weights).model_dump_json())
     for name in ("rotations", "distortions"):
         with pytest.raises(InputError, match=r"computed once, from the original images\. Turn off rotations and"):
             parse(given | {name: True})
 
 
-def test_weights_that_were_removed_are_asked_for_again(photos: Dataset, weights: str, no_files: None) -> None:
-    job_id = _trained(photos, weights)
+def test_a_missing_file_of_weights_is_named_with_the_remedy(photos: Dataset, weights: str, no_files: None) -> None:
+    job_id = _trained(photos, weights, iterations=2)
     artifacts.locate(weights).unlink()
     sentence = f"no stored file of weights {weights[:12]}. Store the same file again, with `python -m core fewshot-w"
     with pytest.raises(InputError, match=sentence):
@@ -194,6 +194,8 @@ def test_weights_that_were_removed_are_asked_for_again(photos: Dataset, weights:
     asked = FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], initialisation=job_id, cpus=1)
     with pytest.raises(InputError, match=sentence):
         run_here(asked)
-    plain = run_here(_spec(photos, weights).model_copy(update={"network": "conv4", "backbone": None, "width": 8}))[0]
+    plain = run_here(
+        _spec(photos, weights).model_copy(update={"network": "conv4", "backbone": None, "width": 8, "iterations": 2})
+    )[0]
     _, events = run_here(asked.model_copy(update={"initialisation": None}))
     assert [event.body["initialisation"] for event in events if isinstance(event, Adapted)] == [plain]

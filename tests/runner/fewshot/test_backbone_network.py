@@ -29,7 +29,7 @@ RESNET18 = ((64, 128, 256, 512), (2, 2, 2, 2))
 @pytest.mark.parametrize(
     ("state", "shape", "size"),
     [
-        pytest.param(resnet(*RESNET18), (3, 32, 32), (128, 128), id="ResNet-18"),
+        pytest.param(resnet(*RESNET18), (3, 32, 32), (128, 128), id="ResNet-18", marks=pytest.mark.slow),
         pytest.param(resnet(SMALL, SMALL_BLOCKS), (1, 24, 32), (128, 171), id="grey, no squares"),
         pytest.param(resnet(SMALL, SMALL_BLOCKS), (3, 130, 140), (130, 140), id="large enough"),
         pytest.param(resnet(SMALL, SMALL_BLOCKS, bottleneck=True), (3, 32, 32), (128, 128), id="bottlenecks"),
@@ -51,7 +51,7 @@ def test_features_are_those_of_the_plain_network(
     assert float((exact - expected).abs().max()) < 1e-6 * scale
 
 
-def test_an_image_has_the_same_features_in_whatever_batch(
+def test_the_features_of_an_image_do_not_depend_on_its_batch(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, images = backbone_network.load(store(tmp_path, resnet(SMALL, SMALL_BLOCKS))), noise_images(7, 16, 16)
@@ -63,7 +63,7 @@ def test_an_image_has_the_same_features_in_whatever_batch(
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", "module.", "encoder.", "module.backbone."])
-def test_a_prefix_of_all_names_is_taken_off(home: Path, tmp_path: Path, prefix: str) -> None:
+def test_a_prefix_of_all_names_is_removed(home: Path, tmp_path: Path, prefix: str) -> None:
     state = resnet(SMALL, SMALL_BLOCKS)
     named = {prefix + name: value for name, value in state.items()} | {"projector.0.weight": torch.zeros(3)}
     one, other = (backbone_network.load(store(tmp_path, given)) for given in (state, named))
@@ -81,7 +81,7 @@ def test_weights_of_other_floats_become_float32(home: Path, tmp_path: Path, kind
     assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
 
 
-def test_values_that_are_no_numbers_are_refused(home: Path, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> None:
     sha256 = store(tmp_path, changed(bn1__bias=torch.full((8,), torch.nan)))
     with pytest.raises(InputError, match=rf"bn1\.bias of the file {sha256[:12]} has values that are not finite"):
         backbone_network.load(sha256)

@@ -23,7 +23,7 @@ def _stripes(n: int, side: int, upright: bool, seed: int = 0, period: int = 4) -
     return (pattern + noise).astype(np.uint8)
 
 
-def test_the_same_class_is_nearer_than_another_whatever_the_size_of_the_images() -> None:
+def test_the_same_class_is_more_similar_than_another_at_any_image_size() -> None:
     images = np.concatenate([_stripes(5, 24, True), _stripes(5, 24, False)])
     profile = describe(images, ["upright"] * 5 + ["lying"] * 5, "image")
     later = describe(_stripes(5, 48, True, seed=1, period=8), ["new"] * 5, "image")["new"]
@@ -40,7 +40,7 @@ def test_grey_images_and_the_same_in_colour_or_as_a_tensor_are_alike() -> None:
     assert describe(tensor, "aaa", "image")["a"] == first
 
 
-def test_texts_of_the_same_words_are_nearer_than_others() -> None:
+def test_texts_with_the_same_words_are_more_similar_than_others() -> None:
     texts = ["where does the river flow", "the river and its water flow", "who painted this portrait", "famous painter"]
     profile = describe(texts, ["water", "water", "art", "art"], "text")
     new = describe(["water in a river will flow"], ["new"], "text")["new"]

@@ -39,10 +39,12 @@ def test_prototypes_are_one_step_and_need_no_head(patterns: Dataset, no_files: N
     assert "head" not in messages(events)
 
 
-@pytest.mark.parametrize(("n", "told"), [(5, "the additional ones start as their mean"), (2, "the first 2 of")])
-def test_another_number_of_classes_is_learned_and_told(patterns: Dataset, no_files: None, n: int, told: str) -> None:
+@pytest.mark.parametrize(("n", "message"), [(5, "the additional ones start as their mean"), (2, "the first 2 of")])
+def test_another_number_of_classes_is_learned_with_a_message(
+    patterns: Dataset, no_files: None, n: int, message: str
+) -> None:
     body, events = fine_tune(finetune_spec(patterns, initialisation=MAML, classes=LABELS[:n]))
-    assert told in messages(events)
+    assert message in messages(events)
     assert body["steps"][-1]["accuracy"] > 1.2 / n
 
 
@@ -53,7 +55,7 @@ def test_steps_and_rate_can_be_chosen(patterns: Dataset, no_files: None) -> None
     assert losses == pytest.approx([losses[0]] * 4, abs=1e-5)
 
 
-def test_an_initialisation_that_was_never_made_is_refused(patterns: Dataset) -> None:
+def test_a_job_without_an_initialisation_is_refused(patterns: Dataset) -> None:
     queued = jobs.submit(FewShotSpec(dataset_id=patterns.id))
     jobs.request_cancel(queued)
     with pytest.raises(InputError, match=f"initialisation: Job {queued} has no initialisation"):
@@ -62,13 +64,12 @@ def test_an_initialisation_that_was_never_made_is_refused(patterns: Dataset) -> 
         jobs.submit(finetune_spec(patterns, initialisation=99))
 
 
-def test_without_any_initialisation_one_is_asked_for(home: Path, tmp_path: Path) -> None:
-    dataset = datasets.add_sample("digits_images")
+def test_without_any_initialisation_the_error_says_how_to_get_one(signs: Dataset) -> None:
     with pytest.raises(InputError, match="Meta-train one first"):
-        run_here(FineTuneSpec(dataset_id=dataset.id, classes=("0", "1"), cpus=1))
+        run_here(finetune_spec(signs, classes=signs.labels[:2]))
 
 
-def test_classes_of_the_training_are_told(patterns: Dataset, no_files: None) -> None:
+def test_a_warning_names_classes_of_the_training(patterns: Dataset, no_files: None) -> None:
     about = initialisations.get(PROTONET).about
     old, new = (
         messages(fine_tune(finetune_spec(patterns, classes=tuple(about[key][:2])))[1])
@@ -78,7 +79,7 @@ def test_classes_of_the_training_are_told(patterns: Dataset, no_files: None) -> 
     assert "was trained on" not in new
 
 
-def test_the_nearest_training_is_chosen_and_the_others_are_told(
+def test_the_most_similar_training_is_chosen_and_the_others_are_listed(
     patterns: Dataset, no_files: None, tmp_path: Path
 ) -> None:
     def lines(period: int, turned: bool) -> np.ndarray:
@@ -97,16 +98,14 @@ def test_the_nearest_training_is_chosen_and_the_others_are_told(
     assert body["proposed"][0]["job_id"] == job_id
     assert {one["job_id"] for one in body["proposed"]} == {job_id, PROTONET, MAML}
     assert set(body["proposed"][0]["like"].values()) <= set(initialisations.get(job_id).about["classes"])
-    assert f"job {job_id} (ProtoNet), the most similar one. Its training classes are the most similar" in messages(
-        events
-    )
+    sentences = f"job {job_id} (ProtoNet), the most similar one. Its training classes are the most similar"
+    assert sentences in messages(events)
     assert fine_tune(finetune_spec(patterns))[0]["initialisation"] in (PROTONET, MAML)
 
 
-def test_a_wave_is_learned_and_drawn_after_each_step(home: Path, no_files: None) -> None:
-    dataset = datasets.add_sample("sine_waves")
-    group = next(column.name for column in dataset.features if column.name not in ("x", "y"))
-    job_id = meta_train(dataset, "MAML", group=group, iterations=200, width=16)
+def test_a_wave_is_learned_and_drawn_after_each_step(sine_waves: Dataset, no_files: None) -> None:
+    dataset = sine_waves
+    job_id = meta_train(dataset, "MAML", group="wave", iterations=50, width=16)
     name = initialisations.get(job_id).about["held_out"][0]
     body, _ = fine_tune(FineTuneSpec(dataset_id=dataset.id, classes=(name,), shots=10, queries=10, cpus=1))
     curves = body["curves"]
@@ -114,15 +113,15 @@ def test_a_wave_is_learned_and_drawn_after_each_step(home: Path, no_files: None)
     assert (len(curves["support"]["x"]), len(curves["query"]["x"])) == (10, 10)
     assert body["steps"][-1]["loss"] < body["steps"][0]["loss"]
     assert [row["actual"] for row in body["predictions"]] == pytest.approx(curves["query"]["y"])
-    said = np.interp(curves["query"]["x"], curves["x"], curves["steps"][-1]["y"])
-    assert [row["predicted"] for row in body["predictions"]] == pytest.approx(said, abs=0.1)
+    on_curve = np.interp(curves["query"]["x"], curves["x"], curves["steps"][-1]["y"])
+    assert [row["predicted"] for row in body["predictions"]] == pytest.approx(on_curve, abs=0.1)
     with pytest.raises(InputError, match="has 20 rows; 20 shots"):
         run_here(FineTuneSpec(dataset_id=dataset.id, classes=(name,), shots=20))
 
 
 def test_rows_of_a_table_are_learned_and_other_columns_refused(home: Path, tmp_path: Path) -> None:
     dataset = register_kinds(tmp_path / "one.csv", ("long", "wide"))
-    job_id = meta_train(dataset, "MAML", iterations=100)
+    job_id = meta_train(dataset, "MAML", iterations=30)
     body, events = fine_tune(finetune_spec(dataset, classes=("kind 1", "kind 5", "kind 6")))
     assert body["steps"][-1]["accuracy"] > 0.9
     assert [event.kind for event in events if isinstance(event, Artifact)] == ["adapted_weights"]
@@ -133,7 +132,7 @@ def test_rows_of_a_table_are_learned_and_other_columns_refused(home: Path, tmp_p
         run_here(finetune_spec(other, classes=("kind 1", "kind 5"), initialisation=job_id))
     with pytest.raises(InputError, match="There is no column 'wide'"):
         run_here(finetune_spec(other, classes=("kind 1", "kind 5")))
-    own = meta_train(other, "MAML")
+    own = meta_train(other, "MAML", iterations=1)
     body, _ = fine_tune(finetune_spec(other, classes=("kind 1", "kind 5")))
     assert [one["job_id"] for one in body["proposed"]] == [own]
     images = examples.store(pattern(0, 4)[..., None], [0, 0, 1, 1], ["a", "b"], list("abcd"))
@@ -159,18 +158,18 @@ def test_texts_are_learned_from_a_few(home: Path, tmp_path: Path, no_files: None
     assert body["proposed"][0]["like"] == {label: label for label in classes}
 
 
-def test_more_examples_than_the_memory_takes_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_examples_than_fit_the_memory_are_refused(patterns: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     free = type("Memory", (), {"available": 100_000})
     monkeypatch.setattr("runner.fewshot.fine_tune.psutil.virtual_memory", lambda: free)
     with pytest.raises(InputError, match=r"shots: 15 examples at once need about .* Choose fewer shots or classes"):
         run_here(finetune_spec(patterns, initialisation=MAML))
 
 
-def test_no_gpu_is_asked_for(patterns: Dataset) -> None:
+def test_a_gpu_is_refused() -> None:
     with pytest.raises(InputError, match="gpus: Fine-tuning runs on the CPU"):
         specs.parse({"kind": "finetune", "dataset_id": 1, "classes": ["a", "b"], "gpus": 1})
 
 
-def test_the_log_says_what_was_chosen(patterns: Dataset, no_files: None) -> None:
+def test_the_log_names_the_initialisation(patterns: Dataset, no_files: None) -> None:
     job_id, _ = run_here(finetune_spec(patterns, initialisation=MAML))
     assert "Initialisation of job 2 (MAML), your choice." in " ".join(log.messages(job_id).text)

@@ -23,14 +23,14 @@ from tests.runner.fewshot.pattern_jobs import (
 pytestmark = pytest.mark.torch
 
 
-def test_the_same_seed_draws_the_same_task_and_another_seed_another(patterns: Dataset, no_files: None) -> None:
+def test_the_seed_decides_the_task(patterns: Dataset, no_files: None) -> None:
     first, again, other = (
         fine_tune(finetune_spec(patterns, initialisation=PROTONET, seed=seed))[0]["support"] for seed in (1, 1, 2)
     )
     assert first == again != other
 
 
-def test_support_and_query_are_disjoint_and_of_the_classes_asked_for(patterns: Dataset, no_files: None) -> None:
+def test_support_and_query_are_disjoint_and_of_the_chosen_classes(patterns: Dataset, no_files: None) -> None:
     body, _ = fine_tune(finetune_spec(patterns, initialisation=PROTONET, shots=7, queries=9))
     support, query = ({row["row"] for row in body[key]} for key in ("support", "predictions"))
     assert (len(support), len(query), support & query) == (21, 27, set())
@@ -39,12 +39,12 @@ def test_support_and_query_are_disjoint_and_of_the_classes_asked_for(patterns: D
     assert all(labels[row["row"]] == row["actual"] for row in body["predictions"])
 
 
-def test_of_few_images_all_that_are_not_learned_are_judged(patterns: Dataset, no_files: None) -> None:
+def test_all_images_beyond_the_shots_are_the_query_where_there_are_few(patterns: Dataset, no_files: None) -> None:
     body, _ = fine_tune(finetune_spec(patterns, initialisation=PROTONET, shots=17, queries=50))
     assert body["n_queries"] == 9
 
 
-def test_too_few_images_are_refused_with_the_number_there_is(patterns: Dataset) -> None:
+def test_too_few_images_are_refused_with_their_number(patterns: Dataset) -> None:
     with pytest.raises(InputError, match=r"'pattern00' has 20 examples; 20 shots .* Choose at most 19 shots"):
         run_here(finetune_spec(patterns, shots=20))
 
@@ -57,7 +57,7 @@ def _examples(n: int, side: int, channels: int, unknown: int = 0) -> str:
     return examples.store(images, codes, ["left", "right"], [f"{place}.png" for place in range(len(images))])
 
 
-def test_uploaded_images_beyond_the_shots_are_judged_and_unknown_ones_predicted(
+def test_uploaded_images_beyond_the_shots_are_the_query_and_unknown_ones_are_predicted(
     patterns: Dataset, no_files: None
 ) -> None:
     sha256 = _examples(8, 16, 1, unknown=3)
@@ -70,7 +70,7 @@ def test_uploaded_images_beyond_the_shots_are_judged_and_unknown_ones_predicted(
     assert np.array(body["confusion"]["counts"]).sum() == body["n_queries"] == 6
 
 
-def test_without_judged_images_there_is_no_accuracy(patterns: Dataset, no_files: None) -> None:
+def test_without_query_images_there_is_no_accuracy(patterns: Dataset, no_files: None) -> None:
     sha256 = _examples(3, 16, 1, unknown=1)
     body, _ = fine_tune(finetune_spec(patterns, classes=(), examples=sha256, shots=5, initialisation=MAML))
     assert [step["accuracy"] for step in body["steps"]] == [None] * 6
@@ -79,14 +79,14 @@ def test_without_judged_images_there_is_no_accuracy(patterns: Dataset, no_files:
     assert len(body["predictions"]) == 1
 
 
-def test_images_of_another_size_and_mode_are_converted_and_told(patterns: Dataset, no_files: None) -> None:
+def test_images_of_another_size_and_mode_are_converted_with_a_message(patterns: Dataset, no_files: None) -> None:
     sha256 = _examples(8, 32, 3)
     body, events = fine_tune(finetune_spec(patterns, classes=(), examples=sha256, shots=5, initialisation=PROTONET))
     assert "The images were resized from 32 x 32 to 16 x 16 pixels and made grey" in messages(events)
     assert body["steps"][-1]["accuracy"] > 0.8
 
 
-def test_copies_of_what_was_learned_and_images_in_two_classes_are_told(patterns: Dataset, no_files: None) -> None:
+def test_warnings_name_copies_of_support_images_and_images_in_two_classes(patterns: Dataset, no_files: None) -> None:
     images = np.concatenate([pattern(0, 3), pattern(1, 3), pattern(0, 1), pattern(1, 1)])[..., None]
     sha256 = examples.store(images, [0, 0, 0, 1, 1, 1, 0, 0], ["a", "b"], list("abcdefgh"))
     _, events = fine_tune(finetune_spec(patterns, classes=(), examples=sha256, shots=3, initialisation=PROTONET))
@@ -96,7 +96,7 @@ def test_copies_of_what_was_learned_and_images_in_two_classes_are_told(patterns:
 
 def test_one_class_or_one_without_images_is_refused(patterns: Dataset) -> None:
     one = examples.store(pattern(0, 3)[..., None], [0] * 3, ["only"], list("abc"))
-    with pytest.raises(InputError, match="One class alone cannot be told apart"):
+    with pytest.raises(InputError, match="There is only one class"):
         run_here(finetune_spec(patterns, classes=(), examples=one))
     empty = examples.store(pattern(0, 3)[..., None], [0] * 3, ["some", "none"], list("abc"))
     with pytest.raises(InputError, match="'none' has no image to learn from"):

@@ -1,4 +1,4 @@
-"""An initialisation as a file: it comes back as it was, and what is no such file is refused in a sentence."""
+"""Initialisation files: they are read back as they were written, and other files are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_initialisation_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["meta.safetensors"]
 
 
-def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "meta.safetensors"
     with pytest.raises(InputError, match=r"meta.safetensors is not a readable initialisation .* Train it again"):
         initialisation_file.load(path)

@@ -39,7 +39,7 @@ def _run(spec: FewShotSpec) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ProtoNet", "MAML"])
-def test_a_meta_training_on_images_leaves_an_initialisation_and_its_worth(signs: Dataset, algorithm: str) -> None:
+def test_a_meta_training_on_images_stores_an_initialisation_and_its_evaluations(signs: Dataset, algorithm: str) -> None:
     spec = FewShotSpec(
         dataset_id=signs.id, algorithm=algorithm, ways=3, queries=5, width=8, cpus=1, budget_s=60, iterations=60,
         test_episodes=100, outer_rate=0.01, multi_step_loss=algorithm == "MAML",
@@ -100,8 +100,8 @@ def test_a_meta_training_on_texts(texts: Dataset) -> None:
 
 
 @pytest.mark.slow
-def test_sine_waves_are_learned_from_a_few_points(home: Path) -> None:
-    dataset = datasets.add_sample("sine_waves")
+def test_sine_waves_are_learned_from_a_few_points(sine_waves: Dataset) -> None:
+    dataset = sine_waves
     spec = FewShotSpec(
         dataset_id=dataset.id, algorithm="Reptile", group="wave", shots=10, queries=10, cpus=1, budget_s=60,
         iterations=1500, test_episodes=200, width=40,
@@ -135,7 +135,7 @@ def _served() -> threading.Thread:
 
 
 @pytest.mark.slow
-def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, signs: Dataset) -> None:
+def test_a_meta_training_that_is_killed_resumes_from_its_checkpoint(home: Path, signs: Dataset) -> None:
     import psutil
 
     spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=30, test_episodes=50)
@@ -155,7 +155,7 @@ def test_a_meta_training_that_is_killed_goes_on_from_its_checkpoint(home: Path, 
 
 
 @pytest.mark.slow
-def test_a_meta_training_can_pause_and_go_on(home: Path, signs: Dataset) -> None:
+def test_a_meta_training_can_be_paused_and_resumed(home: Path, signs: Dataset) -> None:
     spec = FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=25, test_episodes=50)
     job_id = jobs.submit(spec)
     thread = _served()
@@ -173,7 +173,7 @@ def test_a_meta_training_can_pause_and_go_on(home: Path, signs: Dataset) -> None
 
 
 @pytest.mark.slow
-def test_a_meta_training_that_is_cancelled_leaves_nothing_to_adapt(home: Path, signs: Dataset) -> None:
+def test_a_meta_training_that_is_cancelled_stores_no_initialisation(home: Path, signs: Dataset) -> None:
     job_id = jobs.submit(FewShotSpec(dataset_id=signs.id, ways=3, queries=5, width=8, cpus=1, budget_s=600))
     thread = _served()
     while len(results.curve(job_id, "train_loss")) == 0:
@@ -201,7 +201,7 @@ def test_a_checkpoint_of_other_data_is_refused(signs: Dataset, tmp_path: Path) -
         list(run(spec, _context(other, tmp_path, 2)))
 
 
-def test_a_gpu_that_is_not_there_is_no_silent_fall_back(signs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_an_error(signs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="gpus: This machine has no GPU"):
         list(run(FewShotSpec(dataset_id=signs.id, gpus=1), Context(1, 1, signs, Path("/nowhere"), 1, 1, lambda: False)))

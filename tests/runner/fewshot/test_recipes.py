@@ -10,7 +10,7 @@ from runner.fewshot import recipes
 pytestmark = pytest.mark.torch
 
 
-def test_words_of_most_classes_are_left_out_and_unknown_ones_have_numbers_of_their_own() -> None:
+def test_words_of_most_classes_are_ignored_and_unknown_words_have_numbers() -> None:
     texts = ["the cat sat", "the cat ran", "the dog barks", "the dog sat", "the owl"]
     recipe = recipes.text_recipe(texts, [0, 0, 1, 1, 2])
     assert (recipe["stop"], recipe["words"], recipe["length"]) == (["sat", "the"], ["cat", "dog"], 2)

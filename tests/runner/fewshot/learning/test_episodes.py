@@ -38,12 +38,12 @@ def test_splits_are_disjoint_by_class_and_hold_every_class() -> None:
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(3, [1, 1, 1]), (9, [3, 3, 3]), (15, [5, 5, 5]), (100, [65, 10, 25])])
-def test_few_classes_are_shared_so_that_each_split_can_give_tasks(n: int, sizes: list[int]) -> None:
+def test_with_few_classes_each_split_still_has_enough_for_tasks(n: int, sizes: list[int]) -> None:
     splits = split_classes([str(c) for c in range(n)], seed=0)
     assert [len(splits[split]) for split in SPLITS] == sizes
 
 
-def test_valid_and_test_take_more_groups_where_these_are_small_and_leave_one_to_train() -> None:
+def test_valid_and_test_get_more_groups_if_these_are_small_but_train_keeps_one() -> None:
     splits = split_classes([f"alphabet {c // 2}" for c in range(40)], seed=0)
     assert [len(splits[split]) for split in SPLITS] == [24, 6, 10]
     splits = split_classes(["a"] * 20 + ["b", "c", "d"], seed=0)
@@ -83,7 +83,7 @@ def test_no_image_and_no_class_leaks() -> None:
     assert sum(len(classes) for classes in seen.values()) == len(set().union(*seen.values()))
 
 
-def test_only_train_classes_turn_and_a_class_comes_once_in_a_task() -> None:
+def test_only_train_classes_are_rotated_and_a_class_is_once_in_a_task() -> None:
     tasks = _tasks(rotations=True)
     turns = {split: {turn for e in range(60) for _, turn, _ in tasks.draw(split, e)} for split in SPLITS}
     assert turns == {"train": {0, 1, 2, 3}, "valid": {0}, "test": {0}}
@@ -105,7 +105,7 @@ def test_labels_follow_the_images() -> None:
     assert tasks.labels[rows].tolist() == expected
 
 
-def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
+def test_impossible_tasks_are_refused_with_the_maximum() -> None:
     with pytest.raises(
         TooFewExamples, match=r"5 valid classes can give: at most 5-way with 2 shots, and at most 0 shots with"
     ):
@@ -123,7 +123,7 @@ def test_what_the_data_cannot_give_is_told_with_the_most_that_it_can() -> None:
         replace(_tasks(), inputs=_tasks().inputs[..., :6], rotations=True)
 
 
-def test_train_tasks_may_be_of_more_classes_and_fewer_questions_than_those_that_judge() -> None:
+def test_train_tasks_may_have_more_classes_and_fewer_queries_than_evaluation_tasks() -> None:
     tasks = _tasks(train_ways=7, train_queries=1)
     batches = [tasks.batch(split, 0, 2) for split in SPLITS]
     assert [(b.support_x.shape[1], b.query_x.shape[1]) for b in batches] == [(14, 7), (4, 6), (4, 6)]
@@ -132,7 +132,7 @@ def test_train_tasks_may_be_of_more_classes_and_fewer_questions_than_those_that_
         _tasks(train_ways=11)
 
 
-def test_train_images_are_distorted_alike_for_one_episode_whatever_it_is_drawn_with() -> None:
+def test_the_distortions_of_an_episode_do_not_depend_on_its_batch() -> None:
     images = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0)).mul(255).byte()
     plain = replace(_tasks(), inputs=images)
     tasks = replace(plain, distortions=True)
@@ -143,7 +143,7 @@ def test_train_images_are_distorted_alike_for_one_episode_whatever_it_is_drawn_w
     assert torch.equal(tasks.batch("test", 4, 2).query_x, plain.batch("test", 4, 2).query_x)
 
 
-def test_inputs_that_are_no_pixels_stay_as_they_are() -> None:
+def test_inputs_other_than_pixels_stay_unchanged() -> None:
     ids = torch.arange(120 * 7).view(120, 7)
     batch = replace(_tasks(), inputs=ids).batch("train", 0, 3)
     assert batch.support_x.dtype == torch.int64
@@ -159,7 +159,7 @@ def test_the_seed_of_training_changes_the_train_tasks_only() -> None:
     assert [one.draw("test", e) for e in range(9)] == [other.draw("test", e) for e in range(9)]
 
 
-def test_the_rows_of_a_regression_task_are_of_one_group_and_support_and_query_apart() -> None:
+def test_a_regression_task_has_rows_of_one_group_and_disjoint_support_and_query() -> None:
     x = torch.arange(60.0).view(60, 1)
     groups = torch.arange(60) // 6
     tasks = GroupTasks(x, 2 * x, groups, split_classes([str(g) for g in range(10)], seed=0), shots=2, queries=3)

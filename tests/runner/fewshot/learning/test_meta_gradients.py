@@ -102,7 +102,7 @@ def test_the_meta_gradient_of_an_adapter_is_that_of_finite_differences(inner: In
     assert _apart(found, _differences(network, _meta(network), batch, inner)) < 1e-7
 
 
-def test_an_adapter_begins_with_the_features_as_they_are() -> None:
+def test_an_adapter_starts_as_the_identity() -> None:
     network, batch = Adapter(5, 3), _rows()
     weights = weights_per_task(network, initial_weights(network, 0, torch.float64), len(batch))
     assert torch.equal(network.features(weights, batch.query_x), batch.query_x)
@@ -138,7 +138,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(inner: Inner, gap: floa
     assert _apart(found, _differences(network, meta, batch, inner)) < gap
 
 
-def test_finite_differences_see_that_the_second_order_is_missing() -> None:
+def test_finite_differences_detect_a_missing_second_order() -> None:
     network = MLP(width=5, activation="tanh")
     batch = SinusoidTasks(shots=5, queries=5, dtype=torch.float64).batch("train", 0, 3)
     inner = Inner(steps=2, rate=0.05, first_order=True)
@@ -215,7 +215,7 @@ def test_each_step_lowers_the_support_loss_and_the_first_weights_are_the_initial
 
 
 @pytest.mark.parametrize("algorithm", [maml, protonet])
-def test_an_inductive_answer_does_not_depend_on_the_other_query_rows_and_a_transductive_one_does(
+def test_an_inductive_output_does_not_depend_on_the_other_query_rows_and_a_transductive_one_does(
     algorithm: object,
 ) -> None:
     network, batch = Conv4(1, 3, width=8), _images()
@@ -241,7 +241,7 @@ def test_stored_statistics_are_those_of_the_rows_that_they_were_measured_on(netw
 
 
 @pytest.mark.parametrize(("algorithm", "inner"), [(maml, Inner(2, 0.1, only_head=True)), (protonet, Inner(0))])
-def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm: object, inner: Inner) -> None:
+def test_with_stored_statistics_an_output_depends_on_no_other_query_row(algorithm: object, inner: Inner) -> None:
     network, batch = Conv4(1, 3, width=8), _images()
     meta = _meta(network)
     stored = meta | measure_statistics(network, meta, batch.query_x.flatten(0, 1))
@@ -253,7 +253,7 @@ def test_with_stored_statistics_an_answer_depends_on_no_other_question(algorithm
 
 
 @pytest.mark.parametrize("algorithm", [maml, reptile, protonet])
-def test_the_parts_of_a_meta_batch_add_up_to_the_whole(algorithm: object) -> None:
+def test_the_gradients_of_microbatches_add_up_to_that_of_the_whole(algorithm: object) -> None:
     network, batch, inner = Conv4(1, 3, width=8), _images(), Inner(2, 0.1)
     parts = list(microbatches(network, batch, inner, limit=1))
     assert [len(part) for part in parts] == [1] * len(batch)

@@ -93,7 +93,7 @@ def test_a_budget_of_no_time_trains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_meta_batch_of_many_ways_takes_less_than_a_gibibyte(tmp_path: Path) -> None:
+def test_a_large_meta_batch_of_many_ways_needs_less_than_a_gibibyte(tmp_path: Path) -> None:
     code = f"""
 import resource, torch
 from pathlib import Path
@@ -113,7 +113,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 @pytest.mark.parametrize("name", ["ProtoNet", "ANIL"])
-def test_features_computed_once_give_the_accuracy_of_features_computed_in_each_task(name: str) -> None:
+def test_features_computed_once_give_the_same_accuracy_as_features_computed_in_each_task(name: str) -> None:
     tasks, network, algorithm = _patterns(), Conv4(1, 3, width=8), ALGORITHMS[name]
     meta = add_statistics(network, initial_weights(network, 0), tasks, MetaTrainingSettings(name))
     found = evaluate(network, meta, tasks, "test", algorithm, algorithm.inner, 30, tasks_at_once=7)
@@ -123,7 +123,7 @@ def test_features_computed_once_give_the_accuracy_of_features_computed_in_each_t
     assert 0.4 < found.value < 1
 
 
-def test_an_evaluation_whose_time_is_over_makes_do_with_the_episodes_that_it_has() -> None:
+def test_an_evaluation_past_its_deadline_stops_once_it_has_enough_episodes() -> None:
     meta = initial_weights(MLP(), 0)
     found = evaluate(
         MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 200, tasks_at_once=20, deadline=0.0

@@ -1,4 +1,4 @@
-"""When a training looks up: by iterations, or by the clock so that looking up stays cheap."""
+"""When reports, validations and checkpoints are due: by iterations, or by the clock, which keeps them cheap."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runner.fewshot.learning.schedule import Schedule
 pytestmark = pytest.mark.torch
 
 
-def test_by_iterations_all_is_due_at_once() -> None:
+def test_by_iterations_everything_is_due_at_the_same_time() -> None:
     schedule = Schedule(every=4)
     for what in (schedule.report_due, schedule.validation_due, schedule.checkpoint_due):
         assert [step for step in range(1, 13) if what(step)] == [4, 8, 12]
 
 
-def test_by_the_clock_it_tells_first_and_validates_by_the_budget() -> None:
+def test_by_the_clock_a_report_is_due_first_and_validations_follow_the_budget() -> None:
     schedule = Schedule(None, budget_s=4000.0)  # a validation every 100 s
     now = time.monotonic()
     assert schedule.report_due(1)
@@ -29,7 +29,7 @@ def test_by_the_clock_it_tells_first_and_validates_by_the_budget() -> None:
     assert schedule.validation_due(7)
 
 
-def test_a_validation_takes_a_tenth_of_the_time_at_most() -> None:
+def test_validations_use_at_most_a_tenth_of_the_time() -> None:
     schedule = Schedule(None, budget_s=4000.0)
     schedule.note_validation(began=time.monotonic() - 30)
     schedule.last_validation -= 290
