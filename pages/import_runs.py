@@ -13,7 +13,8 @@ from core import knowledge, metafeatures
 from core.datasets.files import findings, tables, uploads
 from core.errors import InputError, MetascoutError
 from core.knowledge import imports
-from core.knowledge.imports import Inspection, Reading
+from core.knowledge.imports import Inspection
+from core.knowledge.recognition import Reading
 from pages import actions, links, reads, words
 from pages.parts import messages
 

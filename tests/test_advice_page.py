@@ -14,11 +14,17 @@ from core.advice import fits
 from core.datasets import Dataset
 from core.queue import jobs, runners
 from core.specs import NASSpec
-from tests.known import CANDIDATES
-from tests.test_advice import numbers, ran, ships
+from tests.core.advice.sample_knowledge import (
+    CANDIDATES,
+    numbers,
+    numbers_home,
+    record_job,
+    sample_file,
+    shipped,
+)  # fmt: skip
 from tests.test_pages import fine, fresh, opened, shown
 
-__all__ = ["fresh", "numbers", "ships"]  # fixtures
+__all__ = ["fresh", "numbers", "numbers_home", "sample_file", "shipped"]  # fixtures
 
 
 def words(at: AppTest) -> str:
@@ -35,7 +41,7 @@ def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
     assert "The first selector is being fitted" in words(at)
 
 
-def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Path, numbers: Dataset) -> None:
+def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(shipped: Path, numbers: Dataset) -> None:
     fits.refit("classification")
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "On 40 past datasets, each held out in turn, this advice was within 0.01 of the best" in words(at)
@@ -57,7 +63,7 @@ def test_a_new_dataset_has_a_plan_with_reasons_that_one_button_queues(ships: Pat
     assert advice.jobs_of(numbers.id) == [1]
 
 
-def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships: Path, numbers: Dataset) -> None:
+def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(shipped: Path, numbers: Dataset) -> None:
     fits.refit("classification")
     at = opened("dataset_advice", dataset="numbers")
     at.number_input(key="budget_0").set_value(3)
@@ -70,10 +76,10 @@ def test_a_plan_of_nothing_and_a_wrong_budget_are_answered_with_a_sentence(ships
     assert len(jobs.overview()) == 0
 
 
-def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: Path, numbers: Dataset) -> None:
+def test_after_the_first_results_the_page_shows_predicted_against_actual(shipped: Path, numbers: Dataset) -> None:
     fits.refit("classification")
     given = advice.advise(numbers.id)
-    ran(numbers, Linear=0.12, SVM=0.05)
+    record_job(numbers, Linear=0.12, SVM=0.05)
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "Predicted before anything ran" in [item.value for item in at.subheader]
     told = {metric.label: (metric.value, metric.delta) for metric in at.metric}
@@ -88,32 +94,32 @@ def test_after_the_first_results_the_page_shows_predicted_against_actual(ships: 
     assert given.ranking[0].candidate == "Linear"
 
 
-def test_what_the_advice_did_not_know_is_named_when_it_has_run(ships: Path, numbers: Dataset) -> None:
+def test_what_the_advice_did_not_know_is_named_when_it_has_run(shipped: Path, numbers: Dataset) -> None:
     fits.refit("classification")
     advice.advise(numbers.id)
-    ran(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
+    record_job(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "Not known to the advice when it was given: NAS MLP." in words(at)
     assert {metric.label for metric in at.metric} >= {"Best by valid"}
 
 
-def test_advice_that_came_after_the_results_says_so(ships: Path, numbers: Dataset) -> None:
-    ran(numbers, Linear=0.12, SVM=0.05)
+def test_advice_that_came_after_the_results_says_so(shipped: Path, numbers: Dataset) -> None:
+    record_job(numbers, Linear=0.12, SVM=0.05)
     fits.refit("classification")
     assert "without looking at this dataset's" in words(fine(opened("dataset_advice", dataset="numbers")))
 
 
 @pytest.mark.slow
 def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
-    ships: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shipped: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = "\n".join(f"{'abcdefgh'[n % 8]},{n % 5},{'yes' if n % 3 else 'no'}" for n in range(300))
     (tmp_path / "odd.csv").write_text(f"c,d,y\n{lines}\n")
     datasets.register(tmp_path / "odd.csv", name="odd", target="y")
-    frame = pd.read_parquet(ships)
+    frame = pd.read_parquet(shipped)
     frame["error"] = np.where(frame["candidate"] == "SVM", 0.1, 0.3)
-    frame.to_parquet(ships)
-    monkeypatch.setattr("core.knowledge.table.SHIPPED", ships)
+    frame.to_parquet(shipped)
+    monkeypatch.setattr("core.knowledge.table.SHIPPED", shipped)
     fits.refit("classification")
     at = fine(opened("dataset_advice", dataset="odd"))
     assert "so the default is recommended" in words(at)
@@ -122,7 +128,7 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
     assert given.plan[0] == given.single_best == "SVM"
 
 
-def test_the_page_of_a_dataset_says_what_is_worth_running_first(ships: Path, numbers: Dataset) -> None:
+def test_the_page_of_a_dataset_says_what_is_worth_running_first(shipped: Path, numbers: Dataset) -> None:
     assert "Worth running first" not in words(fine(opened("dataset", dataset="numbers")))
     fits.refit("classification")
     assert "Worth running first: " in words(fine(opened("dataset", dataset="numbers")))

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from core import knowledge, metafeatures
 from core.knowledge import imports
-from core.knowledge.imports import Reading
+from core.knowledge.recognition import Reading
+from tests.core.knowledge.run_files import DESCRIPTION, FEATURES, RUNS, TIDY, pair, write
 from tests.filled import ODD
-from tests.test_knowledge import DESCRIPTION, FEATURES, RUNS, TIDY, pair, write
 from tests.test_pages import fine, fresh, opened, shown
 
 __all__ = ["fresh"]  # a fixture

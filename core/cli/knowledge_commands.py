@@ -13,6 +13,7 @@ from typing import Any
 from core import knowledge
 from core.cli.printing import print_table
 from core.knowledge import imports
+from core.knowledge.recognition import Reading
 
 
 def add(commands: Any) -> None:
@@ -42,8 +43,8 @@ def add(commands: Any) -> None:
 
 
 def _import_knowledge(options: argparse.Namespace) -> None:
-    names = [field.name for field in dataclasses.fields(imports.Reading)]
-    reading = imports.Reading(**{name: getattr(options, name) for name in names})
+    names = [field.name for field in dataclasses.fields(Reading)]
+    reading = Reading(**{name: getattr(options, name) for name in names})
     if options.check:
         return _print_inspection(imports.inspect(options.file, reading))
     scenario, notes = imports.import_(options.file, reading, name=options.name, owner=getpass.getuser())
