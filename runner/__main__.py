@@ -1,4 +1,4 @@
-"""`python -m runner`: run the queued jobs; `--drain`: run what is queued, then exit."""
+"""The command `python -m runner`: run the queued jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runner import loop
 
 @contextmanager
 def sole_runner() -> Iterator[None]:
-    """Be the only runner of this store, or raise MetascoutError that names the one there is."""
+    """Hold the lock of the only runner. Raises MetascoutError that names the process of another runner."""
     with database.lock_file("runner") as lock:
         try:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
@@ -28,7 +28,7 @@ def sole_runner() -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip()
             raise MetascoutError(
-                f"A runner (process {holder}) already serves {database.store_path().parent}; one is enough."
+                f"A runner (process {holder}) already serves {database.store_path().parent}. Stop it first."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -36,20 +36,26 @@ def sole_runner() -> Iterator[None]:
         yield
 
 
-def main() -> int:
-    """Parse the command line and serve; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m runner", description=__doc__)
-    parser.add_argument("--drain", action="store_true", help="run what is queued, then exit")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+def _catch_signals() -> list[int]:
+    """Return a list to which every signal to stop is added from now on."""
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: signals.append(number))
+    return signals
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, run jobs, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m runner", description="Run the queued jobs.")
+    parser.add_argument("--drain", action="store_true", help="exit when no job is queued or running")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         machine.check_settings()
+        signals = _catch_signals()
         with sole_runner():
-            logging.info("The runner serves %s; stop it with Ctrl-C", database.home())
-            loop.serve(drain=arguments.drain, stopped=lambda: bool(signals))
+            logging.info("The runner serves %s. Stop it with Ctrl-C.", database.home())
+            loop.serve(drain=options.drain, stopped=lambda: bool(signals))
     except MetascoutError as error:
         print(error, file=sys.stderr)
         return 1

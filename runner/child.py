@@ -1,6 +1,6 @@
-"""The process of one job: `python -m runner.child DIRECTORY` runs its engine and writes down what it reports.
+"""The process of one job: `python -m runner.child DIRECTORY` runs its engine and writes the events that it yields.
 
-`python -m runner.child --spare ENGINE WIRE_FD` loads an engine first, and learns on the wire which directory it is.
+`python -m runner.child --spare ENGINE WIRE_FD` loads an engine first, and then waits for the directory on the wire.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ from core import events, machine
 from core.errors import InputError, MetascoutError
 from core.specs import LABELS
 from runner.launch import receive
-from runner.supervisor import Exit, take_over
+from runner.supervisor import Exit, enter
 
-_NICE = 5  # the dashboard answers while jobs use every core
+_NICE = 5  # keeps the dashboard responsive while jobs use every core
 
 
 @dataclass(slots=True)
-class Wish:
-    """Whether the user's wish lies in the run directory; `heard` once the job has asked, and it did."""
+class Request:
+    """A request of the user: a file in the run directory. `noticed` is true once the job has asked and it exists."""
 
     path: Path
-    heard: bool = False
+    noticed: bool = False
 
     def __call__(self) -> bool:
-        self.heard = self.heard or self.path.exists()
-        return self.heard
+        self.noticed = self.noticed or self.path.exists()
+        return self.noticed
 
 
 def run(directory: Path) -> int:
-    """Run the job of this directory: events go to events.jsonl, the ending to result.json; returns the exit code."""
+    """Run the job of a run directory with low priority, and return the exit code (see `work`)."""
     os.nice(_NICE)
-    return _work(directory)
+    return work(directory)
 
 
 def wait_for_order(engine: str, wire_fd: int) -> int:
-    """Load the engine (a module's name), wait for a directory on the wire, and do as `run` does."""
+    """Load the engine (the name of a module), wait for a run directory on the wire, and run its job."""
     os.nice(_NICE)
     importlib.import_module(engine)
     with socket.socket(fileno=wire_fd) as wire:
-        text, files, _, _ = socket.recv_fds(wire, 65_536, 2)  # the lock is held as long as this process lives
+        text, files, _, _ = socket.recv_fds(wire, 65_536, 2)  # this process holds the lock as long as it is alive
     if not text:
         return 0
-    take_over(text.decode(), files[1])
-    return _work(Path(text.decode()))
+    enter(text.decode(), files[1])
+    return work(Path(text.decode()))
 
 
-def _work(directory: Path) -> int:
+def work(directory: Path) -> int:
+    """Run the engine: events go to events.jsonl, the outcome to result.json. Return the exit code."""
     try:
         with open(directory / "events.jsonl", "ab") as file:
             result = _run_engine(directory, file)
@@ -70,12 +71,12 @@ def _work(directory: Path) -> int:
 def _run_engine(directory: Path, file: IO[bytes]) -> Exit:
     try:
         spec, context, engine = receive(directory)
-        pause = Wish(directory / "pause")
+        pause = Request(directory / "pause")
         _write(file, events.Environment(machine.facts()))
         for event in engine(spec, replace(context, paused=pause)):
             _write(file, event)
-        # A pause that comes too late to be heard finds a job that is done.
-        return Exit("cancelled" if context.cancelled() else "paused" if pause.heard else "succeeded")
+        # If the job has not noticed the pause, it was done before.
+        return Exit("cancelled" if context.cancelled() else "paused" if pause.noticed else "succeeded")
     except InputError as error:
         return Exit("failed", error.sentence(LABELS))
     except MetascoutError as error:
@@ -90,7 +91,7 @@ def _run_engine(directory: Path, file: IO[bytes]) -> Exit:
 
 def _write(file: IO[bytes], event: events.Event) -> None:
     file.write(events.to_json(event, time.time()).encode() + b"\n")
-    file.flush()  # an event that was reported survives whatever happens next
+    file.flush()  # a reported event is never lost
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Where a job runs: a supervised process of its own on this machine, which outlives the runner.
+"""Starting and following a job: a supervised process on this machine, which outlives the runner.
 
-The runner and the job share one directory. The runner writes `job.json`, `cancel` and `pause`; the job appends to
-`events.jsonl`; its supervisor writes `exit.json`. A lock on `alive.lock` is held while the supervisor or the job
-lives, so its release is the news of their death, whoever killed them.
+The runner and the job share a run directory. The runner writes `job.json`, `cancel` and `pause`. The job appends to
+`events.jsonl`. The supervisor writes `exit.json`. While the supervisor or the job is alive, it holds a lock on
+`alive.lock`: the release of the lock shows that both are dead, whatever the cause.
 """
 
 from __future__ import annotations
@@ -26,53 +26,57 @@ from core import datasets, events, kinds, machine, specs
 from core.kinds import Kind
 from core.queue.jobs import Job
 from core.store import database
-from runner import spare
 from runner.shared.context import Context, Engine
-from runner.spare import Spare
+from runner.spare import Spare, assign
 from runner.supervisor import EXIT_BYTES, Exit
 
 ROOT = Path(__file__).parents[1]
-PAUSE_S = 60.0
-_BATCH_BYTES = 4 * 2**20  # events are read and recorded in pieces of this size
+LATE_PAUSE_S = 60.0  # after this time a pause that the job has not obeyed becomes a warning
+_BATCH_BYTES = 4 * 2**20  # maximum bytes of events in one batch
 
 
-def start(job: Job, ready: Spare | None = None) -> None:
-    """Start a job's attempt as a supervised process; `is_alive` holds from the moment that this returns.
+def start(job: Job, spare: Spare | None = None) -> None:
+    """Start an attempt of a job as a supervised process. `is_alive` is true as soon as this returns.
 
-    `ready` is a spare process that has an engine loaded, and takes the job if it is of that kind. Raises InputError
-    for a kind of job that this version does not know.
+    A spare process that waits for this kind of job takes it. Raises InputError for an unknown kind of job.
     """
-    kind = kinds.of(job.kind)
+    directory = prepare(job)
+    with open(directory / "alive.lock", "w") as lock, open(directory / "log.txt", "ab") as log:
+        portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        variables = environment(job.cpus)
+        pid = None
+        if spare is not None and spare.kind == job.kind:
+            pid = assign(spare, directory, variables, (lock.fileno(), log.fileno()))
+        lock.write(str(_start_supervisor(directory, variables, lock.fileno(), log.fileno()) if pid is None else pid))
+
+
+def prepare(job: Job) -> Path:
+    """Write the run directory of an attempt and return it. Raises InputError for an unknown kind of job."""
+    order = _order(job, kinds.of(job.kind))
     directory = job.directory
-    clean(directory)  # what a run of the same name left, in a data directory whose store was restored
+    clean(directory)  # after a restored backup there may be a run of the same name
     for name in ("artifacts", "tmp"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    (directory / "job.json").write_text(json.dumps(_order(job, kind)))
+    (directory / "job.json").write_text(json.dumps(order))
     (directory / "events.jsonl").touch()
-    # Written in place at the end, so that a full disk cannot keep the ending secret.
+    # The space is reserved now and written in place at the end, which works on a full disk too.
     (directory / "exit.json").write_text(" " * EXIT_BYTES)
-    with open(directory / "alive.lock", "w") as lock, open(directory / "log.txt", "ab") as log:
-        portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        around = environment(job.cpus)
-        pid = None
-        if ready is not None and ready.kind == job.kind:
-            pid = spare.hand_over(ready, directory, around, (lock.fileno(), log.fileno()))
-        lock.write(str(_supervised(directory, around, lock.fileno(), log.fileno()) if pid is None else pid))
+    return directory
 
 
-def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd: int) -> int:
-    """Start the supervisor, which starts the job; returns its pid."""
-    # A stop that comes before the supervisor can hear it must wait, not kill it.
+def _start_supervisor(directory: Path, variables: Mapping[str, str], lock_fd: int, log_fd: int) -> int:
+    """Start the supervisor, which starts the job, and return its pid."""
+    # SIGTERM is blocked until the supervisor can handle it; an earlier one would kill it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process = subprocess.Popen(
         [sys.executable, "-m", "runner.supervisor", str(directory), str(lock_fd)],
         cwd=directory,
-        env=around,
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=log_fd,
         stderr=log_fd,
-        pass_fds=[lock_fd],  # the lock lives on in the supervisor when this side closes
+        pass_fds=[lock_fd],  # the supervisor keeps the lock when the runner closes its file
         start_new_session=True,
     )
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -80,7 +84,7 @@ def _supervised(directory: Path, around: Mapping[str, str], lock_fd: int, log_fd
 
 
 def _order(job: Job, kind: Kind) -> dict[str, Any]:
-    """Return what is written to job.json. A job does not open the store, so that all it needs is in it."""
+    """Return the content of job.json: all that a job needs, because it does not open the store."""
     return {
         "job_id": job.id,
         "attempt": job.attempt,
@@ -94,17 +98,17 @@ def _order(job: Job, kind: Kind) -> dict[str, Any]:
 
 
 def environment(cpus: int) -> Mapping[str, str]:
-    """The variables that a job of so many threads (0: all) is started with."""
+    """Return the environment variables of a job with so many threads (0: all)."""
     threads = str(cpus or machine.cpu_slots())
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     own = {"METASCOUT_HOME": str(database.home()), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "DO_NOT_TRACK": "1"}
-    # Waiting threads that spin take the cores from those that work.
+    # Waiting threads sleep: spinning ones would take the cores from those that work.
     own |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     return {**os.environ, **own, "MKL_NUM_THREADS": threads}
 
 
 def is_alive(directory: Path) -> bool:
-    """Whether the supervisor or the job of this run directory still lives."""
+    """Return whether the supervisor or the job of this run directory is alive."""
     try:
         with open(directory / "alive.lock", "r+") as lock:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
@@ -117,26 +121,32 @@ def is_alive(directory: Path) -> bool:
 
 
 def request_cancel(directory: Path) -> None:
-    """Ask the job to stop; its supervisor ends it by force after a grace period, counted from the first request."""
-    wish = directory / "cancel"
-    if not wish.exists():
-        wish.touch()
+    """Request that the job stops. Its supervisor kills it after a grace period, counted from the first request."""
+    _touch(directory / "cancel")
 
 
-def request_pause(directory: Path) -> bool:
-    """Ask the job to pause; True, once, when it has been asked for `PAUSE_S` seconds and still runs."""
-    wish = directory / "pause"
-    if not wish.exists():
-        wish.touch()
-    stat = wish.stat()
-    if stat.st_size or time.time() < stat.st_mtime + PAUSE_S:
+def request_pause(directory: Path) -> None:
+    """Request that the job pauses at its next checkpoint."""
+    _touch(directory / "pause")
+
+
+def _touch(request: Path) -> None:
+    if not request.exists():  # its time is that of the first request
+        request.touch()
+
+
+def mark_late_pause(directory: Path) -> bool:
+    """Mark a pause that the job has not obeyed for `LATE_PAUSE_S` seconds. Return True only if it was marked now."""
+    request = directory / "pause"
+    stat = request.stat()
+    if stat.st_size or time.time() < stat.st_mtime + LATE_PAUSE_S:
         return False
-    wish.write_text("late")
+    request.write_text("late")
     return True
 
 
 def stop(directory: Path) -> None:
-    """End the job at once, with everything that it started."""
+    """End the job at once, with all the processes that it started."""
     with suppress(OSError, ValueError):
         pid = int((directory / "alive.lock").read_text())
         if is_alive(directory):
@@ -144,9 +154,9 @@ def stop(directory: Path) -> None:
 
 
 def read_events(directory: Path, offset: int) -> tuple[list[events.Event], list[float], int]:
-    """The next events from byte `offset` of the event file: they, their times, and the offset behind them.
+    """Return the next batch of events from byte `offset` of the event file, their times, and the next offset.
 
-    A line that is not an event (cut off by a full disk) becomes a warning. No file: the attempt never started.
+    A line that is not an event (cut off by a full disk) becomes a warning. Without a file, the attempt never started.
     """
     if not (directory / "events.jsonl").exists():
         return [], [], offset
@@ -156,30 +166,30 @@ def read_events(directory: Path, offset: int) -> tuple[list[events.Event], list[
         if len(piece) == _BATCH_BYTES and b"\n" not in piece:
             piece += file.readline()
     complete = piece[: piece.rfind(b"\n") + 1]
-    found, times = [], []
+    batch, times = [], []
     for line in complete.splitlines():
         try:
             event, happened_at = events.from_json(line)
         except (ValueError, KeyError, TypeError):
             event = events.Message(f"An unreadable event was skipped: {line[:80]!r}", "warning")
             happened_at = time.time()
-        found.append(event)
+        batch.append(event)
         times.append(happened_at)
-    return found, times, offset + len(complete)
+    return batch, times, offset + len(complete)
 
 
 def read_exit(directory: Path) -> Exit:
-    """How the attempt ended; call it when `is_alive` is False. No record means that its supervisor was killed too."""
+    """Return how an attempt that is not alive has ended. Without a record, its supervisor was killed too."""
     try:
         return Exit(**json.loads((directory / "exit.json").read_text()))
     except (OSError, ValueError):
-        return Exit("crashed", "The job's process and its supervisor were killed, or the machine went down.")
+        return Exit("crashed", "The process of the job and its supervisor were killed, or the machine went down.")
 
 
 def clean(directory: Path) -> None:
-    """Remove what an ended attempt left behind that nobody reads any more (its artifacts are kept elsewhere).
+    """Remove the temporary files of an attempt that has ended, and its artifacts, which are stored elsewhere.
 
-    Its supervisor has ended its processes; where that was killed too, a Java that works in its tmp/ is ended here.
+    Its supervisor has ended its processes. If that was killed too, a Java process that uses its tmp/ is killed here.
     """
     for process in psutil.process_iter(["cmdline"]):
         if any(part.startswith(f"-Djava.io.tmpdir={directory}/tmp/") for part in process.info["cmdline"] or ()):
@@ -190,14 +200,14 @@ def clean(directory: Path) -> None:
 
 
 def sweep(*, keep: set[Path]) -> None:
-    """Clean up after every attempt that no longer lives, but for those whose directories are to be kept."""
+    """Clean up after every attempt that is not alive, except for the directories in `keep`."""
     for directory in (database.home() / "jobs").glob("*-*"):
         if (directory / "tmp").exists() and directory not in keep and not is_alive(directory):
             clean(directory)
 
 
 def receive(directory: Path) -> tuple[specs.Spec, Context, Engine]:
-    """Return what `start` ordered, as the job's own process needs it: its spec, its context and its engine's `run`."""
+    """Return the spec, the context and the engine's `run` that `prepare` wrote to a run directory."""
     order = json.loads((directory / "job.json").read_text())
     context = Context(
         job_id=order["job_id"],

@@ -1,7 +1,7 @@
-"""The spare: one supervised job process that has its engine loaded already and waits for a job that must answer soon.
+"""The spare process: a supervised job process that has an engine loaded and waits for a job that must answer soon.
 
-It is started as any other job's processes are, and takes an order over a socket: the run directory, with the lock and
-the log as open files. When the runner goes, by whatever signal, the socket closes, and an idle spare ends.
+It takes an order over a socket: the run directory, with the lock and the log as open files. When the runner ends, for
+any reason, the socket closes, and a spare process that waits ends too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from core import kinds
 from core.kinds import Kind
 
-LOOK_S = 5.0  # between two looks into the store
-PAUSE_S = 3.0  # after a hand-over: the job that the spare has become wants the cores first
-BROKEN_PAUSE_S = 60.0
+CHECK_S = 5.0  # between two checks of the store
+REST_S = 3.0  # before the next start after an assignment, whose job gets the cores first
+BROKEN_REST_S = 60.0
 _ANSWER_S = 5.0
 _ROOT = Path(__file__).parents[1]
 
@@ -30,23 +30,23 @@ log = logging.getLogger("metascout.runner")
 
 @dataclass(slots=True)
 class Spare:
-    """The processes that wait (the supervisor's, and the wire to it), and when the next look is due (monotonic)."""
+    """The supervisor of the process that waits, the wire to it, and the time of the next check (monotonic clock)."""
 
     process: subprocess.Popen[bytes] | None = None
     wire: socket.socket | None = None
-    kind: str = ""  # of the jobs that it can take
+    kind: str = ""  # the kind of job that it waits for
     environment: Mapping[str, str] = field(default_factory=dict)
     next_at: float = 0.0
 
 
-def tend(spare: Spare, environment: Mapping[str, str]) -> None:
-    """Keep one spare process for the kind of job that wants one (see `Kind.warm`); never waits."""
+def maintain(spare: Spare, environment: Mapping[str, str]) -> None:
+    """Keep one spare process for the kind of job that needs one (see `Kind.warm`). Never waits."""
     if spare.process is not None and spare.process.poll() is not None:
-        log.warning("The spare process ended with code %s; jobs start without one", spare.process.returncode)
-        _let_go(spare, BROKEN_PAUSE_S)
+        log.warning("The spare process ended with code %s; jobs start without it", spare.process.returncode)
+        _clear(spare, BROKEN_REST_S)
     if (now := time.monotonic()) < spare.next_at:
         return
-    spare.next_at = now + LOOK_S
+    spare.next_at = now + CHECK_S
     kind = next((kind for kind in kinds.KINDS if kind.warm and kinds.load(kind.warm)()), None)
     if spare.process is not None and not (kind and kind.name == spare.kind and spare.environment == environment):
         stop(spare)
@@ -54,40 +54,40 @@ def tend(spare: Spare, environment: Mapping[str, str]) -> None:
         _start(spare, kind, environment)
 
 
-def hand_over(spare: Spare, directory: Path, environment: Mapping[str, str], files: Sequence[int]) -> int | None:
-    """Give the spare a job: its run directory and the open lock and log; the supervisor's pid, and the spare is gone.
+def assign(spare: Spare, directory: Path, environment: Mapping[str, str], files: Sequence[int]) -> int | None:
+    """Assign a job to the spare process: its run directory and the open lock and log. Return the supervisor's pid.
 
-    None where there is no spare, or none that was started in the same environment, or it is dead: start without it.
+    Return None if there is no spare process, it has another environment, or it is dead: the job starts without it.
     """
     process, wire = spare.process, spare.wire
     if process is None or wire is None or dict(environment) != dict(spare.environment):
         return None
-    taken = False
+    confirmed = False
     with suppress(OSError):
         socket.send_fds(wire, [str(directory).encode()], list(files))
         wire.settimeout(_ANSWER_S)
-        taken = bool(wire.recv(1))
-    if not taken:  # whatever it was doing, it must not begin the job beside another
-        log.warning("The spare process did not take the job; it starts without one")
+        confirmed = bool(wire.recv(1))
+    if not confirmed:  # kill it: the job must not run twice
+        log.warning("The spare process did not take the job; the job starts without it")
         process.kill()
         process.wait()
-    _let_go(spare, PAUSE_S)
-    return process.pid if taken else None
+    _clear(spare, REST_S)
+    return process.pid if confirmed else None
 
 
 def stop(spare: Spare) -> None:
-    """End the spare that waits."""
+    """End the spare process that waits."""
     if spare.process is not None:
         spare.process.kill()  # its job process is killed with it
         spare.process.wait()
-        _let_go(spare, 0.0)
+        _clear(spare, 0.0)
 
 
-def _let_go(spare: Spare, pause_s: float) -> None:
+def _clear(spare: Spare, rest_s: float) -> None:
     if spare.wire is not None:
         spare.wire.close()
     spare.process = spare.wire = None
-    spare.next_at = time.monotonic() + pause_s
+    spare.next_at = time.monotonic() + rest_s
 
 
 def _start(spare: Spare, kind: Kind, environment: Mapping[str, str]) -> None:

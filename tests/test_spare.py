@@ -40,7 +40,7 @@ def _until(condition: Callable[[], object], seconds: float = 60) -> None:
 def _ready() -> Iterator[Spare]:
     """A spare whose job process waits for its order."""
     one = Spare()
-    spare.tend(one, launch.environment(0))
+    spare.maintain(one, launch.environment(0))
     try:
         _until(lambda: _waits(one))
         yield one
@@ -164,7 +164,7 @@ def test_a_job_that_a_spare_has_become_can_be_cancelled(patterns: Dataset) -> No
 
 def test_without_an_initialisation_there_is_none(home: Path) -> None:
     one = Spare()
-    spare.tend(one, launch.environment(0))
+    spare.maintain(one, launch.environment(0))
     assert one.process is None
 
 

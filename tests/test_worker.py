@@ -142,7 +142,7 @@ def test_a_silent_job_is_ended_at_its_limit_and_queued_again(spec: AutoMLSpec, m
     job_id = jobs.submit(spec)
     engines.run_once(automl=engines.fall_silent)
     assert jobs.get(job_id).attempt == 2
-    assert "no sign of life for 0.5 s" in " ".join(jobs.history(job_id).reason.dropna())
+    assert "no heartbeat for 0.5 s" in " ".join(jobs.history(job_id).reason.dropna())
 
 
 def test_stopping_the_runner_ends_its_jobs_and_queues_them_again(spec: AutoMLSpec) -> None:
@@ -307,14 +307,14 @@ def test_a_job_that_asks_for_a_gpu_which_is_not_there_says_so(
     monkeypatch.setenv("METASCOUT_GPU_SLOTS", "0")
     job_id = jobs.submit(spec.model_copy(update={"gpus": 1}))
     engines.drain(automl=engines.succeed)
-    assert "asks for 1, this machine has 0" in jobs.overview(job_id=job_id).error[0]
+    assert "asks for 1, but this machine has 0" in jobs.overview(job_id=job_id).error[0]
 
 
 def test_a_runner_that_breaks_leaves_its_jobs_running(spec: AutoMLSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = jobs.submit(spec)
     beats = iter([{"cpu_frac": 0.5}])
     monkeypatch.setattr("core.machine.usage", lambda: next(beats))
-    monkeypatch.setattr(loop, "BEAT_S", 0.5)
+    monkeypatch.setattr(loop, "HEARTBEAT_S", 0.5)
     engines.use(automl=engines.wait_for_cancel)
     with pytest.raises(StopIteration):
         loop.serve()
@@ -428,7 +428,7 @@ def test_a_job_that_is_killed_while_it_should_pause_is_paused_and_goes_on(search
 def test_a_pause_that_a_job_does_not_hear_is_a_warning_and_the_job_succeeds(
     search: NASSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "PAUSE_S", 0.5)
+    monkeypatch.setattr(launch, "LATE_PAUSE_S", 0.5)
     job_id = jobs.submit(search)
     with _serving(engines.ignore_pause):
         _until(lambda: _started(job_id))

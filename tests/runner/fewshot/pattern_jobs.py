@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import datasets, kinds, results
+from core import datasets, results
 from core.events import Event, Message
 from core.queue import jobs
 from core.results import initialisations
@@ -44,10 +43,9 @@ def run_here(spec: Spec) -> tuple[int, list[Event]]:
     job = jobs.claim("tests")
     assert job is not None
     assert job.id == job_id
-    (job.directory / "artifacts").mkdir(parents=True)
-    (job.directory / "job.json").write_text(json.dumps(launch._order(job, kinds.of(job.kind))))
+    directory = launch.prepare(job)
     try:
-        parsed, context, run = launch.receive(job.directory)
+        parsed, context, run = launch.receive(directory)
         events = list(run(parsed, context))
     except Exception:
         jobs.finish(job, "failed")
