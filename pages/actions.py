@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
@@ -10,7 +11,6 @@ from core import kinds
 from core.errors import MetascoutError
 from core.queue import jobs
 from pages import links, words
-from pages.parts import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ def user() -> str:
     return str(st.user.get("email") or "local") if st.user.get("is_logged_in") else "local"
 
 
+def save_outcome(kind: Literal["success", "error"], text: str) -> None:
+    """Save what an action led to, for the next run of the page to show."""
+    st.session_state["outcome"] = kind, text
+
+
 def available(status: str, kind_name: str) -> list[str]:
     """Return the names of the actions that fit a job's state and kind, in the order of menus."""
     names = _BY_STATUS.get(status, _ENDED)
@@ -79,9 +84,9 @@ def act(action: str, job_id: int, priority: int | None = None) -> int | None:
     try:
         text, new_id = _set_priority(job_id, priority) if priority is not None else _do(action, job_id)
     except MetascoutError as error:
-        messages.save_outcome("error", words.sentence(error))
+        save_outcome("error", words.sentence(error))
         return None
-    messages.save_outcome("success", f"Job {job_id} {text}")
+    save_outcome("success", f"Job {job_id} {text}")
     return new_id
 
 
@@ -114,10 +119,10 @@ def give_more(job: jobs.Job, amounts: dict[str, int | None]) -> int:
     """
     if job.status == "paused":
         jobs.resume(job.id, **amounts)
-        messages.save_outcome("success", f"Job {job.id} is queued again and will resume where it paused.")
+        save_outcome("success", f"Job {job.id} is queued again and will resume where it paused.")
         return job.id
     new_id = jobs.extend(job.id, **amounts, user=user())
-    messages.save_outcome("success", f"Job {new_id} is queued and will continue where job {job.id} stopped.")
+    save_outcome("success", f"Job {new_id} is queued and will continue where job {job.id} stopped.")
     return new_id
 
 

@@ -227,7 +227,7 @@ def confirm(
         st.session_state["imports"] = st.session_state.get("imports", 0) + 1
         st.session_state["imported"] = scenario.name
         what = f"{scenario.n_datasets:,} datasets, {scenario.n_candidates:,} candidates"
-        messages.save_outcome("success", f"{scenario.name} is imported: {what}.")
+        actions.save_outcome("success", f"{scenario.name} is imported: {what}.")
         st.rerun()
 
 
@@ -309,9 +309,9 @@ def remove_now() -> None:
     """Remove the chosen scenario, and keep what to say of it."""
     try:
         knowledge.remove(st.session_state["removed"])
-        messages.save_outcome("success", f"{st.session_state['removed']} is removed.")
+        actions.save_outcome("success", f"{st.session_state['removed']} is removed.")
     except MetascoutError as error:
-        messages.save_outcome("error", str(error))
+        actions.save_outcome("error", str(error))
 
 
 st.title("Import runs")

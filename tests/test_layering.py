@@ -49,6 +49,81 @@ def test_no_part_imports_what_it_must_not(part: str) -> None:
     assert wrong == {}
 
 
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _dependencies() -> dict[str, set[str]]:
+    """Every module of ours, and those of ours that it imports (but for what only a type checker sees)."""
+    files = {
+        _module(path): path for part in ("core", "runner", "pages", "tools") for path in (ROOT / part).rglob("*.py")
+    }
+    found: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        tree = ast.parse(path.read_text())
+        hidden = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if node in hidden:
+                continue
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    found[name] |= {full} if full in files else {node.module} & files.keys()
+            elif isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names} & files.keys()
+        found[name].discard(name)
+    return found
+
+
+def _cycle(graph: dict[str, set[str]]) -> list[str]:
+    """A cycle of a graph as the names along it; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(graph.get(name, ())):
+            if cycle := visit(other, [*path, name]):
+                return cycle
+        done.add(name)
+        return []
+
+    return next((cycle for name in sorted(graph) if (cycle := visit(name, []))), [])
+
+
+def _package(module: str) -> str:
+    """The folder of a module; the words directly in core/, runner/ and pages/ stand for themselves."""
+    if (ROOT / module.replace(".", "/")).is_dir() or module.count(".") < 2:
+        return module
+    return module.rpartition(".")[0]
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert _cycle(_dependencies()) == []
+
+
+def test_no_package_depends_on_itself_through_others() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, others in _dependencies().items():
+        graph.setdefault(_package(name), set()).update({_package(other) for other in others} - {_package(name)})
+    assert {
+        "core.store",
+        "core.datasets",
+        "core.queue",
+        "core.results",
+        "core.advice",
+        "runner.nas.space",
+    } <= graph.keys()
+    assert _cycle(graph) == []
+
+
 @pytest.mark.parametrize("room", ["nas/space", "nas/search", "nas/training", "fewshot/learning"])
 def test_an_engine_runs_on_a_machine_that_has_torch_and_nothing_of_ours(room: str) -> None:
     allowed = {"torch", "numpy", "core", "runner"} | set(sys.stdlib_module_names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -40,13 +40,8 @@ def empty(text: str, page: str, label: str, **params: Any) -> None:
         links.link(page, label, icon=":material/arrow_forward:", **params)
 
 
-def save_outcome(kind: Literal["success", "error"], text: str) -> None:
-    """Save what an action led to, for the next run of the page to show."""
-    st.session_state["outcome"] = kind, text
-
-
 def show_outcome() -> None:
-    """Show what the last action led to, once."""
+    """Show what the last action led to (see `actions.save_outcome`), once."""
     kind, text = st.session_state.pop("outcome", (None, ""))
     if kind == "error":
         st.error(words.plain(text), icon=":material/error:")
