@@ -18,7 +18,7 @@ from core.scoring import METRICS, Array, check_metric, values
 from core.specs import NASSpec
 from runner.nas.deploy import model_source, write_shared_files
 from runner.nas.search.finalist_training import Finalist
-from runner.nas.search.search import NoNetworkError, Objective, SearchData, Settings, search
+from runner.nas.search.search import NoNetworkError, Objective, Origin, SearchData, Settings, search
 from runner.nas.search.search_state import CHECKPOINT
 from runner.nas.space.layer_summary import layers
 from runner.nas.space.limits import SettingError
@@ -57,22 +57,18 @@ def run(spec: NASSpec, context: Context) -> Iterator[Event]:
     start = context.started_at()
     metric = check_metric(context.dataset.task, spec.metric)
     device = device_of(spec)
-    previous = context.previous_file(CHECKPOINT)
-    continued = None if previous else _continued_checkpoint(spec, context)
+    origin = yield from _origin(spec, context, metric)
     torch.set_num_threads(context.cpus)
     yield Progress(0.0, "Reading the data", float(spec.budget_s))
     yield from _ignored_columns(context)
-    warm_starts = yield from _warm_starts(spec, context)
     job = _Job(spec, context, prepare(context.dataset, device), metric)
     data = SearchData(job.tensors.space, *(job.tensors.pair(split) for split in ("train", "valid", "test")))
     yield from write_shared_files(context.dataset, job.tensors, context.artifacts)
-    identity = {"dataset": context.dataset.fingerprint, "metric": metric}
     try:
         yield from search(
             data, _settings(spec, device), _objective(job), lambda finalist: _report(job, finalist),
-            context.directory / CHECKPOINT, previous, context.cancelled,
-            is_paused=context.paused, continued=continued, parent=f"job {spec.continues}", identity=identity,
-            start=start, warm_starts=warm_starts,
+            context.directory / CHECKPOINT, origin, start=start, is_cancelled=context.cancelled,
+            is_paused=context.paused,
         )  # fmt: skip
     except SettingError as error:
         value = getattr(spec, error.field)
@@ -103,13 +99,17 @@ def _ignored_columns(context: Context) -> Iterator[Event]:
         yield Message(f"Text columns of a table are not used: {', '.join(texts)}.", "warning")
 
 
-def _warm_starts(spec: NASSpec, context: Context) -> Generator[Event, None, list[Path]]:
-    """Return the checkpoints of the searches to start from; warn about those that have none."""
+def _origin(spec: NASSpec, context: Context, metric: str) -> Generator[Event, None, Origin]:
+    """Return what the search starts from; warn about searches to start from that have no checkpoint."""
+    previous = context.previous_file(CHECKPOINT)
+    continued = None if previous else _continued_checkpoint(spec, context)
     checkpoints = {job_id: context.previous_file(CHECKPOINT, job_id) for job_id in spec.starts}
     if missing := [str(job_id) for job_id, path in checkpoints.items() if path is None]:
         jobs = f"job{'s' * (len(missing) > 1)} {', '.join(missing)}"
-        yield Message(f"There is no checkpoint of {jobs} to start from; the search ignores that.", "warning")
-    return [path for path in checkpoints.values() if path is not None]
+        yield Message(f"There is no checkpoint of {jobs} to start from: the search starts without.", "warning")
+    warm_starts = [path for path in checkpoints.values() if path is not None]
+    identity = {"dataset": context.dataset.fingerprint, "metric": metric}
+    return Origin(previous, continued, f"job {spec.continues}", identity, warm_starts)
 
 
 def _continued_checkpoint(spec: NASSpec, context: Context) -> Path | None:
@@ -119,7 +119,7 @@ def _continued_checkpoint(spec: NASSpec, context: Context) -> Path | None:
     path = context.previous_file(CHECKPOINT, spec.continues)
     if path is None:
         raise InputError(
-            f"there is no checkpoint of job {spec.continues}.",
+            f"There is no checkpoint of job {spec.continues}.",
             field="continues",
             value=spec.continues,
             remedy="Choose a job that has searched, or start a new search.",

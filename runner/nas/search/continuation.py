@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 from core.events import Event, Message, Metric
 from runner.nas.search import search_state
+from runner.nas.search.finalist_training import inherit, reset_reports
 from runner.nas.search.reports import report_candidate, report_policy
 from runner.nas.search.search_state import CandidateRecord, Generation, SearchState
 from runner.nas.search.strategies import Candidate
@@ -21,6 +23,38 @@ _WARM_STARTS = 8  # maximum of candidates of other searches that are tried first
 
 class ContinuationError(SettingError):
     """A search that cannot be continued with these settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a search starts from.
+
+    `previous` is the checkpoint of an earlier attempt. `continued` is that of another job, which messages call
+    `parent`: the search takes over its candidates and does not train its finalists again; `identity` is what both must
+    have in common. `warm_starts` are the checkpoints of searches on other data whose best candidates are tried first.
+    """
+
+    previous: Path | None = None
+    continued: Path | None = None
+    parent: str = "the other search"
+    identity: Mapping[str, str] = field(default_factory=dict)
+    warm_starts: Sequence[Path] = ()
+
+
+def initial_state(origin: Origin, identity: dict[str, str], epochs: int | None) -> SearchState:
+    """Return the state that a search starts with; its finalists train for `epochs`.
+
+    Raises ContinuationError where the other job searched other data, another space or by another metric.
+    """
+    if origin.previous:
+        state = search_state.load(origin.previous)
+        state.finalists = reset_reports(state.finalists)
+        return state
+    if origin.continued:
+        state = _continue(search_state.load(origin.continued), identity)
+        state.finalists = inherit(state.finalists, origin.parent, epochs)
+        return state
+    return SearchState(identity=identity)
 
 
 def warm_start(study: Study, checkpoints: Sequence[Path]) -> Iterator[Event]:
@@ -41,17 +75,14 @@ def _fits(choices: Sequence[int], genotype: Genotype) -> bool:
     return len(choices) == len(genotype) and all(0 <= place < n for place, n in zip(genotype, choices, strict=True))
 
 
-def continue_from(state: SearchState, identity: dict[str, str]) -> SearchState:
-    """Return another job's state as the start of this job: its clock and counts begin at zero.
-
-    Raises ContinuationError where the other job searched other data, another space or by another metric.
-    """
+def _continue(state: SearchState, identity: dict[str, str]) -> SearchState:
+    """Return another job's state as the start of this job: its clock and counts begin at zero."""
     for key, value in identity.items():
         if key not in ("strategy", "device") and (other := state.identity.get(key)) != value:
             difference = f" ({other}, not {value})" if key == "metric" else ""
             raise ContinuationError(
                 "continues",
-                f"the other search had another {key}{difference}.",
+                f"The other search had another {key}{difference}.",
                 f"Choose the same {key} and the same limits, or start a new search.",
             )
     if state.identity["device"] != identity["device"]:

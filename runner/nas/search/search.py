@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.events import Event, Message, Metric, Progress
 from runner.nas.search import search_state
 from runner.nas.search.budget_planning import plan_budget
-from runner.nas.search.continuation import ContinuationError, continue_from, resume, warm_start
-from runner.nas.search.finalist_training import inherit, reset_reports
+from runner.nas.search.continuation import ContinuationError, Origin, initial_state, resume, warm_start
 from runner.nas.search.finalists import NoNetworkError, Report, train_finalists
 from runner.nas.search.halving import GenerationTraining
 from runner.nas.search.reports import add_policy, report_candidate, rung_metric
-from runner.nas.search.search_state import CandidateRecord, Generation, Group, SearchState
+from runner.nas.search.search_state import CandidateRecord, Generation, Group
 from runner.nas.search.strategies import Candidate, make
 from runner.nas.search.study import SEARCH_SHARE, VALID_ROWS, Objective, SearchData, Settings, Study
 from runner.nas.space.limits import Latencies, restrict
 from runner.nas.training.training_plan import TrainingPlan
 
-__all__ = ["ContinuationError", "NoNetworkError", "Objective", "SearchData", "Settings", "search"]
+__all__ = ["ContinuationError", "NoNetworkError", "Objective", "Origin", "SearchData", "Settings", "search"]
 
 PREPARING_SHARE = 0.25  # of the search, for what a strategy learns before its first candidate
 _ROUNDS = 20  # of questions to the strategy for one generation, where many candidates are beyond the limits
@@ -33,38 +32,29 @@ def search(
     objective: Objective,
     report: Report,
     checkpoint: Path,
-    previous: Path | None = None,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    origin: Origin,
     *,
-    is_paused: Callable[[], bool] = lambda: False,
-    continued: Path | None = None,
-    parent: str = "the other search",
-    identity: Mapping[str, str] | None = None,
     start: float | None = None,
-    warm_starts: Sequence[Path] = (),
+    is_cancelled: Callable[[], bool] = lambda: False,
+    is_paused: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Search, then train the finalists and yield what `report` makes of each.
 
-    The checkpoint is written after each rung and each finalist, and stays. `previous` is the checkpoint of an earlier
-    attempt, `continued` that of another job: this search starts with the candidates of that job and does not train its
-    finalists again. Messages call that job `parent`; `identity` is what both must have in common. `warm_starts` are
-    checkpoints of searches whose best candidates are tried first. The budget counts from `start` on the monotonic
-    clock.
-
-    Raises LimitError for limits that no architecture meets, ContinuationError for a job that cannot be continued, and
-    NoNetworkError where no candidate could be trained.
+    The checkpoint is written after each rung and each finalist, and stays. The budget counts from `start` on the
+    monotonic clock. Raises LimitError for limits that no architecture meets, ContinuationError for a job that cannot
+    be continued, and NoNetworkError where no candidate could be trained.
     """
     start = time.monotonic() if start is None else start
     data = _prepare_data(data, settings)
-    identity = {**(identity or {}), "space": repr(data.space), "strategy": settings.strategy, "device": settings.device}
-    state = _initial_state(previous, continued, identity, parent, settings)
+    own = {"space": repr(data.space), "strategy": settings.strategy, "device": settings.device}
+    state = initial_state(origin, {**origin.identity, **own}, settings.epochs)
     study = Study(
         data, settings, objective, is_cancelled, is_paused, make(settings.strategy, data.space, settings.seed),
         Latencies(data.space, data.train[0], settings.device), state, checkpoint, start - state.spent_s,
     )  # fmt: skip
-    if warm_starts and not state.records:
-        yield from warm_start(study, warm_starts)
-    if previous or continued:
+    if origin.warm_starts and not state.records:
+        yield from warm_start(study, origin.warm_starts)
+    if origin.previous or origin.continued:
         yield from resume(study, settings.strategy)
     elif settings.max_latency_s is not None:
         study.latencies.check(settings.max_latency_s, settings.seed)
@@ -81,20 +71,6 @@ def _prepare_data(data: SearchData, settings: Settings) -> SearchData:
     space, device = restrict(data.space, settings.max_parameters, settings.seed), settings.device
     train, valid = ((x.to(device), y.to(device)) for x, y in (data.train, data.valid))
     return SearchData(space, train, valid, data.test)
-
-
-def _initial_state(
-    previous: Path | None, continued: Path | None, identity: dict[str, str], parent: str, settings: Settings
-) -> SearchState:
-    if previous:
-        state = search_state.load(previous)
-        state.finalists = reset_reports(state.finalists)
-        return state
-    if continued:
-        state = continue_from(search_state.load(continued), identity)
-        state.finalists = inherit(state.finalists, parent, settings.epochs)
-        return state
-    return SearchState(identity=identity)
 
 
 def _prepare_strategy(study: Study) -> Iterator[Event]:

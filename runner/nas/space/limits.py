@@ -52,7 +52,7 @@ def restrict(space: AnySpace, limit: int | None, seed: int) -> AnySpace:
         smallest, unit = min(map(space.size, sample)), "parameter" if limit == 1 else "parameters"
         raise LimitError(
             "max_parameters",
-            f"of {SAMPLES:,} architectures none has {limit:,} {unit} or fewer; the smallest has {smallest:,.0f}.",
+            f"Of {SAMPLES:,} architectures none has {limit:,} {unit} or fewer; the smallest has {smallest:,.0f}.",
         )
     changes: dict[str, Any] = {}
     for name, places in _GENOTYPE_PLACES.items():
@@ -93,7 +93,7 @@ class Latencies:
         name = min(self.by_architecture, key=self.by_architecture.__getitem__)
         return LimitError(
             "max_latency_s",
-            f"no architecture predicts one row within {1000 * limit_s:g} ms; "
+            f"No architecture predicts one row within {1000 * limit_s:g} ms; "
             f"the fastest, {name}, takes {1000 * self.by_architecture[name]:.3g} ms.",
         )
 

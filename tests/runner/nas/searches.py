@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from core.events import Event, Message, Metric
 from runner.nas.search import search_state
 from runner.nas.search.finalist_training import Finalist
-from runner.nas.search.search import Objective, SearchData, Settings, search
+from runner.nas.search.search import Objective, Origin, SearchData, Settings, search
 from runner.nas.search.search_state import SearchState
 from runner.nas.space.spaces import TableSpace
 
@@ -38,7 +39,7 @@ def problem(n_valid: int = 80, n_train: int = 100, space: TableSpace | None = No
 
 
 class Search:
-    """One search: its events as they come, and its finalists."""
+    """One search: its events as they come, and its finalists. `more` are the fields of Origin, and stops."""
 
     def __init__(
         self, checkpoint: Path, settings: Settings = SETTINGS, data: SearchData | None = None, **more: Any
@@ -47,10 +48,11 @@ class Search:
         self.finalists: list[Finalist] = []
         self.evaluated_rows: list[int] = []
         self.data, self.checkpoint = data or problem(), checkpoint
-        self._events = search(
-            self.data, settings, Objective(self._error, lambda error: 1 - error), self._report, checkpoint,
-            identity=IDENTITY, **more,
-        )  # fmt: skip
+        names = {part.name for part in fields(Origin)}
+        origin = Origin(identity=IDENTITY, **{name: value for name, value in more.items() if name in names})
+        rest = {name: value for name, value in more.items() if name not in names}
+        objective = Objective(self._error, lambda error: 1 - error)
+        self._events = search(self.data, settings, objective, self._report, checkpoint, origin, **rest)
 
     def run(self, until: Callable[[SearchState], bool] | None = None) -> Search:
         """Run to the end, or until the checkpoint meets a condition: then the search is gone, like a killed process."""

@@ -38,7 +38,7 @@ def test_a_gpu_that_is_not_there_is_no_silent_fall_back(home: Path, monkeypatch:
 def test_a_limit_that_nothing_meets_is_reported_with_the_smallest_size(home: Path) -> None:
     dataset = datasets.add_sample("iris")
     job_id = run_job(NASSpec(dataset_id=dataset.id, budget_s=10, max_parameters=5))
-    assert jobs.overview(job_id=job_id).error[0].startswith("max_parameters: of 2,000 architectures none has 5 ")
+    assert jobs.overview(job_id=job_id).error[0].startswith("max_parameters: Of 2,000 architectures none has 5 ")
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_an_extended_search_adds_new_trials_and_repeats_none(home: Path) -> None
 def test_a_search_with_nothing_to_continue_and_one_of_another_dataset_say_so(home: Path) -> None:
     iris, wine = datasets.add_sample("iris"), datasets.add_sample("wine")
     lost = NASSpec(dataset_id=iris.id, continues=7)
-    with pytest.raises(InputError, match="continues: there is no checkpoint of job 7"):
+    with pytest.raises(InputError, match="continues: There is no checkpoint of job 7"):
         list(run(lost, Context(8, 1, iris, home / "jobs" / "8-1", 1, 0, lambda: False)))
     saved = home / "jobs" / "7-1" / search_state.CHECKPOINT
     saved.parent.mkdir(parents=True)
