@@ -166,8 +166,8 @@ class Adapted:
     """The outcome of fine-tuning on a few examples: `body` is what the playground draws.
 
     `body` has `initialisation` (the job), `asked` (whether the user chose it), `proposed` [{job_id, distance (null:
-    unknown), like {new class: training class}, why}] (the nearest first), `kind`, `algorithm`, `network`, `protocol`,
-    `labels`, `support` [{name, row, label}], `n_queries` (the rows that are scored), `steps` [{step, loss,
+    unknown), like {new class: training class}, why}] (the most similar first), `kind`, `algorithm`, `network`,
+    `protocol`, `labels`, `support` [{name, row, label}], `n_queries` (the rows that are scored), `steps` [{step, loss,
     support_loss, accuracy}], `confusion` {labels, counts} or null, `predictions` [{name, row, actual (null: unknown),
     predicted, probabilities}] and `adapt_s`. If no rows are scored, accuracy is null and loss is the support loss.
 

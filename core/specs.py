@@ -211,7 +211,7 @@ class FineTuneSpec(_Spec):
     """Learning new classes from a few examples and a stored initialisation. It takes seconds and no slot.
 
     The examples are rows of the `classes` of the dataset, a stored file of examples, or for regression the rows of
-    one group. `initialisation` is the job that meta-trained it; None: the nearest one.
+    one group. `initialisation` is the job that meta-trained it; None: the most similar one.
     """
 
     kind: Literal["finetune"] = "finetune"

@@ -21,7 +21,7 @@ from pages.parts.results import adaptation
 
 FINE_TUNING = kinds.for_spec(FineTuneSpec).name
 POLL_S = 0.3
-NEAREST = 0  # in place of an initialisation's job
+MOST_SIMILAR = 0  # in place of an initialisation's job
 DATASET, UPLOAD, DRAW, AGAIN = "From a dataset", "Upload", "Draw", "As in the link"
 MOVING = ("queued", "running")
 
@@ -58,8 +58,8 @@ def prefill(job: jobs.Job | None, known: Sequence[Initialisation]) -> FineTuneSp
     ids = [one.job_id for one in known]
     wanted = spec.initialisation if spec else asked_initialisation()
     if wanted is not None and wanted not in ids:
-        st.warning(f"The initialisation of job {wanted} is not there; the nearest in memory is chosen.")
-    st.session_state["play_initialisation"] = wanted if wanted in ids else NEAREST
+        st.warning(f"Job {wanted} has no initialisation; the most similar one is used.")
+    st.session_state["play_initialisation"] = wanted if wanted in ids else MOST_SIMILAR
     if spec is not None:
         remember(spec)
     return spec
@@ -80,13 +80,13 @@ def remember(spec: FineTuneSpec) -> None:
 
 
 def choose(known: Sequence[Initialisation]) -> Initialisation | None:
-    """The initialisation to start from; None leaves it to the memory."""
+    """Return the initialisation to start from; None means the most similar one."""
     by_id = {one.job_id: one for one in known}
     chosen = st.selectbox(
-        "Initialisation", [NEAREST, *by_id], key="play_initialisation",
-        format_func=lambda job_id: told(by_id[job_id]) if job_id in by_id else "The nearest in memory",
-        help="What meta-training has left. **The nearest in memory**: the one whose training classes lie nearest to "
-        "your examples, and why.",
+        "Initialisation", [MOST_SIMILAR, *by_id], key="play_initialisation",
+        format_func=lambda job_id: told(by_id[job_id]) if job_id in by_id else "The most similar one",
+        help="A stored initialisation. **The most similar one**: its training classes are the most similar to your "
+        "examples.",
     )  # fmt: skip
     return by_id.get(chosen)
 

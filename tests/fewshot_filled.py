@@ -135,14 +135,14 @@ def adaptation(dataset: datasets.Dataset, initialisation: int, classes: tuple[st
             predictions.append(
                 {"name": "", "row": row, "actual": label, "predicted": classes[predicted], "probabilities": sure}
             )
-    like = f"0.21 against 0.55 for job 1; {classes[0]!r} is like 'glyph 03'"
-    far = "Its training classes are 0.34 farther than the nearest, at 0.55."
+    similar = f"distance 0.21, against 0.55 for job 1; 'glyph 03' is similar to your {classes[0]!r}"
+    far = "Its training classes are less similar: distance 0.55, 0.34 more."
     curve = enumerate((0.6, 0.72, 0.8, 0.86, 0.88, 0.9))
     return {
         "initialisation": initialisation, "asked": False, "kind": "image", "algorithm": "MAML", "network": "Conv4-64",
         "proposed": [
             {"job_id": initialisation, "distance": 0.21, "like": {classes[0]: "glyph 03"},
-             "why": f"Its training classes lie nearest: {like}."},
+             "why": f"Its training classes are the most similar: {similar}."},
             {"job_id": 1, "distance": 0.55, "like": {classes[0]: "glyph 09"}, "why": far},
         ],
         "labels": list(classes), "support": support, "n_queries": len(predictions), "adapt_s": 0.034,
@@ -158,7 +158,7 @@ def wave_adaptation(initialisation: int) -> dict[str, Any]:
     steps = [{"step": s, "y": ((1 - 0.5**s) * true).tolist()} for s in range(6)]
     return {
         "initialisation": initialisation, "asked": True, "kind": "waves", "labels": ["w29"], "adapt_s": 0.012,
-        "proposed": [{"job_id": initialisation, "distance": None, "like": {}, "why": "It has no description."}],
+        "proposed": [{"job_id": initialisation, "distance": None, "like": {}, "why": "It has no profile."}],
         "steps": [{"step": s, "loss": 4.5 * 0.25**s, "accuracy": None} for s in range(6)], "confusion": None,
         "predictions": [{"name": "", "row": 5, "actual": 1.0, "predicted": 0.9, "probabilities": None}],
         "curves": {

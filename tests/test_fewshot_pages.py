@@ -406,7 +406,7 @@ def test_the_answer_is_drawn_from_its_link(filled: Filled) -> None:
     assert cards.count("✖") == 5
     assert "<b>odd *class*" not in cards
     assert any("45 of 50 are right" in caption.value for caption in at.caption)
-    assert any("Its training classes lie nearest" in shown(caption.value) for caption in at.caption)
+    assert any("Its training classes are the most similar" in shown(caption.value) for caption in at.caption)
     assert at.multiselect(key=f"play_classes_{filled.images}").value[0] == name(0)
     assert at.number_input(key="play_queries").value == 10
 

@@ -1,4 +1,4 @@
-"""An adapted network of plain PyTorch layers, which needs nothing of Metascout to predict images."""
+"""An adapted network of plain PyTorch layers, which predicts images without Metascout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.shared.input_scaling import Pixels
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a skip; the last norm and ReLU come after the sum."""
+    """Two convolutions and a skip connection; the last norm and ReLU come after the sum."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def layer_calls(start: LoadedInitialisation) -> export.Calls:
 
 
 def plain_network(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Sequential:
-    """The adapted network of plain layers; its norms have the stored statistics, or those of the support x."""
+    """Return the adapted network as plain layers; its norms use the stored statistics, or those of the support x."""
     layers = _conv4(weights) if isinstance(network, Conv4) else _resnet(weights)
     model = nn.Sequential(OrderedDict(layers | _ending(weights))).eval()
     if not any(name.startswith(STATISTICS_PREFIX) for name in weights):
@@ -54,9 +54,9 @@ def plain_network(network: Conv4 | ResNet, weights: Weights, x: Tensor) -> nn.Se
 
 
 def adapter_network(start: LoadedInitialisation, weights: Weights) -> nn.Sequential:
-    """The pretrained network with the adapter as one linear layer behind it, which standardises, too, and the head.
+    """Return the pretrained network, a linear layer that standardises and adapts its features, and the head.
 
-    For images of the recipe's shape. Raises InputError where the pretrained weights are not kept any more.
+    It predicts images of the recipe's shape. Raises InputError if the file of pretrained weights is missing.
     """
     recipe = start.recipe
     network = backbone_network.load(recipe["backbone"])
@@ -113,7 +113,7 @@ def _convolution(weight: Tensor) -> nn.Conv2d:
 
 
 def _norm(weights: Weights, scale: str, shift: str) -> nn.BatchNorm2d:
-    """A norm by the names of its scale and shift; its epsilon is the engine's."""
+    """Return a norm, by the names of its scale and shift; its epsilon is the engine's."""
     layer = nn.BatchNorm2d(len(weights[scale]))
     _set(layer.weight, weights[scale])
     _set(layer.bias, weights[shift])
@@ -130,10 +130,10 @@ def _set(place: Tensor, value: Tensor) -> None:
 
 @torch.no_grad()
 def _fix(network: nn.Module, x: Tensor) -> None:
-    """Fix each norm's statistics to those of what reaches it of x, as the engine takes them in each task."""
+    """Set each norm's statistics to those of its inputs for x, which the engine uses in each task."""
 
-    def fix(norm: nn.Module, given: tuple[Tensor]) -> None:
-        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+    def fix(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
         _set(norm.get_buffer("running_mean"), mean)
         _set(norm.get_buffer("running_var"), variance)
 

@@ -24,7 +24,7 @@ from runner.fewshot.learning.microbatches import microbatches
 from runner.fewshot.learning.task_networks import Conv4, initial_weights
 from runner.shared.allocator import keep_memory
 from tests.benchmarks import learn2learn_peer
-from tests.runner.fewshot.learning import plain_networks
+from tests.runner.fewshot.learning import reference_networks
 
 Ways = dict[str, dict[str, Callable[[], object]]]
 
@@ -63,11 +63,11 @@ def measure(ways: int, tasks: int, device: str, rounds: int, peer_maml: Any = No
     ours: Ways = {
         "training": {
             "tasks at once": lambda: [maml.gradient(network, meta, part, INNER) for part in parts],
-            "one by one": lambda: plain_networks.gradient(meta, batch, INNER),
+            "one by one": lambda: reference_networks.gradient(meta, batch, INNER),
         },
         "adaptation": {
             "tasks at once": lambda: [adapt(network, meta, part.support_x, part.support_y, INNER) for part in parts],
-            "one by one": lambda: [plain_networks.learned(meta, x, y, INNER, False) for x, y in _rows(batch)],
+            "one by one": lambda: [reference_networks.learned(meta, x, y, INNER, False) for x, y in _rows(batch)],
         },
     }
     if peer_maml is not None:

@@ -199,19 +199,19 @@ def content(dataset: Dataset, rows: tuple[int, ...]) -> pd.DataFrame:
 
 
 def proposal(body: dict[str, Any]) -> None:
-    """Which initialisations the memory holds, nearest to these examples first, and which was taken and why."""
+    """Draw the stored initialisations, the most similar first, and say which one was used and why."""
     rows, taken = body.get("proposed") or [], body.get("initialisation")
     if not rows:
         return
-    st.subheader("Nearest in memory")
+    st.subheader("Similar initialisations")
     why = next((row["why"] for row in rows if row["job_id"] == taken), "")
-    how = "This one was asked for." if body.get("asked") else ""
-    st.caption(words.plain(f"Job {taken} was taken. {how} {why}".replace("  ", " ")))
+    how = "It was your choice." if body.get("asked") else ""
+    st.caption(words.plain(f"Job {taken} was used. {how} {why}".replace("  ", " ")))
     frame = pd.DataFrame(
         {
-            "Job": [f"{row['job_id']}{' (taken)' if row['job_id'] == taken else ''}" for row in rows],
+            "Job": [f"{row['job_id']}{' (used)' if row['job_id'] == taken else ''}" for row in rows],
             "Distance": [row["distance"] for row in rows],
-            "Your class is like": [
+            "Similar classes": [
                 ", ".join(f"{mine}: {theirs}" for mine, theirs in (row.get("like") or {}).items()) for row in rows
             ],
         }

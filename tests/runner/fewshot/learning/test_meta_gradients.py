@@ -25,7 +25,7 @@ from runner.fewshot.learning.task_networks import (
     measure_statistics,
     outputs,
 )
-from tests.runner.fewshot.learning import plain_networks
+from tests.runner.fewshot.learning import reference_networks
 
 pytestmark = pytest.mark.torch
 
@@ -56,7 +56,7 @@ def test_tasks_at_once_equal_one_after_another(channels: int, side: int, first_o
     network, batch = Conv4(channels, 3, width=8), _images(channels=channels, side=side)
     inner = Inner(steps=3, rate=0.1, first_order=first_order, transductive=True)
     mine, my_losses = maml.gradient(network, _meta(network), batch, inner)
-    theirs, their_losses = plain_networks.gradient(_meta(network), batch, inner)
+    theirs, their_losses = reference_networks.gradient(_meta(network), batch, inner)
     assert float((my_losses - their_losses).abs().max()) < 1e-12
     assert _apart(mine, theirs) < 1e-12
 
@@ -65,7 +65,7 @@ def test_tasks_at_once_equal_one_after_another_in_a_residual_network() -> None:
     network, batch = ResNet(3, 3, width=4), _images(channels=3, side=13)
     inner = Inner(steps=2, rate=0.1, transductive=True)
     mine, _ = maml.gradient(network, _meta(network), batch, inner)
-    theirs, _ = plain_networks.gradient(_meta(network), batch, inner, plain_networks.resnet)
+    theirs, _ = reference_networks.gradient(_meta(network), batch, inner, reference_networks.resnet)
     assert _apart(mine, theirs) < 1e-12
 
 
@@ -77,7 +77,7 @@ def test_tasks_at_once_equal_one_after_another_in_a_network_of_texts() -> None:
     texts = Batch(words, batch.support_y, words.flip(0), batch.support_y)
     inner = Inner(steps=2, rate=0.5)
     mine, _ = maml.gradient(network, _meta(network), texts, inner)
-    theirs, _ = plain_networks.gradient(_meta(network), texts, inner, plain_networks.text)
+    theirs, _ = reference_networks.gradient(_meta(network), texts, inner, reference_networks.text)
     assert _apart(mine, theirs) < 1e-12
 
 
@@ -91,7 +91,7 @@ def _rows(ways: int = 3, tasks: int = 3, inputs: int = 5) -> Batch:
 def test_tasks_at_once_equal_one_after_another_in_an_adapter() -> None:
     network, batch, inner = Adapter(5, 3), _rows(), Inner(steps=3, rate=0.2)
     mine, _ = maml.gradient(network, _meta(network), batch, inner)
-    theirs, _ = plain_networks.gradient(_meta(network), batch, inner, plain_networks.adapter)
+    theirs, _ = reference_networks.gradient(_meta(network), batch, inner, reference_networks.adapter)
     assert _apart(mine, theirs) < 1e-12
 
 
