@@ -1,6 +1,6 @@
-"""What the knowledge that ships is worth: advice on its datasets, each family unseen, and how own datasets add to it.
+"""What the shipped knowledge is worth: advice on its datasets, each family held out, and what own datasets add.
 
-The learning curve takes the real datasets for a team's own, and the others (generated, scikit-learn's) for what ships;
+The learning curve uses the real datasets as a team's own, the others (generated, scikit-learn's) as the shipped ones;
 in each of twelve draws a third of the real ones is held out. `python -m tests.benchmarks.knowledge FILE.png` draws it.
 """
 
@@ -26,7 +26,7 @@ from tests.browser import chromium
 
 _FOLDS, _SEEDS, _DRAWS = 10, 3, 12
 _SIZES = (0, 10, 20, 30, 40)
-_NOT_OWN = ("generated", "scikit-learn")
+_SHIPPED_MARKS = ("generated", "scikit-learn")
 _LINES = {
     "advice": ("Advice", "#3B7DD8", "solid"),
     "sbs": ("Safe default", "#E69F00", "solid"),
@@ -36,60 +36,75 @@ _LINES = {
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Yield the figures of this part as they are measured."""
     with own_home(), threadpool_limits(1):
-        for kind in knowledge.TASK_TYPES:
-            yield from _unseen(kind)
-        for kind in knowledge.TASK_TYPES:
-            for size, row in curve(kind).iterrows():
-                told = ", ".join(f"{name.lower()} {row[key]:.4f}" for key, (name, *_) in _LINES.items())
-                yield f"{kind}: mean regret with {size} own datasets known beside the shipped", told
+        for task_type in knowledge.TASK_TYPES:
+            yield from _held_out(task_type)
+        for task_type in knowledge.TASK_TYPES:
+            for size, row in curve(task_type).iterrows():
+                regrets = ", ".join(f"{name.lower()} {row[key]:.4f}" for key, (name, *_) in _LINES.items())
+                yield f"{task_type}: mean regret with {size} own datasets known beside the shipped", regrets
 
 
-def _unseen(kind: TaskType) -> Iterator[tuple[str, str]]:
+def _held_out(task_type: TaskType) -> Iterator[tuple[str, str]]:
     """Ten folds of whole families, three seeds."""
-    known = knowledge.from_shipped_file(kind)
-    families = fits.families(known)
-    features, numbers, gaps, saved, near = fits.training_features(known), pd.factorize(families)[0], [], [], []
+    table = knowledge.from_shipped_file(task_type)
+    families = fits.families(table)
+    features, numbers, gaps, savings, within = (
+        fits.training_features(table),
+        pd.factorize(families)[0],
+        [],
+        [],
+        [],
+    )
     for seed in range(_SEEDS):
         folds = (np.random.default_rng(seed).permutation(numbers.max() + 1) % _FOLDS)[numbers]
         pasts = []
         for fold in range(_FOLDS):
             out = folds == fold
-            selector = Selector(seed=seed).fit(features[~out], known.errors[~out], groups=families)
-            pasts.append(evaluate(selector, features[out], known.errors[out]))
+            selector = Selector(seed=seed).fit(features[~out], table.errors[~out], groups=families)
+            pasts.append(evaluate(selector, features[out], table.errors[out]))
         past = pd.concat(pasts)
         regrets = past.sub(past["best"], axis=0)
         gaps.append(regret.closed_gap(*(past[name].mean() for name in ("advice", "sbs", "best"))) or 0.0)
-        saved.append(1 - regrets["advice_3"].mean() / regrets["portfolio_3"].mean())
-        near.append((regrets[["advice", "sbs"]] <= 0.01).mean().to_numpy())
-    advice, default = np.mean(near, axis=0)
+        savings.append(1 - regrets["advice_3"].mean() / regrets["portfolio_3"].mean())
+        within.append((regrets[["advice", "sbs"]] <= 0.01).mean().to_numpy())
+    advice, default = np.mean(within, axis=0)
     n_families = families.nunique()
-    yield f"{kind}: known datasets, families, candidates", f"{len(known.errors)}, {n_families}, {known.errors.shape[1]}"
-    yield f"{kind}: closed gap, top 1", f"{np.mean(gaps):+.1%} ({', '.join(f'{gap:+.1%}' for gap in gaps)})"
-    yield f"{kind}: best of 3 against the fixed portfolio of 3", f"{np.mean(saved):+.1%} regret saved"
-    yield f"{kind}: within 0.01 of the best", f"advice {advice:.0%}, safe default {default:.0%}"
+    yield (
+        f"{task_type}: known datasets, families, candidates",
+        f"{len(table.errors)}, {n_families}, {table.errors.shape[1]}",
+    )
+    yield f"{task_type}: closed gap, top 1", f"{np.mean(gaps):+.1%} ({', '.join(f'{gap:+.1%}' for gap in gaps)})"
+    yield f"{task_type}: best of 3 against the fixed portfolio of 3", f"{np.mean(savings):+.1%} regret saved"
+    yield f"{task_type}: within 0.01 of the best", f"advice {advice:.0%}, safe default {default:.0%}"
 
 
-def curve(kind: TaskType) -> pd.DataFrame:
-    """The learning curve of own datasets beside the shipped ones."""
-    known = knowledge.from_shipped_file(kind)
-    shipped = known.about.index[known.about["mark"].isin(_NOT_OWN)]
-    n_own = len(known.errors) - len(shipped)
+def curve(task_type: TaskType) -> pd.DataFrame:
+    """Return the learning curve of own datasets beside the shipped ones."""
+    table = knowledge.from_shipped_file(task_type)
+    shipped = table.about.index[table.about["mark"].isin(_SHIPPED_MARKS)]
+    n_own = len(table.errors) - len(shipped)
     sizes = [size for size in _SIZES if size <= 0.69 * n_own]
-    return regret_by_size(fits.training_features(known), known.errors, sizes, shipped=list(shipped), repeats=_DRAWS)
+    return regret_by_size(
+        fits.training_features(table),
+        table.errors,
+        sizes,
+        shipped=list(shipped),
+        repeats=_DRAWS,
+    )
 
 
 def draw(path: Path) -> None:
-    """The learning curves as a picture."""
+    """Draw the learning curves as a picture."""
     with own_home(), threadpool_limits(1):
-        found = curve("classification")
+        frame = curve("classification")
     figure = go.Figure()
     for key, (name, color, dash) in _LINES.items():
-        figure.add_scatter(x=found.index, y=found[key], name=name, line={"color": color, "dash": dash, "width": 3})
+        figure.add_scatter(x=frame.index, y=frame[key], name=name, line={"color": color, "dash": dash, "width": 3})
     figure.update_layout(
         template="simple_white", width=800, height=420, font_size=14, yaxis_rangemode="tozero",
-        xaxis_title="Own datasets known beside those that ship", yaxis_title="Mean regret on unseen datasets (1 - AUC)",
+        xaxis_title="Own datasets beside the shipped ones", yaxis_title="Mean regret on held-out datasets (1 - AUC)",
     )  # fmt: skip
     with sync_playwright() as playwright:
         tab = chromium(playwright).new_page(viewport={"width": 820, "height": 440})

@@ -1,6 +1,6 @@
-"""What it brings to give H2O only the algorithms that the advice ranks first: against all of them, in the same time.
+"""H2O with only the algorithms that the advice ranks first, against H2O with all of them, in the same time.
 
-The tables are known to what ships, in part and by other targets, which helps the ranked side.
+The shipped knowledge has the tables in part and with other targets, which helps the ranked side.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROWS, _BUDGET_S, _RANKED = 4_000, 30, 2
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Yield the figures of this part as they are measured."""
     with own_home() as folder:
         fits.refit("classification")
         gains = []
@@ -34,15 +34,15 @@ def figures() -> Iterator[tuple[str, str]]:
             ranked = [kinds.of_candidate(item)[1] for item in names if "Ensemble" not in item][:_RANKED]
             every, some = (_best(dataset.id, chosen) for chosen in (None, (*ranked, "StackedEnsemble")))
             gains.append(100 * (every - some))
-            yield f"{name}: valid error of {', '.join(ranked)}, and of all", f"{some:.4f} against {every:.4f}"
+            yield f"{name}: validation error of {', '.join(ranked)}, and of all", f"{some:.4f} against {every:.4f}"
         error = np.std(gains, ddof=1) / len(gains) ** 0.5
-        yield "mean over tables, in points of AUC on valid", f"{np.mean(gains):+.2f} +-{error:.2f}"
+        yield "mean over tables, in points of validation AUC", f"{np.mean(gains):+.2f} +-{error:.2f}"
 
 
 def _best(dataset_id: int, algorithms: tuple[str, ...] | None) -> float:
-    """The least valid error that AutoML reaches."""
-    chosen = {} if algorithms is None else {"algorithms": algorithms}
-    job_id = jobs.submit(AutoMLSpec(dataset_id=dataset_id, budget_s=_BUDGET_S, memory_bytes=2**30, **chosen))
+    """Return the lowest validation error that AutoML reaches."""
+    limits = {} if algorithms is None else {"algorithms": algorithms}
+    job_id = jobs.submit(AutoMLSpec(dataset_id=dataset_id, budget_s=_BUDGET_S, memory_bytes=2**30, **limits))
     loop.run_once("benchmark")
-    found = results.trials_of(job_id)
-    return float(found.loc[~found["yardstick"], "valid_error"].min())
+    trials = results.trials_of(job_id)
+    return float(trials.loc[~trials["yardstick"], "valid_error"].min())

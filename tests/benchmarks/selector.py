@@ -37,7 +37,7 @@ class Table:
     folds: pd.Series | None = None
 
     def parts(self, seed: int) -> Iterator[np.ndarray]:
-        """For each fold whether a dataset is held out."""
+        """Yield for each fold whether a dataset is held out."""
         if self.folds is not None:
             labels = self.folds.to_numpy()
         else:
@@ -60,7 +60,7 @@ def _runs(name: str) -> pd.DataFrame:
 
 
 def weka() -> Table:
-    """30 Weka classifiers on 105 datasets, 1 - accuracy, with the official folds."""
+    """Return 30 Weka classifiers on 105 datasets, 1 - accuracy, with the official folds."""
     runs = _runs("openml_weka2017")
     table = _table("openml_weka2017", runs.assign(error=1 - runs["value"]))
     folds = pd.read_parquet(DATA / "meta_openml_weka2017_cv.parquet").set_index("dataset")["fold"]
@@ -68,28 +68,28 @@ def weka() -> Table:
 
 
 def autosklearn(metric: str) -> Table:
-    """96 configurations of auto-sklearn on 140 datasets."""
+    """Return 96 configurations of auto-sklearn on 140 datasets."""
     runs = _runs("autosklearn2016")
     return _table("autosklearn2016", runs[runs["metric"] == metric].rename(columns={"value": "error"}))
 
 
 def openml2017() -> Table:
-    """94 candidates on 441 datasets, 1 - accuracy; failed runs are missing, versions of a dataset are one group."""
+    """Return 94 candidates on 441 datasets, 1 - accuracy; failed runs are missing; versions are a group."""
     runs = _runs("openml2017")
-    table = _table("openml2017", runs[runs["status"] != "zero_failed"].assign(error=lambda kept: 1 - kept["value"]))
+    table = _table("openml2017", runs[runs["status"] != "zero_failed"].assign(error=lambda rows: 1 - rows["value"]))
     names = table.errors.index.str.replace(r"^X\d+_", "", regex=True)
     return Table(table.features, table.errors, groups=pd.Series(names, table.errors.index))
 
 
 def pmlb(metric: str) -> Table:
-    """6 algorithms on 164 datasets, 1 - the metric of the best of each grid."""
+    """Return 6 algorithms on 164 datasets, 1 - the metric of the best of each grid."""
     runs = _runs("pmlb_sklearn")
     runs = runs[runs["metric"] == metric].groupby(["dataset", "algorithm"], as_index=False)["value"].max()
     return _table("pmlb_sklearn", runs.assign(error=1 - runs["value"]))
 
 
 def amlb() -> Table:
-    """6 AutoML systems with four hours on 37 datasets, 1 - mean accuracy over the folds; four meta-features."""
+    """Return 6 AutoML systems with four hours on 37 datasets, 1 - mean accuracy over the folds; four meta-features."""
     runs = _runs("amlb2019")
     runs = runs[(runs["budget"] == "4h") & (runs["algorithm"] != "constantpredictor")]
     means = runs.groupby(["dataset", "algorithm"], as_index=False)["acc"].mean()
@@ -97,7 +97,7 @@ def amlb() -> Table:
 
 
 def noise() -> Table:
-    """Errors that have nothing to do with the meta-features."""
+    """Return errors that have nothing to do with the meta-features."""
     random = np.random.default_rng(0)
     features = pd.DataFrame(random.normal(size=(120, 20)), columns=[f"f{place}" for place in range(20)])
     return Table(features, pd.DataFrame(random.random((120, 8)), columns=[f"c{place}" for place in range(8)]))
@@ -119,7 +119,7 @@ UNSEEN = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """One run over the folds: the errors of the choices, the coverage, the share of folds that fell back."""
 
     past: pd.DataFrame
@@ -129,32 +129,34 @@ class Judged:
     plan_falls_back: float
 
     def gap(self) -> float | None:
-        """The closed gap of the first of the advice."""
+        """Return the closed gap of the first of the advice."""
         return regret.closed_gap(*(self.past[name].mean() for name in ("advice", "sbs", "best")))
 
     def better(self) -> float:
-        """How much less regret the plan of three has than the fixed portfolio of three."""
+        """Return how much less regret the plan of three has than the fixed portfolio of three."""
         regrets = self.past.sub(self.past["best"], axis=0).mean()
         return float(1 - regrets["advice_3"] / regrets["portfolio_3"])
 
 
-def cross_validate(table: Table, seed: int) -> Judged:
-    """Fit on nine folds, judge on the tenth, all in turn."""
-    pasts, backs, covered, widths = [], [], [], []
+def cross_validate(table: Table, seed: int) -> Evaluation:
+    """Fit on nine folds and evaluate on the tenth, each in turn."""
+    pasts, backs, coverages, widths = [], [], [], []
     for held_out in table.parts(seed):
         selector = Selector(seed=seed)
         selector.fit(table.features[~held_out], table.errors[~held_out], groups=table.groups)
         features, errors = table.features[held_out], table.errors[held_out]
         pasts.append(evaluate(selector, features, errors))
         backs.append((selector.falls_back, selector.trust.plan_falls_back))
-        told_errors = selector.predict(features).join(
+        predictions = selector.predict(features).join(
             errors.stack().rename("actual").rename_axis(["dataset", "candidate"])
         )
-        actual = told_errors["actual"].to_numpy()
-        covered.append((regret.coverage(actual, told_errors["lower"], told_errors["upper"]), np.isfinite(actual).sum()))
-        widths.append((told_errors["upper"] - told_errors["lower"]).mean())
-    shares, counts = zip(*covered, strict=True)
-    return Judged(
+        actual = predictions["actual"].to_numpy()
+        coverages.append(
+            (regret.coverage(actual, predictions["lower"], predictions["upper"]), np.isfinite(actual).sum())
+        )
+        widths.append((predictions["upper"] - predictions["lower"]).mean())
+    shares, counts = zip(*coverages, strict=True)
+    return Evaluation(
         pd.concat(pasts), float(np.average(shares, weights=counts)), float(np.mean(widths)), *np.mean(backs, 0)
     )
 
@@ -180,7 +182,7 @@ def _figures(name: str, seeds: range) -> Iterator[tuple[str, str]]:
 
 
 def _costs() -> Iterator[tuple[str, str]]:
-    """What a refit and advice cost, on one thread."""
+    """Yield what a refit and advice cost on one thread."""
     table = openml2017()
     begin = time.thread_time()
     selector = Selector().fit(table.features, table.errors, groups=table.groups)
@@ -210,7 +212,7 @@ def _curve() -> Iterator[tuple[str, str]]:
 
 
 def figures(names: tuple[str, ...] = tuple(TABLES), seeds: range = range(3)) -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Yield the figures of this part as they are measured."""
     with threadpool_limits(1):
         for name in names:
             yield from _figures(name, seeds)
@@ -219,16 +221,16 @@ def figures(names: tuple[str, ...] = tuple(TABLES), seeds: range = range(3)) -> 
 
 
 def main() -> None:
-    """A part of the figures."""
+    """Print a part of the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", nargs="+", default=list(TABLES), help="part of a table's name")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--costs", action="store_true", help="only the costs and the learning curve")
-    given = parser.parse_args()
-    seeds = range(given.first, given.first + given.seeds)
-    chosen = [name for name in TABLES | UNSEEN if any(part in name for part in given.table)]
-    parts = [_costs(), _curve()] if given.costs else [_figures(name, seeds) for name in chosen]
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    chosen = [name for name in TABLES | UNSEEN if any(part in name for part in options.table)]
+    parts = [_costs(), _curve()] if options.costs else [_figures(name, seeds) for name in chosen]
     for figure, value in itertools.chain(*parts):
         print(f"{figure:<74} {value}", flush=True)
 

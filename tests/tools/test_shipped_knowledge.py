@@ -1,4 +1,4 @@
-"""The knowledge that ships: its tasks are what they say, its command measures each once and writes what is known."""
+"""The measurement of the shipped knowledge: its tasks, its command, which measures each once, and its file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def table(n: int = 90) -> pd.DataFrame:
 TASK = BenchmarkTask("small", "generated", "made small", "y", None, table)
 
 
-def told(kind: str, *trials: TrialDone) -> None:
+def finish(kind: str, *trials: TrialDone) -> None:
     """The first queued job, which is of this kind, has reported these trials and is done."""
     job = jobs.claim("w")
     assert job is not None
@@ -53,51 +53,53 @@ def number_trial(algorithm: str, rmse: float, r2: float) -> TrialDone:
     return TrialDone(algorithm, algorithm, "rmse", scores, fit_s=2.0, predict_row_s=1e-5)
 
 
-def test_a_row_is_a_candidate_with_the_error_of_the_trial_that_valid_chose(dataset: Dataset) -> None:
+def test_a_row_is_a_candidate_with_the_test_error_of_its_best_validation_trial(dataset: Dataset) -> None:
     jobs.submit(PortfolioSpec(dataset_id=dataset.id))
     first = trial("a", error=0.3, algorithm="Linear")
     second = trial("b", error=0.2, algorithm="Linear")
     lucky = replace(first, scores=tuple(replace(score, test_error=0.01) for score in first.scores))
-    told("portfolio", lucky, second, trial("c", error=0.4, algorithm="SVM"), trial("d", error=np.nan, algorithm="MLP"))
-    found = rows(TASK, dataset)
+    finish(
+        "portfolio", lucky, second, trial("c", error=0.4, algorithm="SVM"), trial("d", error=np.nan, algorithm="MLP")
+    )
+    frame = rows(TASK, dataset)
     about = ["task", "origin", "family", "kind", "fingerprint", "candidate", "error", "metric", "fit_s"]
-    assert list(found.columns) == [*about, *FEATURES]
-    assert dict(zip(found.candidate, found.error, strict=True)) == {"Linear": 0.2, "SVM": 0.4}
-    assert set(found.metric) == {"auc"}
-    assert set(found.fingerprint) == {dataset.fingerprint}
-    assert found.loc[0, ["task", "origin", "family", "kind"]].tolist() == ["small", "generated", "made small", "binary"]
-    assert list(found.fit_s) == [1.5, 1.5]
-    np.testing.assert_equal(found[FEATURES].iloc[1].tolist(), list(metafeatures.get(dataset.id).values()))
+    assert list(frame.columns) == [*about, *FEATURES]
+    assert dict(zip(frame.candidate, frame.error, strict=True)) == {"Linear": 0.2, "SVM": 0.4}
+    assert set(frame.metric) == {"auc"}
+    assert set(frame.fingerprint) == {dataset.fingerprint}
+    assert frame.loc[0, ["task", "origin", "family", "kind"]].tolist() == ["small", "generated", "made small", "binary"]
+    assert list(frame.fit_s) == [1.5, 1.5]
+    np.testing.assert_equal(frame[FEATURES].iloc[1].tolist(), list(metafeatures.get(dataset.id).values()))
 
 
-def test_the_error_of_a_number_is_the_share_of_its_variance_that_is_left(home: Path) -> None:
+def test_the_error_of_a_regression_is_the_unexplained_share_of_the_variance(home: Path) -> None:
     dataset = datasets.add_sample("diabetes")
     jobs.submit(PortfolioSpec(dataset_id=dataset.id))
-    told("portfolio", number_trial("Linear", 55.0, 0.45), number_trial("SVM", 77.0, -0.1))
-    found = rows(TASK, dataset)
-    assert dict(zip(found.candidate, found.error, strict=True)) == {"Linear": 0.55, "SVM": 1.1}
-    assert set(found.metric) == {"r2"}
+    finish("portfolio", number_trial("Linear", 55.0, 0.45), number_trial("SVM", 77.0, -0.1))
+    frame = rows(TASK, dataset)
+    assert dict(zip(frame.candidate, frame.error, strict=True)) == {"Linear": 0.55, "SVM": 1.1}
+    assert set(frame.metric) == {"r2"}
 
 
-def test_trials_of_a_yardstick_are_no_knowledge(dataset: Dataset) -> None:
+def test_baseline_trials_are_no_knowledge(dataset: Dataset) -> None:
     jobs.submit(AutoMLSpec(dataset_id=dataset.id))
-    told("automl", trial("a", algorithm="GBM"), trial("b", error=0.1, algorithm="Linear", yardstick=True))
+    finish("automl", trial("a", algorithm="GBM"), trial("b", error=0.1, algorithm="Linear", yardstick=True))
     assert list(rows(TASK, dataset).candidate) == ["H2O GBM"]
 
 
-def test_a_task_that_is_done_is_not_done_again_and_a_stopped_run_goes_on(
+def test_finished_jobs_are_not_repeated_and_a_stopped_run_resumes(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurement, "MIN_ROWS", 10)
     dataset = measurement._register(TASK)
     for spec in measurement._missing_jobs(dataset, 10):
         jobs.submit(spec)
-    told("portfolio", trial("a", algorithm="SVM"))
-    told("automl", trial("b", algorithm="GBM"))
-    found = measure([TASK], tmp_path / "new" / "known.parquet", h2o_s=10)
-    assert set(found.candidate) == {"SVM", "H2O GBM"}
+    finish("portfolio", trial("a", algorithm="SVM"))
+    finish("automl", trial("b", algorithm="GBM"))
+    frame = measure([TASK], tmp_path / "new" / "known.parquet", h2o_s=10)
+    assert set(frame.candidate) == {"SVM", "H2O GBM"}
     assert len(jobs.overview()) == 2
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / "known.parquet"), found, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / "known.parquet"), frame, check_dtype=False)
 
 
 def test_h2o_is_for_tables_that_are_large_enough(home: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +118,7 @@ def test_images_are_registered_as_images(home: Path) -> None:
     assert dataset.source == "scikit-learn"
 
 
-def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, tmp_path: Path) -> None:
+def test_no_model_is_written_if_only_the_scores_are_needed(dataset: Dataset, tmp_path: Path) -> None:
     spec = PortfolioSpec(dataset_id=dataset.id, candidates=("Baseline",), keep_models=False)
     (tmp_path / "run").mkdir()
     events = list(job.run(spec, Context(1, 1, dataset, tmp_path / "run", 1, 0, lambda: False)))
@@ -126,7 +128,7 @@ def test_no_model_is_written_where_only_the_scores_are_wanted(dataset: Dataset, 
     assert not list((tmp_path / "run" / "artifacts").iterdir())
 
 
-def test_seconds_are_those_of_the_clock_that_is_given(dataset: Dataset) -> None:
+def test_seconds_come_from_the_clock(dataset: Dataset) -> None:
     rows = {split: read(dataset, split) for split in datasets.SPLITS}
     ticks = iter([1.0, 3.5, 10.0, 14.0])
     model = build("Linear", shape_of(dataset, rows["train"], 1))
@@ -137,13 +139,13 @@ def test_seconds_are_those_of_the_clock_that_is_given(dataset: Dataset) -> None:
 @pytest.mark.slow
 def test_a_task_goes_through_queue_and_runner_into_the_file(home: Path, tmp_path: Path) -> None:
     second = replace(TASK, name="smaller", make=partial(table, 60))
-    found = measure([TASK, second], tmp_path / "known.parquet")
-    by_task = found.groupby("task").candidate.agg(set)
+    frame = measure([TASK, second], tmp_path / "known.parquet")
+    by_task = frame.groupby("task").candidate.agg(set)
     assert by_task["small"] >= {"Baseline", "Linear", "RandomForest", "MLP"}
     assert list(by_task.index) == ["small", "smaller"]
-    errors = found[found.task == "small"].set_index("candidate").error
+    errors = frame[frame.task == "small"].set_index("candidate").error
     assert errors["Linear"] < 0.1 < errors["Baseline"]
-    assert found["feature:landmark_linear"].gt(0.5).all()  # which the job has found
+    assert frame["feature:landmark_linear"].gt(0.5).all()  # which the job measures
     assert (tmp_path / "known.parquet").stat().st_size < 100_000
 
 
@@ -155,18 +157,18 @@ def test_without_the_folder_of_real_datasets_the_command_says_what_to_set(
     assert "Set it to the folder of real datasets" in capsys.readouterr().err
 
 
-def test_there_are_over_a_hundred_tasks_of_every_origin_with_names_of_their_own(
+def test_there_are_over_a_hundred_tasks_of_every_origin_with_unique_names(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METASCOUT_DATA", str(data))
-    found = all_tasks()
-    assert len(found) > 100
-    assert len({task.name for task in found}) == len(found)
-    counts = Counter(task.origin for task in found)
+    every = all_tasks()
+    assert len(every) > 100
+    assert len({task.name for task in every}) == len(every)
+    counts = Counter(task.origin for task in every)
     assert set(counts) == set(tasks.Origin.__args__)  # type: ignore[attr-defined]
-    assert len({task.origin for task in found[:15]}) >= 4  # the first ones are a fair choice
-    assert [task.name for task in all_tasks()] == [task.name for task in found]
-    assert {task.family for task in found if task.origin == "sample"} == set(tasks._TABLES)
+    assert len({task.origin for task in every[:15]}) >= 4  # the first ones are a fair choice
+    assert [task.name for task in all_tasks()] == [task.name for task in every]
+    assert {task.family for task in every if task.origin == "sample"} == set(tasks._TABLES)
 
 
 def test_tasks_of_real_data_have_their_rows_and_their_target(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +186,7 @@ def test_tasks_of_real_data_have_their_rows_and_their_target(data: Path, monkeyp
     assert set(labels) == {"cat", "dog", "horse"}
 
 
-def test_generated_tables_are_the_same_each_time_and_spoilt_ones_have_gaps_and_categories() -> None:
+def test_generated_tables_are_reproducible_and_some_have_gaps_and_categories() -> None:
     made = {task.name: task for task in tasks._generated()}
     for name, task in made.items():
         first, again = task.make(), task.make()
@@ -194,13 +196,13 @@ def test_generated_tables_are_the_same_each_time_and_spoilt_ones_have_gaps_and_c
         assert (0.05 < gaps < 0.15) if "with gaps" in name else gaps == 0
         assert first["y"].notna().all()
         assert first["y"].nunique() > 20 or first["y"].str.startswith("class ").all()
-    spoilt = made["made friedman1 1000 x 10 with gaps"].make()
-    assert isinstance(spoilt, pd.DataFrame)
-    assert set(spoilt["x1"].dropna()) == set("abcdef")
-    assert spoilt["x2"].dtype == float
+    gaps = made["made friedman1 1000 x 10 with gaps"].make()
+    assert isinstance(gaps, pd.DataFrame)
+    assert set(gaps["x1"].dropna()) == set("abcdef")
+    assert gaps["x2"].dtype == float
 
 
-def test_the_parity_of_bits_cannot_be_told_by_one_of_them() -> None:
+def test_no_single_bit_predicts_the_parity() -> None:
     x, y = tasks._parity(1_000)
     assert set(np.unique(x)) == {0, 1}
     shares = [abs(np.corrcoef(x[:, place], y)[0, 1]) for place in range(8)]

@@ -16,19 +16,19 @@ def known():
 
 def test_the_weighted_mean_of_the_targets_is_the_mean_of_scikit_learn_s_trees(known, monkeypatch):
     inputs, targets = known
-    grown, learnt = [], []
+    grown, targets_of_trees = [], []
     fit = ExtraTreeRegressor.fit
 
     def watched(tree, *data, **options):
         grown.append(fit(tree, *data, **options))
-        learnt.append(data[1])
+        targets_of_trees.append(data[1])
         return tree
 
     monkeypatch.setattr(ExtraTreeRegressor, "fit", watched)
-    found = forest.grow(inputs, [(targets, 2)], np.zeros(60, int), trees=7)
+    trees = forest.grow(inputs, [(targets, 2)], np.zeros(60, int), trees=7)
     new = np.random.default_rng(1).random((9, 5)).astype(np.float32)
     predicted = np.mean([tree.predict(new).reshape(9, -1) for tree in grown], axis=0)
-    assert found.weights(new) @ learnt[0] == pytest.approx(predicted)
+    assert trees.weights(new) @ targets_of_trees[0] == pytest.approx(predicted)
 
 
 def test_weights_sum_to_1_and_lie_on_alike_rows(known):
@@ -52,9 +52,9 @@ def test_contributions_sum_to_the_answer_and_name_the_feature_that_counts(known)
     inputs, targets = known
     grown = forest.grow(inputs, [(targets, 2), (targets[:, :1], 1)], np.zeros(60, int), trees=50)
     row = np.array([0.9, 0.5, 0.5, 0.5, 0.5])
-    found = grown.contributions(row, targets[:, 0], np.ones(60))
-    assert found.sum() == pytest.approx((grown.weights(row[None]) @ targets[:, 0])[0] - targets[:, 0].mean())
-    assert np.abs(found).argmax() == 0
+    contributions = grown.contributions(row, targets[:, 0], np.ones(60))
+    assert contributions.sum() == pytest.approx((grown.weights(row[None]) @ targets[:, 0])[0] - targets[:, 0].mean())
+    assert np.abs(contributions).argmax() == 0
     counts = np.arange(1.0, 61.0)
     weights = grown.weights(row[None])[0] * counts
     answer, mean = np.average(targets[:, 0], weights=weights), np.average(targets[:, 0], weights=counts)

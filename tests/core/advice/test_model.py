@@ -23,9 +23,9 @@ def test_nothing_known_is_said():
 def test_a_single_dataset_is_advice_without_trust_or_interval():
     features, errors = planted(1)
     selector = Selector(**FEW).fit(features, errors)
-    found = selector.predict(planted(2, seed=1)[0])
-    assert found["error"].to_numpy()[:3] == pytest.approx(np.sort(errors.iloc[0]))
-    assert found[["lower", "upper"]].isna().all(axis=None)
+    predictions = selector.predict(planted(2, seed=1)[0])
+    assert predictions["error"].to_numpy()[:3] == pytest.approx(np.sort(errors.iloc[0]))
+    assert predictions[["lower", "upper"]].isna().all(axis=None)
     assert selector.falls_back
     assert selector.reason == "Only 0 datasets have comparable results. The advice can be evaluated on 10."
     assert selector.trust.coverage is None
@@ -43,9 +43,9 @@ def test_missing_runs_are_normal():
     gaps.loc["d4", "left"] = np.inf  # a failed run
     selector = Selector(**FEW).fit(features, gaps)
     new, actual = planted(40, seed=1)
-    found = selector.predict(new)
-    assert np.isfinite(found).all(axis=None)
-    assert set(found.index.get_level_values("candidate")) == {"left", "right", "safe", "lucky"}
+    predictions = selector.predict(new)
+    assert np.isfinite(predictions).all(axis=None)
+    assert set(predictions.index.get_level_values("candidate")) == {"left", "right", "safe", "lucky"}
     past = evaluate(selector, new, actual)
     assert regret.closed_gap(*(past[name].mean() for name in ("advice", "sbs", "best"))) > 0.3
 
@@ -57,9 +57,9 @@ def test_missing_infinite_unknown_and_constant_meta_features_are_normal():
     selector = Selector(**FEW).fit(features.drop(index="d5"), errors)
     assert set(selector.importance.index) == {f"f{place}" for place in range(6)}
     new = pd.DataFrame({"f2": [-1.5, -np.inf], "other": 1.0}, ["few", "odd"])
-    found = selector.predict(new)
-    assert np.isfinite(found).all(axis=None)
-    assert found.loc["few"].index[0] == "left"
+    predictions = selector.predict(new)
+    assert np.isfinite(predictions).all(axis=None)
+    assert predictions.loc["few"].index[0] == "left"
 
 
 def test_without_any_meta_feature_the_known_datasets_count_equally():

@@ -12,7 +12,7 @@ from core.datasets import Dataset
 from tests.core.advice.sample_knowledge import record_job
 
 
-def test_the_outcome_is_what_the_trials_found(fit: fits.Fit, numbers: Dataset) -> None:
+def test_the_outcome_holds_the_errors_of_the_trials(fit: fits.Fit, numbers: Dataset) -> None:
     given = advice.advise(numbers.id)
     assert len(advice.outcome(given)) == 0
     [open_] = advice.track_record().to_dict("records")

@@ -19,8 +19,8 @@ def test_the_sbs_has_the_lowest_mean_and_the_vbs_each_dataset_s_lowest_error(err
 
 
 def test_regret_is_the_error_above_the_vbs(errors):
-    found = regret.regret(errors, pd.Series(["b", "c", "a"], errors.index))
-    assert list(found) == pytest.approx([0.1, 0.0, 0.2])
+    regrets = regret.regret(errors, pd.Series(["b", "c", "a"], errors.index))
+    assert list(regrets) == pytest.approx([0.1, 0.0, 0.2])
     with pytest.raises(InputError, match="'d' is not in the table"):
         regret.regret(errors, pd.Series("d", errors.index))
 

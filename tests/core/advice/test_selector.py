@@ -12,14 +12,14 @@ from tests.core.advice.error_tables import FEW, planted
 
 def test_it_learns_what_decides_and_says_so(selector):
     new = pd.DataFrame(0.0, ["low", "high"], [f"f{place}" for place in range(6)]).assign(f2=[-1.5, 1.5])
-    found = selector.predict(new)
-    assert list(found.columns) == ["error", "lower", "upper", "rank"]
-    assert found.index.get_level_values("candidate")[[0, 3]].tolist() == ["left", "right"]
-    assert found.loc["low", "rank"].tolist() == [1, 2, 3]
-    assert found.loc[("low", "left"), "error"] == pytest.approx(0.15, abs=0.08)
-    assert (found["lower"] < found["error"]).all()
-    assert (found["error"] < found["upper"]).all()
-    assert (found["lower"] >= 0).all()
+    predictions = selector.predict(new)
+    assert list(predictions.columns) == ["error", "lower", "upper", "rank"]
+    assert predictions.index.get_level_values("candidate")[[0, 3]].tolist() == ["left", "right"]
+    assert predictions.loc["low", "rank"].tolist() == [1, 2, 3]
+    assert predictions.loc[("low", "left"), "error"] == pytest.approx(0.15, abs=0.08)
+    assert (predictions["lower"] < predictions["error"]).all()
+    assert (predictions["error"] < predictions["upper"]).all()
+    assert (predictions["lower"] >= 0).all()
     assert selector.importance.index[0] == "f2"
     assert selector.importance.sum() == pytest.approx(1)
     drivers = selector.drivers(new)["low"]

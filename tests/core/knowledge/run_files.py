@@ -73,5 +73,5 @@ def scenario(folder: Path, *, description: str = DESCRIPTION, runs: str = RUNS, 
 
 
 def pair(name: str, dataset: str, candidate: str) -> float:
-    found: float = knowledge.from_scenario(name).errors.loc[f"{name}: {dataset}", candidate]
-    return found
+    error: float = knowledge.from_scenario(name).errors.loc[f"{name}: {dataset}", candidate]
+    return error

@@ -25,8 +25,8 @@ def test_an_aslib_scenario_is_read_with_par10_from_a_folder_and_from_a_zip(
             for file in path.iterdir():
                 archive.write(file, f"TOY/{file.name}")
         path = tmp_path / "toy.zip"
-    found, notes = imports.import_(path)
-    assert (found.name, found.metric, found.n_datasets, found.n_candidates) == ("TOY-2026", "runtime", 3, 2)
+    result, notes = imports.import_(path)
+    assert (result.name, result.metric, result.n_datasets, result.n_candidates) == ("TOY-2026", "runtime", 3, 2)
     assert pair("TOY-2026", "one, quoted", "fast") == 3
     assert pair("TOY-2026", "one, quoted", "slow") == (500 + 20) / 2  # a run over the limit counts ten times it
     assert np.isnan(pair("TOY-2026", "two", "slow"))
@@ -42,8 +42,8 @@ def test_without_a_limit_an_unfinished_run_is_left_out_and_yes_is_a_yaml_truth(h
     assert pair("s", "one, quoted", "slow") == 20
     quality = "scenario_id: Q\nperformance_measures: runtime\nmaximize: yes\nperformance_type: solution_quality\n"
     (tmp_path / "TOY" / "description.txt").write_text(quality)
-    found, _ = imports.import_(tmp_path / "TOY")
-    assert found.higher_is_better
+    result, _ = imports.import_(tmp_path / "TOY")
+    assert result.higher_is_better
     assert pair("Q", "one, quoted", "slow") == 1 - 35
 
 

@@ -17,11 +17,16 @@ from tests.core.knowledge.run_files import TIDY, pair, write
 
 
 def test_a_tidy_file_becomes_a_scenario_with_its_errors_features_and_times(home: Path, tmp_path: Path) -> None:
-    found, notes = imports.import_(write(tmp_path, TIDY), name="past", owner="ada")
-    assert (found.n_datasets, found.n_candidates, found.n_rows) == (2, 2, 4)
-    assert (found.metric, found.higher_is_better, found.owner, found.source) == ("error", False, "ada", "runs.csv")
+    scenario, notes = imports.import_(write(tmp_path, TIDY), name="past", owner="ada")
+    assert (scenario.n_datasets, scenario.n_candidates, scenario.n_rows) == (2, 2, 4)
+    assert (scenario.metric, scenario.higher_is_better, scenario.owner, scenario.source) == (
+        "error",
+        False,
+        "ada",
+        "runs.csv",
+    )
     assert notes == ()
-    assert knowledge.all_scenarios() == [found]
+    assert knowledge.all_scenarios() == [scenario]
     known = knowledge.from_scenario("past")
     assert known.errors.loc["past: a"].to_dict() == {"forest": 0.1, "linear": 0.2}
     assert known.fit_s.loc["past: b"].to_dict() == {"forest": 4.0, "linear": 3.0}
@@ -30,22 +35,36 @@ def test_a_tidy_file_becomes_a_scenario_with_its_errors_features_and_times(home:
 
 
 def test_an_inspection_says_what_was_recognised_and_saves_nothing(home: Path, tmp_path: Path) -> None:
-    found = imports.inspect(write(tmp_path, TIDY))
-    assert (found.format, found.name, found.metric, found.higher_is_better) == ("tidy", "runs", "error", False)
-    assert (found.roles.dataset, found.roles.candidate, found.roles.fit_s) == ("dataset", "candidate", "fit_s")
-    assert (found.n_datasets, found.n_candidates, found.features, found.questions) == (2, 2, ("n_rows",), ())
-    assert found.n_read == 4
-    assert list(found.preview.columns) == ["dataset", "candidate", "error", "fit_s", "feature:n_rows"]
-    assert found.preview.iloc[0].tolist() == ["a", "forest", 0.1, 2.0, 100.0]
+    inspection = imports.inspect(write(tmp_path, TIDY))
+    assert (inspection.format, inspection.name, inspection.metric, inspection.higher_is_better) == (
+        "tidy",
+        "runs",
+        "error",
+        False,
+    )
+    assert (inspection.roles.dataset, inspection.roles.candidate, inspection.roles.fit_s) == (
+        "dataset",
+        "candidate",
+        "fit_s",
+    )
+    assert (inspection.n_datasets, inspection.n_candidates, inspection.features, inspection.questions) == (
+        2,
+        2,
+        ("n_rows",),
+        (),
+    )
+    assert inspection.n_read == 4
+    assert list(inspection.preview.columns) == ["dataset", "candidate", "error", "fit_s", "feature:n_rows"]
+    assert inspection.preview.iloc[0].tolist() == ["a", "forest", 0.1, 2.0, 100.0]
     assert knowledge.all_scenarios() == []
 
 
 def test_what_stops_an_import_is_a_question_of_the_inspection(home: Path, tmp_path: Path) -> None:
-    found = imports.inspect(write(tmp_path, TIDY + "a,forest,0.3,2,100\n"))
-    assert "contradicts itself" in str(found.questions[0])
-    assert (found.roles.candidate, found.n_rows, len(found.preview)) == ("candidate", 0, 0)
-    found = imports.inspect(write(tmp_path, TIDY), Reading(higher_is_better=True))
-    assert "itself says that lower is better" in str(found.questions[0])
+    inspection = imports.inspect(write(tmp_path, TIDY + "a,forest,0.3,2,100\n"))
+    assert "contradicts itself" in str(inspection.questions[0])
+    assert (inspection.roles.candidate, inspection.n_rows, len(inspection.preview)) == ("candidate", 0, 0)
+    inspection = imports.inspect(write(tmp_path, TIDY), Reading(higher_is_better=True))
+    assert "itself says that lower is better" in str(inspection.questions[0])
 
 
 def test_a_metric_of_which_more_is_better_is_turned_into_an_error(home: Path, tmp_path: Path) -> None:
@@ -90,8 +109,8 @@ def test_runs_of_mlflow_are_read_as_the_user_says(home: Path, tmp_path: Path) ->
     assert first.metrics == ("metrics.auc", "metrics.loss")
     assert len(first.questions) == 3  # dataset, candidate, metric
     reading = Reading(dataset="data_name", candidate="params.kind", metric="auc")
-    found, notes = imports.import_(path, reading, name="s")
-    assert (found.metric, found.higher_is_better) == ("auc", True)
+    inspection, notes = imports.import_(path, reading, name="s")
+    assert (inspection.metric, inspection.higher_is_better) == ("auc", True)
     assert pair("s", "a", "x") == pytest.approx(0.15)  # repeated runs count as their mean
     assert pair("s", "b", "x") == pytest.approx(0.3)  # without the failed one
     assert list(knowledge.from_scenario("s").features.columns) == ["n_rows"]  # no metric, and nothing that is constant
@@ -143,8 +162,8 @@ def test_a_reading_that_does_not_fit_the_file_is_refused(
 
 def test_rows_without_a_value_are_left_out_and_repeats_count_once(home: Path, tmp_path: Path) -> None:
     extra = "a,forest,0.1,2,100\nb,tree,inf,1,200\nb,tree,,1,200\n,forest,0.5,1,\n"
-    found, notes = imports.import_(write(tmp_path, TIDY + extra), name="s")
-    assert found.n_rows == 4
+    scenario, notes = imports.import_(write(tmp_path, TIDY + extra), name="s")
+    assert scenario.n_rows == 4
     assert "1 row repeats another one: counted once." in notes
     assert "1 row without a dataset or a candidate: left out." in notes
     assert "2 rows in which 'error' is missing, infinite or not a number: left out." in notes
@@ -158,8 +177,8 @@ def test_contradicting_rows_are_averaged_where_the_user_says_so(home: Path, tmp_
 
 
 def test_per_cent_is_noted(home: Path, tmp_path: Path) -> None:
-    found = imports.inspect(write(tmp_path, "dataset,candidate,accuracy\na,x,90\na,y,80\nb,x,70\nb,y,60\n"))
-    assert any("values up to 90" in note and "per cent" in note for note in found.notes)
+    inspection = imports.inspect(write(tmp_path, "dataset,candidate,accuracy\na,x,90\na,y,80\nb,x,70\nb,y,60\n"))
+    assert any("values up to 90" in note and "per cent" in note for note in inspection.notes)
 
 
 def test_a_name_is_taken_once_and_free_again_after_removal(home: Path, tmp_path: Path) -> None:
@@ -190,8 +209,8 @@ def test_a_million_rows_are_imported(home: Path, tmp_path: Path) -> None:
         }
     )
     frame.to_parquet(tmp_path / "large.parquet")
-    found, notes = imports.import_(tmp_path / "large.parquet")
-    assert (found.n_datasets, found.n_candidates, found.n_rows, notes) == (5_000, 200, 1_000_000, ())
+    scenario, notes = imports.import_(tmp_path / "large.parquet")
+    assert (scenario.n_datasets, scenario.n_candidates, scenario.n_rows, notes) == (5_000, 200, 1_000_000, ())
     known = knowledge.from_scenario("large")
     assert known.errors.loc["large: dataset 4999", "candidate 199"] == 0.999999
     assert known.features.loc["large: dataset 17", "size"] == 17
@@ -199,10 +218,10 @@ def test_a_million_rows_are_imported(home: Path, tmp_path: Path) -> None:
 
 def test_unknown_columns_and_missing_features_are_noted(home: Path, tmp_path: Path) -> None:
     text = "dataset,candidate,error,colour,n,always\na,x,1,red,5,1\na,y,2,red,6,1\nb,x,3,blue,7,1\nb,y,4,red,8,1\n"
-    found = imports.inspect(write(tmp_path, text))
-    assert found.features == ()
-    assert any(note.startswith("No meta-features") for note in found.notes)
-    assert any(note.endswith(": colour, n, always.") for note in found.notes)
+    inspection = imports.inspect(write(tmp_path, text))
+    assert inspection.features == ()
+    assert any(note.startswith("No meta-features") for note in inspection.notes)
+    assert any(note.endswith(": colour, n, always.") for note in inspection.notes)
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,12 @@ def same_index(one: Knowledge) -> bool:
 
 
 def test_the_shipped_file_is_read_by_type_of_task_with_its_marks(home: Path, shipped: Path) -> None:
-    found = knowledge.from_shipped_file("classification")
-    assert list(found.errors.index) == ["iris", "small"]
-    assert found.errors.loc["iris"].to_dict() == {"H2O GBM": 0.1, "H2O GLM": 0.2}
-    assert np.isnan(found.errors.loc["small", "H2O GBM"])
-    assert found.features.loc["small"].to_dict() == {"n": 6.0, "skew": 0.25}
-    assert found.about.loc["iris", ["origin", "mark", "task", "metric"]].tolist() == [
+    table = knowledge.from_shipped_file("classification")
+    assert list(table.errors.index) == ["iris", "small"]
+    assert table.errors.loc["iris"].to_dict() == {"H2O GBM": 0.1, "H2O GLM": 0.2}
+    assert np.isnan(table.errors.loc["small", "H2O GBM"])
+    assert table.features.loc["small"].to_dict() == {"n": 6.0, "skew": 0.25}
+    assert table.about.loc["iris", ["origin", "mark", "task", "metric"]].tolist() == [
         "shipped", "real table", "multiclass", "log_loss",
     ]  # fmt: skip
     assert list(knowledge.from_shipped_file("regression").errors.index) == ["friedman"]
@@ -81,11 +81,11 @@ def test_of_own_trials_the_one_that_valid_chose_counts_by_its_test_error(dataset
     lucky = replace(lucky, scores=tuple(replace(score, test_error=0.01) for score in lucky.scores))
     finish(dataset, chosen, lucky, trial("other", error=0.25, algorithm="GLM"))
     record_features(dataset, n=80.0)
-    found = knowledge.from_jobs("classification")
-    assert found.errors.loc["small"].to_dict() == {"H2O GBM": 0.2, "H2O GLM": 0.25}
-    assert found.fit_s.loc["small", "H2O GBM"] == 1.5
-    assert found.features.loc["small"].to_dict() == {"n": 80.0}
-    assert found.about.loc["small", "metric"] == "auc"
+    table = knowledge.from_jobs("classification")
+    assert table.errors.loc["small"].to_dict() == {"H2O GBM": 0.2, "H2O GLM": 0.25}
+    assert table.fit_s.loc["small", "H2O GBM"] == 1.5
+    assert table.features.loc["small"].to_dict() == {"n": 80.0}
+    assert table.about.loc["small", "metric"] == "auc"
     assert len(knowledge.from_jobs("regression").about) == 0
 
 
@@ -98,21 +98,21 @@ def test_the_error_of_a_regression_has_no_unit(home: Path, shipped: Path, tmp_pa
         for metric, error in (("rmse", 1234.0), ("mae", 1000.0), ("r2", 0.3))
     )
     finish(dataset, replace(trial(), metric="rmse", scores=scores))
-    found = knowledge.from_jobs("regression")
-    assert found.errors.loc["numbers", "H2O GBM"] == 0.3
-    assert found.about.loc["numbers", ["origin", "task", "metric"]].tolist() == ["own", "regression", "r2"]
+    table = knowledge.from_jobs("regression")
+    assert table.errors.loc["numbers", "H2O GBM"] == 0.3
+    assert table.about.loc["numbers", ["origin", "task", "metric"]].tolist() == ["own", "regression", "r2"]
     assert list(knowledge.gather("regression").errors.index) == ["numbers", "friedman"]
 
 
 def test_own_datasets_stand_in_place_of_shipped_ones_of_their_name_or_content(dataset: Dataset, shipped: Path) -> None:
     finish(dataset, trial(error=0.2))
     record_features(dataset, n=80.0, depth=3.0)
-    found = knowledge.gather("classification")
-    assert same_index(found)
-    assert found.about["origin"].to_dict() == {"small": "own", "iris": "shipped"}
-    assert found.errors.loc["small", "H2O GBM"] == pytest.approx(0.2)
-    assert np.isnan(found.errors.loc["small", "H2O GLM"])  # known of the shipped one only
-    assert set(found.features.columns) == {"n", "depth", "skew"}
+    table = knowledge.gather("classification")
+    assert same_index(table)
+    assert table.about["origin"].to_dict() == {"small": "own", "iris": "shipped"}
+    assert table.errors.loc["small", "H2O GBM"] == pytest.approx(0.2)
+    assert np.isnan(table.errors.loc["small", "H2O GLM"])  # known of the shipped one only
+    assert set(table.features.columns) == {"n", "depth", "skew"}
     rows = pd.read_parquet(shipped)
     rows["fingerprint"] = np.where(rows["task"] == "iris", dataset.fingerprint, "another")
     rows.to_parquet(shipped)
@@ -124,12 +124,12 @@ def test_a_scenario_counts_if_it_has_half_of_our_meta_features(home: Path, shipp
     imports.import_(write(tmp_path, text.format("n")), name="near")
     imports.import_(write(tmp_path, text.format("other")), name="far")
     imports.import_(write(tmp_path, text.format("n").replace("error", "rmse")), name="numbers")
-    found = knowledge.gather("classification")
-    assert same_index(found)
-    assert list(found.about["origin"]) == ["shipped", "shipped", "near", "near"]
-    assert found.features.loc["near: b", "n"] == 200
-    assert found.errors.loc["near: a", "forest"] == 0.1
-    assert set(found.errors.columns) == {"H2O GBM", "H2O GLM", "forest", "linear"}
+    table = knowledge.gather("classification")
+    assert same_index(table)
+    assert list(table.about["origin"]) == ["shipped", "shipped", "near", "near"]
+    assert table.features.loc["near: b", "n"] == 200
+    assert table.errors.loc["near: a", "forest"] == 0.1
+    assert set(table.errors.columns) == {"H2O GBM", "H2O GLM", "forest", "linear"}
     assert list(knowledge.gather("regression").about["origin"]) == ["shipped", "numbers", "numbers"]
     listed = knowledge.overview().set_index("name")["advises"]
     assert listed.to_dict() == {"near": True, "far": False, "numbers": True}
@@ -153,9 +153,9 @@ def test_nothing_known_is_an_empty_table_and_no_error(
 ) -> None:
     monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "none.parquet")
     imports.import_(write(tmp_path, TIDY))  # nothing of ours to compare it with
-    found = knowledge.gather("classification")
-    assert same_index(found)
-    assert (len(found.errors), len(found.features), len(found.about)) == (0, 0, 0)
+    table = knowledge.gather("classification")
+    assert same_index(table)
+    assert (len(table.errors), len(table.features), len(table.about)) == (0, 0, 0)
 
 
 def test_the_stamp_changes_with_what_is_known_and_with_nothing_else(
