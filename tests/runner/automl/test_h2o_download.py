@@ -76,7 +76,7 @@ def test_the_users_own_file_is_scored_as_its_rows_were_by_the_engine(
     dataset, lines = own
     types = {column.name: column.type for column in dataset.columns}
     assert (types["zip code"], types["seen"], types["Job (2)"]) == ("categorical", "datetime", "categorical")
-    spec = spec_of(dataset, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
+    spec = spec_of(dataset, budget_s=40, algorithms=("GLM", "GBM"), max_models=2, folds=0)
     events = list(job.run(spec, context_of(dataset, tmp_path)))
     actual = read(dataset, "test").actual
     rows = datasets.load(dataset, "test")
@@ -92,7 +92,7 @@ def test_the_users_own_file_is_scored_as_its_rows_were_by_the_engine(
 
 
 def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(telco: Dataset, tmp_path: Path) -> None:
-    spec = spec_of(telco, budget_s=10, algorithms=("GLM",), folds=0)
+    spec = spec_of(telco, budget_s=40, algorithms=("GLM",), folds=0)
     job_id = jobs.submit(spec)
     assert loop.run_once("test") == job_id
     assert jobs.overview(job_id=job_id).status[0] == "succeeded"
@@ -112,7 +112,7 @@ def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(te
 
 
 def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_path: Path) -> None:
-    spec = spec_of(odd, budget_s=10, algorithms=("GLM", "GBM"), max_models=2, folds=0)
+    spec = spec_of(odd, budget_s=40, algorithms=("GLM", "GBM"), max_models=2, folds=0)
     events = list(job.run(spec, context_of(odd, tmp_path)))
     assert Message("Text columns are not used: name.", "warning") in events
     assert odd.labels == ("007", 'yes, "saved" 🙂')
