@@ -30,7 +30,7 @@ class Scope:
 
     algorithms: tuple[str, ...] = ()
     job_id: int | None = None
-    yardsticks: bool = True
+    baselines: bool = True
 
 
 def leaderboard(
@@ -51,12 +51,12 @@ def leaderboard(
         " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
     )
     wanted = {"dataset": int(dataset_id), "metric": metric}
-    inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "yardsticks": scope.yardsticks}
+    inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "baselines": scope.baselines}
     with database.transaction() as connection:  # two narrow columns of every trial, all columns of the best ones
         every = connection.execute(
             "SELECT t.id, s.valid_error, t.predict_row_s,"
             " (len($algorithms) = 0 OR list_contains($algorithms, t.algorithm))"
-            " AND ($job IS NULL OR t.job_id = $job) AND ($yardsticks OR NOT t.yardstick) AS inside"
+            " AND ($job IS NULL OR t.job_id = $job) AND ($baselines OR NOT t.yardstick) AS inside"
             f"{source} ORDER BY s.valid_error, t.id",
             wanted | inside,
         ).fetchnumpy()

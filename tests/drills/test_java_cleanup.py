@@ -1,4 +1,4 @@
-"""A real H2O job whose processes are killed while it trains: no Java and no temporary file may be left."""
+"""A real H2O job whose processes are killed while it trains: no Java process and no temporary file remains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from core.queue import jobs
 from core.specs import AutoMLSpec
 from runner import launch, loop
 
-_LEFT_S = 10
+_CLEANUP_S = 10
+
+pytestmark = [pytest.mark.h2o, pytest.mark.slow]
 
 
 def _until(condition: Callable[[], object], seconds: float = 90) -> None:
@@ -31,15 +33,15 @@ def _until(condition: Callable[[], object], seconds: float = 90) -> None:
 
 def _java(home: Path) -> list[int]:
     """The Java processes whose command line names the data directory."""
-    found = []
+    pids = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or [""]
         if Path(command[0]).name == "java" and any(str(home) in part for part in command):
-            found.append(process.pid)
-    return found
+            pids.append(process.pid)
+    return pids
 
 
-def _left(home: Path) -> list[object]:
+def _remains(home: Path) -> list[object]:
     return [*_java(home), *(home / "jobs").glob("*/tmp")]
 
 
@@ -62,9 +64,8 @@ def _job(directory: Path) -> psutil.Process:
     return next(child for child in children if "runner.child" in child.cmdline())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [_job, _supervisor])
-def test_a_killed_job_or_supervisor_leaves_no_java(
+def test_a_killed_job_or_supervisor_leaves_no_java_process(
     home: Path, job_id: int, victim: Callable[[Path], psutil.Process]
 ) -> None:
     runner = threading.Thread(target=loop.run_once, args=("drill",))
@@ -74,19 +75,18 @@ def test_a_killed_job_or_supervisor_leaves_no_java(
         _until(lambda: _trains(job_id))
         assert len(_java(home)) == 1
         victim(directory).kill()
-        _until(lambda: not _left(home), _LEFT_S)
-        runner.join(_LEFT_S)
+        _until(lambda: not _remains(home), _CLEANUP_S)
+        runner.join(_CLEANUP_S)
         assert not runner.is_alive()
     finally:
         launch.stop(directory)
         runner.join()
-    assert _left(home) == []
+    assert _remains(home) == []
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("queued", 2)
 
 
-@pytest.mark.slow
-def test_a_killed_runner_and_the_next_one_that_adopts_its_job_leave_no_java(home: Path, job_id: int) -> None:
+def test_a_killed_runner_and_the_next_one_that_adopts_its_job_leave_no_java_process(home: Path, job_id: int) -> None:
     command = [sys.executable, "-m", "runner"]
     directory = home / "jobs" / f"{job_id}-1"
     first = subprocess.Popen(command)
@@ -98,12 +98,12 @@ def test_a_killed_runner_and_the_next_one_that_adopts_its_job_leave_no_java(home
         assert len(java) == 1
         second = subprocess.Popen(command)
         try:
-            seen = len(results.curve(job_id, "best_valid"))
-            _until(lambda: len(results.curve(job_id, "best_valid")) > seen)
+            before = len(results.curve(job_id, "best_valid"))
+            _until(lambda: len(results.curve(job_id, "best_valid")) > before)
             assert _java(home) == java
             jobs.request_cancel(job_id)
             _until(lambda: jobs.get(job_id).status == "cancelled")
-            _until(lambda: not _left(home), _LEFT_S)
+            _until(lambda: not _remains(home), _CLEANUP_S)
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(timeout=20) == 0
@@ -112,12 +112,11 @@ def test_a_killed_runner_and_the_next_one_that_adopts_its_job_leave_no_java(home
         first.wait()
         launch.stop(directory)
     assert jobs.get(job_id).attempt == 1
-    assert _left(home) == []
+    assert _remains(home) == []
 
 
-@pytest.mark.slow
-def test_a_killed_runner_leaves_a_job_that_ends_without_it_and_is_cleaned_up(home: Path, job_id: int) -> None:
-    """The job's processes are killed too while no runner lives; the next runner finds only what they left."""
+def test_a_job_that_ends_after_its_runner_was_killed_is_cleaned_up(home: Path, job_id: int) -> None:
+    """The job's processes are killed too while no runner lives; the next runner finds only their files."""
     directory = home / "jobs" / f"{job_id}-1"
     first = subprocess.Popen([sys.executable, "-m", "runner"])
     try:
@@ -125,7 +124,7 @@ def test_a_killed_runner_leaves_a_job_that_ends_without_it_and_is_cleaned_up(hom
         first.kill()
         first.wait()
         os.kill(_supervisor(directory).pid, signal.SIGKILL)
-        _until(lambda: not _java(home), _LEFT_S)
+        _until(lambda: not _java(home), _CLEANUP_S)
     finally:
         first.kill()
         first.wait()
@@ -134,4 +133,4 @@ def test_a_killed_runner_leaves_a_job_that_ends_without_it_and_is_cleaned_up(hom
     jobs.request_cancel(job_id)
     loop.serve(drain=True)
     assert jobs.get(job_id).status == "cancelled"
-    assert _left(home) == []
+    assert _remains(home) == []
