@@ -142,17 +142,24 @@ def select_group(task: FineTuneTask, spec: FineTuneSpec, column: str) -> FineTun
 
 def _from_examples(spec: FineTuneSpec) -> FineTuneTask:
     """Return the task of uploaded or drawn images: the first of each class are learned, further ones are the query."""
-    given = examples.load(spec.examples or "")
-    if len(given.labels) < 2:
+    stored = examples.load(spec.examples or "")
+    if len(stored.labels) < 2:
         text = "There is only one class."
         raise InputError(text, field="examples", remedy="Give examples of 2 or more classes.")
-    places = [np.flatnonzero(given.codes == code).tolist() for code in range(len(given.labels))]
-    if empty := [label for label, of_class in zip(given.labels, places, strict=True) if not of_class]:
+    places = [np.flatnonzero(stored.codes == code).tolist() for code in range(len(stored.labels))]
+    if empty := [label for label, of_class in zip(stored.labels, places, strict=True) if not of_class]:
         raise InputError(f"{empty[0]!r} has no image to learn from.", field="examples", remedy="Give at least one.")
     support = [of_class[shot] for shot in range(spec.shots) for of_class in places if shot < len(of_class)]
-    unknown = np.flatnonzero(given.codes == UNKNOWN).tolist()
+    unknown = np.flatnonzero(stored.codes == UNKNOWN).tolist()
     order = support + [place for of_class in places for place in of_class[spec.shots :]] + unknown
-    names = tuple(given.names[place] for place in order)
+    names = tuple(stored.names[place] for place in order)
     return FineTuneTask(
-        "image", given.labels, given.images[order], given.codes[order], len(support), tuple(order), names, len(unknown)
+        "image",
+        stored.labels,
+        stored.images[order],
+        stored.codes[order],
+        len(support),
+        tuple(order),
+        names,
+        len(unknown),
     )

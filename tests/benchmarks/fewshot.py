@@ -18,7 +18,7 @@ from runner import loop
 from tests.benchmarks import DATA, own_home
 
 COMMON: dict[str, Any] = {"cpus": 1, "rotations": True, "test_episodes": 1000}
-# Of each budget up to 30% is kept for the evaluation.
+# Up to 30% of each budget is reserved for the evaluation.
 TRAININGS: dict[str, dict[str, Any]] = {
     "ProtoNet, 5-way 1-shot, 300 s": {"algorithm": "ProtoNet", "budget_s": 300, "distortions": True},
     "ProtoNet, 20-way 1-shot, 300 s": {"algorithm": "ProtoNet", "budget_s": 300, "distortions": True, "ways": 20},
@@ -32,20 +32,20 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 def figures() -> Iterator[tuple[str, str]]:
     """The figures of this part, as they are measured; FEWSHOT names some of TRAININGS by their beginnings."""
-    wanted = tuple(filter(None, os.environ.get("FEWSHOT", "").split(";")))
+    prefixes = tuple(filter(None, os.environ.get("FEWSHOT", "").split(";")))
     with own_home() as folder:
         dataset = omniglot(folder)
-        for name, given in TRAININGS.items():
-            if wanted and not name.startswith(wanted):
+        for name, settings in TRAININGS.items():
+            if prefixes and not name.startswith(prefixes):
                 continue
-            job_id = jobs.submit(FewShotSpec(dataset_id=dataset.id, **COMMON | given))
+            job_id = jobs.submit(FewShotSpec(dataset_id=dataset.id, **COMMON | settings))
             loop.run_once("benchmark")
             job = jobs.overview(job_id=job_id).iloc[0]
             if job.status != "succeeded":
                 yield f"{name}: the job {job.status}", str(job.error)
             for row in initialisations.evaluations_of(job_id).itertuples():
                 yield (
-                    f"{name} ({job.elapsed_s:.0f} s were taken), {row.protocol}",
+                    f"{name} ({job.elapsed_s:.0f} s), {row.protocol}",
                     f"test {row.test:.2%} [{row.lower:.2%}, {row.upper:.2%}] of {row.n_episodes:,} episodes, valid "
                     f"{row.valid:.2%}, a task is learned in {1e3 * row.adapt_s:.0f} ms",
                 )

@@ -1,4 +1,4 @@
-"""Few-shot jobs on small made-up images: a store in which two initialisations have been meta-trained."""
+"""Few-shot jobs on small made-up images, and a store with two meta-trained initialisations."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def run_here(spec: Spec) -> tuple[int, list[Event]]:
 
 def meta_train(dataset: datasets.Dataset, algorithm: str, **more: object) -> int:
     """A short meta-training on 3-way 2-shot tasks; returns its job."""
-    given: dict[str, object] = {"ways": 3, "shots": 2, "queries": 5, "width": 8, "iterations": 30, "cpus": 1}
-    spec = FewShotSpec(dataset_id=dataset.id, algorithm=algorithm, test_episodes=10, **given | more)
+    settings: dict[str, object] = {"ways": 3, "shots": 2, "queries": 5, "width": 8, "iterations": 30, "cpus": 1}
+    spec = FewShotSpec(dataset_id=dataset.id, algorithm=algorithm, test_episodes=10, **settings | more)
     return run_here(spec)[0]
 
 

@@ -73,13 +73,13 @@ def test_the_pretrained_network_in_the_files_predicts_what_the_engine_predicts(
 ) -> None:
     sha256 = store(tmp_path, resnet(SMALL, SMALL_BLOCKS, bottleneck=bottleneck))
     every = torch.cat([noise_images(16, 20, 24, 1), noise_images(32, 20, 24, 1)[16:]])
-    found = backbone_network.extract_features(backbone_network.load(sha256), every.permute(0, 2, 3, 1).numpy())
-    recipe = recipes.feature_recipe(recipes.image_recipe((20, 24, 1)) | {"backbone": sha256}, found.numpy(), 8.0)
-    network = Adapter(found.shape[1], 4)
+    features = backbone_network.extract_features(backbone_network.load(sha256), every.permute(0, 2, 3, 1).numpy())
+    recipe = recipes.feature_recipe(recipes.image_recipe((20, 24, 1)) | {"backbone": sha256}, features.numpy(), 8.0)
+    network = Adapter(features.shape[1], 4)
     noise = torch.Generator().manual_seed(3)
     changed = {n: v + 0.05 * torch.randn(v.shape, generator=noise) for n, v in initial_weights(network, 1).items()}
     start = LoadedInitialisation("MAML", network, Inner(steps=3, rate=0.05), changed, recipe)
-    x = recipes.encode_features(recipe, found)
+    x = recipes.encode_features(recipe, features)
     *_, step = adapt_task(start, x[:16], torch.arange(16) % 4, x[16:])
     module = adapter_network(start, step.weights)
     text = export.source(module, pixel_scaling(1), "Test", "abcd", BACKBONE_CALLS)
@@ -112,14 +112,14 @@ def test_a_task_is_learned_scored_step_by_step_and_downloaded_as_files_that_pred
 
 
 def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:
-    """The script says of images on disk what the job said of the same rows."""
+    """The script predicts for images on disk what the job predicted for the same rows."""
     with zipfile.ZipFile(bundle) as archive:
         assert set(archive.namelist()) == {
             "model.onnx", "model.py", "weights.pt", "README.txt", "adapted.safetensors", *predictor_files("onnx"),
         }  # fmt: skip
-        archive.extractall(folder / "taken")
-    kept = initialisation_file.load(folder / "taken" / "adapted.safetensors")
-    assert (kept.algorithm, kept.network.n_outputs) == (body["algorithm"], 3)
+        archive.extractall(folder / "download")
+    adapted = initialisation_file.load(folder / "download" / "adapted.safetensors")
+    assert (adapted.algorithm, adapted.network.n_outputs) == (body["algorithm"], 3)
     (folder / "images").mkdir()
     stored = pd.read_parquet(dataset.table).set_index("row")["c0"]
     for row in body["predictions"]:
@@ -127,10 +127,10 @@ def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: 
         Image.fromarray(pixels).save(folder / "images" / f"{row['row']:04}.png")
     for option in ([], ["--torch"]):
         command = [sys.executable, "predict.py", str(folder / "images"), "out.csv", *option]
-        subprocess.run(command, cwd=folder / "taken", check=True, capture_output=True)
-        with open(folder / "taken" / "out.csv") as file:
-            said = {int(row["image"][:4]): row for row in csv.DictReader(file)}
+        subprocess.run(command, cwd=folder / "download", check=True, capture_output=True)
+        with open(folder / "download" / "out.csv") as file:
+            predictions = {int(row["image"][:4]): row for row in csv.DictReader(file)}
         for row in body["predictions"]:
-            found = [float(said[row["row"]][f"probability of {label}"]) for label in body["labels"]]
-            assert found == pytest.approx(row["probabilities"], abs=1.5e-4)
-            assert said[row["row"]]["label"] == row["predicted"]
+            probabilities = [float(predictions[row["row"]][f"probability of {label}"]) for label in body["labels"]]
+            assert probabilities == pytest.approx(row["probabilities"], abs=1.5e-4)
+            assert predictions[row["row"]]["label"] == row["predicted"]

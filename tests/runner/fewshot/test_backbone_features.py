@@ -37,8 +37,15 @@ pytestmark = pytest.mark.torch
 
 
 def _spec(dataset: Dataset, sha256: str, **more: object) -> FewShotSpec:
-    given: dict[str, object] = {"ways": 3, "shots": 2, "queries": 5, "iterations": 20, "test_episodes": 20, "cpus": 1}
-    return FewShotSpec(dataset_id=dataset.id, network="pretrained", backbone=sha256, **given | more)
+    settings: dict[str, object] = {
+        "ways": 3,
+        "shots": 2,
+        "queries": 5,
+        "iterations": 20,
+        "test_episodes": 20,
+        "cpus": 1,
+    }
+    return FewShotSpec(dataset_id=dataset.id, network="pretrained", backbone=sha256, **settings | more)
 
 
 def _trained(dataset: Dataset, sha256: str, **more: object) -> int:
@@ -86,25 +93,25 @@ def test_a_task_on_features_is_learned_from_few_images_of_another_size(
 def test_features_are_standardised_by_the_train_classes_as_the_recipe_says(photos: Dataset, weights: str) -> None:
     setup = set_up(photos, _spec(photos, weights))
     assert setup.network == Adapter(16, 3)
-    found = backbone_features.use_features(
+    setup_on_features = backbone_features.use_features(
         setup, torch.randn(180, 16, generator=torch.Generator().manual_seed(1)) * 3 + 5, 8.0
     )
     trains = torch.isin(setup.tasks.labels, torch.tensor(setup.tasks.splits["train"]))
-    x = found.tasks.inputs[trains]
+    x = setup_on_features.tasks.inputs[trains]
     assert float(x.mean(0).abs().max()) < 1e-5
     assert float((x.std(0, correction=0) - 2).abs().max()) < 1e-5  # a length of 8 by 16 features
-    assert abs(float(found.tasks.inputs[~trains].mean(0).abs().max())) > 0.01
-    assert {name: len(found.recipe[name]) for name in ("mean", "std", "backbone")} == {
+    assert abs(float(setup_on_features.tasks.inputs[~trains].mean(0).abs().max())) > 0.01
+    assert {name: len(setup_on_features.recipe[name]) for name in ("mean", "std", "backbone")} == {
         "mean": 16, "std": 16, "backbone": 64,
     }  # fmt: skip
 
 
 def _context(dataset: Dataset, folder: Path, attempt: int = 1, stops: object = None) -> Context:
-    """A context that is cancelled after so many questions, if given."""
-    asked = iter(range(10**6))
+    """A context that is cancelled once it was asked so often; None: never."""
+    calls = iter(range(10**6))
     (folder / f"9-{attempt}").mkdir()
     return Context(
-        9, attempt, dataset, folder / f"9-{attempt}", 1, 0, lambda: stops is not None and next(asked) >= stops
+        9, attempt, dataset, folder / f"9-{attempt}", 1, 0, lambda: stops is not None and next(calls) >= stops
     )
 
 
@@ -168,10 +175,10 @@ def test_progress_counts_the_features_and_a_budget_that_is_too_short_is_refused(
     spec = _spec(photos, weights)
     setup = set_up(photos, spec)
     deadline = time.monotonic() + 300
-    told = list(backbone_features.compute(spec, _context(photos, tmp_path), setup, "cpu", deadline))
-    assert [type(event) for event in told] == [Progress] * 6
-    assert told[0].stage.startswith("Features of the images: 32 of 180")
-    assert 0 < told[-1].remaining_s < 300
+    events = list(backbone_features.compute(spec, _context(photos, tmp_path), setup, "cpu", deadline))
+    assert [type(event) for event in events] == [Progress] * 6
+    assert events[0].stage.startswith("Features of the images: 32 of 180")
+    assert 0 < events[-1].remaining_s < 300
     for path in (tmp_path / "9-1").iterdir():
         path.unlink()
     with pytest.raises(InputError, match=r"budget_s: The features of 180 images need .* has 300 s\. Give it more"):
@@ -179,10 +186,10 @@ def test_progress_counts_the_features_and_a_budget_that_is_too_short_is_refused(
 
 
 def test_rotations_and_distortions_are_refused_with_pretrained_weights(photos: Dataset, weights: str) -> None:
-    given = json.loads(_spec(photos, weights).model_dump_json())
+    body = json.loads(_spec(photos, weights).model_dump_json())
     for name in ("rotations", "distortions"):
         with pytest.raises(InputError, match=r"computed once, from the original images\. Turn off rotations and"):
-            parse(given | {name: True})
+            parse(body | {name: True})
 
 
 def test_a_missing_file_of_weights_is_named_with_the_remedy(photos: Dataset, weights: str, no_files: None) -> None:
@@ -191,11 +198,11 @@ def test_a_missing_file_of_weights_is_named_with_the_remedy(photos: Dataset, wei
     sentence = f"no stored file of weights {weights[:12]}. Store the same file again, with `python -m core fewshot-w"
     with pytest.raises(InputError, match=sentence):
         jobs.submit(_spec(photos, weights))
-    asked = FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], initialisation=job_id, cpus=1)
+    spec = FineTuneSpec(dataset_id=photos.id, classes=photos.labels[:3], initialisation=job_id, cpus=1)
     with pytest.raises(InputError, match=sentence):
-        run_here(asked)
+        run_here(spec)
     plain = run_here(
         _spec(photos, weights).model_copy(update={"network": "conv4", "backbone": None, "width": 8, "iterations": 2})
     )[0]
-    _, events = run_here(asked.model_copy(update={"initialisation": None}))
+    _, events = run_here(spec.model_copy(update={"initialisation": None}))
     assert [event.body["initialisation"] for event in events if isinstance(event, Adapted)] == [plain]

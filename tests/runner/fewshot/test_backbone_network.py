@@ -44,10 +44,10 @@ def test_features_are_those_of_the_plain_network(
     expected = plain_features(state, images, size)
     assert expected.std(0).mean() > 0.01
     scale = float(expected.abs().max())
-    found = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
-    assert float((found - expected).abs().max()) < 1e-5 * scale
+    features = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
+    assert float((features - expected).abs().max()) < 1e-5 * scale
     exact = network.double()(backbone_network.input_layer(network, *shape[1:]).double()(images.double() / 255))
-    # The means and deviations of ImageNet are kept in float32.
+    # The means and deviations of ImageNet are float32.
     assert float((exact - expected).abs().max()) < 1e-6 * scale
 
 
@@ -66,7 +66,7 @@ def test_the_features_of_an_image_do_not_depend_on_its_batch(
 def test_a_prefix_of_all_names_is_removed(home: Path, tmp_path: Path, prefix: str) -> None:
     state = resnet(SMALL, SMALL_BLOCKS)
     named = {prefix + name: value for name, value in state.items()} | {"projector.0.weight": torch.zeros(3)}
-    one, other = (backbone_network.load(store(tmp_path, given)) for given in (state, named))
+    one, other = (backbone_network.load(store(tmp_path, weights)) for weights in (state, named))
     images = noise_images(2, 16, 16).permute(0, 2, 3, 1).numpy()
     assert torch.equal(backbone_network.extract_features(one, images), backbone_network.extract_features(other, images))
 
@@ -76,9 +76,9 @@ def test_weights_of_other_floats_become_float32(home: Path, tmp_path: Path, kind
     state = {name: value.to(kind) for name, value in resnet(SMALL, SMALL_BLOCKS).items()}
     network, images = backbone_network.load(store(tmp_path, state)), noise_images(2, 16, 16)
     expected = plain_features(state, images, (128, 128))
-    found = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
-    assert found.dtype == torch.float32
-    assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+    features = backbone_network.extract_features(network, images.permute(0, 2, 3, 1).numpy())
+    assert features.dtype == torch.float32
+    assert float((features - expected).abs().max()) < 1e-5 * float(expected.abs().max())
 
 
 def test_values_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_too_few_images_are_refused_with_their_number(patterns: Dataset) -> None
 
 
 def _examples(n: int, side: int, channels: int, unknown: int = 0) -> str:
-    """A kept file of n images each of two classes and some whose class is to be found: the first class's."""
+    """A stored file of n images of each of two classes, and unlabelled ones of the first class."""
     parts = [pattern(0, n, side), pattern(1, n, side), pattern(0, unknown + 1, side, seed=9)[1:]]
     images = np.repeat(np.concatenate(parts)[..., None], channels, 3)
     codes = [0] * n + [1] * n + [examples.UNKNOWN] * unknown

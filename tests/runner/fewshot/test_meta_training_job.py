@@ -57,19 +57,19 @@ def test_a_meta_training_on_images_stores_an_initialisation_and_its_evaluations(
     assert curve.step.iloc[-1] == 60
     assert (lower.value <= curve.value).all()
     assert len(results.curve(job_id, "train_loss")) >= 1
-    kept = initialisations.get(job_id)
-    one = initialisation_file.load(kept.path)
-    assert (kept.algorithm, kept.network, kept.ways, kept.shots) == (algorithm, "Conv4-8", 3, 1)
-    assert kept.n_parameters == one.n_parameters
+    stored = initialisations.get(job_id)
+    one = initialisation_file.load(stored.path)
+    assert (stored.algorithm, stored.network, stored.ways, stored.shots) == (algorithm, "Conv4-8", 3, 1)
+    assert stored.n_parameters == one.n_parameters
     assert one.recipe == {"kind": "image", "shape": [12, 12, 1]}
-    about = kept.about
+    about = stored.about
     assert sorted(about["classes"] + about["held_out"]) == list(signs.labels)
     assert set(about["profile"]) == set(about["classes"])
     assert (about["kind"], about["n_rows"]) == ("image", 216)
     tasks = evaluation_tasks(set_up(signs, FewShotSpec(dataset_id=signs.id, ways=3, queries=2)).tasks)
     inductive = replace(one.inner, transductive=False)
-    found = evaluate(one.network, one.weights, tasks, "test", ALGORITHMS[algorithm], inductive, 100)
-    assert found.value == pytest.approx(board.set_index("protocol").test["inductive"], abs=0.01)
+    estimate = evaluate(one.network, one.weights, tasks, "test", ALGORITHMS[algorithm], inductive, 100)
+    assert estimate.value == pytest.approx(board.set_index("protocol").test["inductive"], abs=0.01)
 
 
 @pytest.mark.slow
@@ -79,9 +79,13 @@ def test_a_meta_training_on_a_table_has_no_transductive_side(table: Dataset) -> 
         test_episodes=100, width=16,
     )  # fmt: skip
     job_id = _run(spec)
-    found = initialisations.evaluations_of(job_id).iloc[0]
-    assert (len(initialisations.evaluations_of(job_id)), found.protocol, found.network) == (1, "inductive", "MLP-16")
-    assert found.lower > 0.7  # chance is a half
+    evaluation = initialisations.evaluations_of(job_id).iloc[0]
+    assert (len(initialisations.evaluations_of(job_id)), evaluation.protocol, evaluation.network) == (
+        1,
+        "inductive",
+        "MLP-16",
+    )
+    assert evaluation.lower > 0.7  # chance is a half
     columns = initialisation_file.load(initialisations.get(job_id).path).recipe["columns"]
     assert [column["name"] for column in columns] == ["size", "weight", "colour"]
 
@@ -93,9 +97,9 @@ def test_a_meta_training_on_texts(texts: Dataset) -> None:
         width=16, outer_rate=0.01,
     )  # fmt: skip
     job_id = _run(spec)
-    found = initialisations.leaderboard(texts.id).iloc[0]
-    assert found.network == "TextMean-16"
-    assert found.lower > 0.5  # chance is a third
+    evaluation = initialisations.leaderboard(texts.id).iloc[0]
+    assert evaluation.network == "TextMean-16"
+    assert evaluation.lower > 0.5  # chance is a third
     assert initialisation_file.load(initialisations.get(job_id).path).recipe["kind"] == "text"
 
 
@@ -107,10 +111,10 @@ def test_sine_waves_are_learned_from_a_few_points(sine_waves: Dataset) -> None:
         iterations=1500, test_episodes=200, width=40,
     )  # fmt: skip
     job_id = _run(spec)
-    found = initialisations.evaluations_of(job_id).iloc[0]
-    assert (found.metric, found.protocol) == ("mse", "inductive")
+    evaluation = initialisations.evaluations_of(job_id).iloc[0]
+    assert (evaluation.metric, evaluation.protocol) == ("mse", "inductive")
     deviation = datasets.load(dataset)[dataset.target_column.key].std()
-    assert found.upper < 0.5 * deviation**2  # in the unit of y; the mean of all waves has all of it
+    assert evaluation.upper < 0.5 * deviation**2  # in the unit of y; the mean of all waves has all of it
     errors = results.curve(job_id, "valid_error")
     assert errors.value.iloc[-1] < 0.5 * deviation**2
     about = initialisations.get(job_id).about

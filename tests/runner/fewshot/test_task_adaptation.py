@@ -31,9 +31,9 @@ def test_every_algorithm_learns_the_support_also_past_its_learned_rates(algorith
     weights = initial_weights(network, 1) | inner.rates(network)
     start = configure(LoadedInitialisation(algorithm, network, inner, weights, {}), 3, 4, None)
     x = torch.from_numpy(np.concatenate([pattern(k, 5) for k in range(3)]))[:, None].float() / 255
-    found = list(adapt_task(start, x, torch.arange(3).repeat_interleave(5), x))
-    losses = [step.support_loss for step in found]
+    steps = list(adapt_task(start, x, torch.arange(3).repeat_interleave(5), x))
+    losses = [step.support_loss for step in steps]
     assert losses == sorted(losses, reverse=True)
     assert (len(losses), losses[0]) == (5, pytest.approx(np.log(3), abs=1e-5))
-    changed = {name for name, value in found[-1].weights.items() if not torch.equal(value, weights[name])}
+    changed = {name for name, value in steps[-1].weights.items() if not torch.equal(value, weights[name])}
     assert changed == ({"head.weight", "head.bias"} if inner.only_head else set(network.shapes()))

@@ -45,7 +45,7 @@ def test_all_rows_of_a_class_are_pooled_and_alphabets_stay_together(home: Path, 
     setup = set_up(dataset, FewShotSpec(dataset_id=dataset.id, ways=3, queries=5, rotations=True))
     assert setup.n_rows == sum(dataset.n_rows.values()) == 216
     homes = [{name.partition("/")[0] for name in setup.classes(split)} for split in SPLITS]
-    assert sum(len(found) for found in homes) == 6
+    assert sum(len(alphabets) for alphabets in homes) == 6
 
 
 def test_warnings_name_equal_images_and_small_classes(home: Path, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_warnings_name_equal_images_and_small_classes(home: Path, tmp_path: Path
     values[8] = values[0]  # of another class
     values[17] = values[16]  # of the same
     keep = np.ones(len(labels), bool)
-    keep[[27, 28, 29, 30, 31]] = False  # three images are left of a class
+    keep[[27, 28, 29, 30, 31]] = False  # three images of a class remain
     np.savez(tmp_path / "odd.npz", x=values[keep], y=labels[keep])
     dataset = datasets.register_images(tmp_path / "odd.npz", name="odd")
     setup = set_up(dataset, FewShotSpec(dataset_id=dataset.id, ways=2, queries=4))
@@ -89,7 +89,7 @@ def test_the_vocabulary_is_that_of_the_train_classes(texts: Dataset) -> None:
     tasks = setup.tasks
     assert isinstance(tasks, ClassTasks)
     assert tasks.inputs.dtype == torch.int64
-    # Words of held-out classes are told apart all the same, beyond the vocabulary.
+    # Words of held-out classes have numbers, too, beyond the vocabulary.
     first = len(words) + 2
     held_out = [int(rows[0]) for name in setup.classes("test") for rows in [tasks.rows[texts.labels.index(name)]]]
     beyond = [set(tasks.inputs[row][tasks.inputs[row] >= first].tolist()) for row in held_out]

@@ -70,11 +70,11 @@ def gradient(meta: Weights, batch: Batch, inner: Inner, plain: Plain = conv4) ->
     """As `maml.gradient` of a network, transductive, all weights adapted."""
     meta = {name: value.detach().requires_grad_() for name, value in meta.items()}
     total = {name: torch.zeros_like(value) for name, value in meta.items()}
-    found = []
+    query_losses = []
     for task in range(len(batch)):
         weights = learned(meta, batch.support_x[task], batch.support_y[task], inner, True, plain)
         loss = F.cross_entropy(plain(weights, batch.query_x[task]), batch.query_y[task])
         for name, part in zip(meta, torch.autograd.grad(loss, list(meta.values())), strict=True):
             total[name] += part
-        found.append(loss.detach())
-    return total, torch.stack(found)
+        query_losses.append(loss.detach())
+    return total, torch.stack(query_losses)

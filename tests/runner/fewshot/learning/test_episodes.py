@@ -71,16 +71,16 @@ def test_an_episode_depends_on_seed_split_and_number_only() -> None:
 
 def test_no_image_and_no_class_leaks() -> None:
     tasks = _tasks(rotations=True)
-    seen: dict[str, set[int]] = {split: set() for split in SPLITS}
+    classes_of: dict[str, set[int]] = {split: set() for split in SPLITS}
     for split in SPLITS:
         batch = tasks.batch(split, 0, 60)
         support, query = (x.amax((2, 3, 4)).mul(255).round().long() for x in (batch.support_x, batch.query_x))
         for task in range(60):
             assert set(support[task].tolist()).isdisjoint(query[task].tolist())
         rows = torch.cat([support, query], 1) - 1
-        seen[split] = set(tasks.labels[rows].flatten().tolist())
-        assert seen[split] <= set(tasks.splits[split])
-    assert sum(len(classes) for classes in seen.values()) == len(set().union(*seen.values()))
+        classes_of[split] = set(tasks.labels[rows].flatten().tolist())
+        assert classes_of[split] <= set(tasks.splits[split])
+    assert sum(len(classes) for classes in classes_of.values()) == len(set().union(*classes_of.values()))
 
 
 def test_only_train_classes_are_rotated_and_a_class_is_once_in_a_task() -> None:
@@ -163,7 +163,7 @@ def test_a_regression_task_has_rows_of_one_group_and_disjoint_support_and_query(
     x = torch.arange(60.0).view(60, 1)
     groups = torch.arange(60) // 6
     tasks = GroupTasks(x, 2 * x, groups, split_classes([str(g) for g in range(10)], seed=0), shots=2, queries=3)
-    seen: dict[str, set[int]] = {split: set() for split in SPLITS}
+    classes_of: dict[str, set[int]] = {split: set() for split in SPLITS}
     for split in SPLITS:
         batch = tasks.batch(split, 0, 40)
         assert (batch.support_x.shape, batch.query_y.shape) == ((40, 2, 1), (40, 3, 1))
@@ -172,8 +172,8 @@ def test_a_regression_task_has_rows_of_one_group_and_disjoint_support_and_query(
         of = groups[rows]
         assert (of == of[:, :1]).all()
         assert torch.equal(batch.query_y, 2 * batch.query_x)
-        seen[split] = set(of.flatten().tolist())
-        assert seen[split] == set(tasks.splits[split])
+        classes_of[split] = set(of.flatten().tolist())
+        assert classes_of[split] == set(tasks.splits[split])
     with pytest.raises(TooFewExamples, match="the largest has 6 rows, which is at most 3 shots with 3 queries"):
         replace(tasks, shots=4)
 

@@ -98,8 +98,8 @@ def test_tasks_at_once_equal_one_after_another_in_an_adapter() -> None:
 @pytest.mark.parametrize("inner", [Inner(steps=2, rate=0.2), Inner(steps=2, rate=0.2, only_head=True)])
 def test_the_meta_gradient_of_an_adapter_is_that_of_finite_differences(inner: Inner) -> None:
     network, batch = Adapter(5, 3), _rows()
-    found, _ = maml.gradient(network, _meta(network), batch, inner)
-    assert _apart(found, _differences(network, _meta(network), batch, inner)) < 1e-7
+    gradient, _ = maml.gradient(network, _meta(network), batch, inner)
+    assert _apart(gradient, _differences(network, _meta(network), batch, inner)) < 1e-7
 
 
 def test_an_adapter_starts_as_the_identity() -> None:
@@ -134,20 +134,20 @@ def test_the_meta_gradient_is_that_of_finite_differences(inner: Inner, gap: floa
     network = MLP(width=5, activation="tanh")
     batch = SinusoidTasks(shots=5, queries=5, dtype=torch.float64).batch("train", 0, 3)
     meta = _meta(network) | inner.rates(network, torch.float64)
-    found, _ = maml.gradient(network, meta, batch, inner)
-    assert _apart(found, _differences(network, meta, batch, inner)) < gap
+    gradient, _ = maml.gradient(network, meta, batch, inner)
+    assert _apart(gradient, _differences(network, meta, batch, inner)) < gap
 
 
 def test_finite_differences_detect_a_missing_second_order() -> None:
     network = MLP(width=5, activation="tanh")
     batch = SinusoidTasks(shots=5, queries=5, dtype=torch.float64).batch("train", 0, 3)
     inner = Inner(steps=2, rate=0.05, first_order=True)
-    found, _ = maml.gradient(network, _meta(network), batch, inner)
-    assert _apart(found, _differences(network, _meta(network), batch, inner)) > 0.01
+    gradient, _ = maml.gradient(network, _meta(network), batch, inner)
+    assert _apart(gradient, _differences(network, _meta(network), batch, inner)) > 0.01
 
 
 def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, step: float = 1e-5) -> Weights:
-    found = {name: torch.zeros_like(value) for name, value in meta.items()}
+    differences = {name: torch.zeros_like(value) for name, value in meta.items()}
     for name, value in meta.items():
         for place in range(value.numel()):
             ends = []
@@ -155,15 +155,15 @@ def _differences(network: Network, meta: Weights, batch: Batch, inner: Inner, st
                 moved = value.clone()
                 moved.view(-1)[place] += sign * step
                 ends.append(_meta_loss(network, meta | {name: moved}, batch, inner))
-            found[name].view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
-    return found
+            differences[name].view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
+    return differences
 
 
 def _meta_loss(network: Network, meta: Weights, batch: Batch, inner: Inner) -> float:
     """The query losses after the last step and, as far as `every_step` says, their mean over the steps."""
     _, *after = adapt_in_steps(network, meta, batch.support_x, batch.support_y, inner)
-    found = [losses(query_outputs(network, w, batch, inner).detach(), batch.query_y).sum() for w in after]
-    return float((1 - inner.every_step) * found[-1] + inner.every_step * sum(found) / len(found))
+    query_losses = [losses(query_outputs(network, w, batch, inner).detach(), batch.query_y).sum() for w in after]
+    return float((1 - inner.every_step) * query_losses[-1] + inner.every_step * sum(query_losses) / len(query_losses))
 
 
 def test_one_step_of_reptile_is_joint_training() -> None:
@@ -187,7 +187,7 @@ def test_first_order_is_second_order_where_the_hessian_is_zero(scale: float) -> 
     batch = Batch(far, wrong, x[:, 6:], wrong)
     inner = [Inner(2, rate, only_head=True, first_order=order) for order in (False, True)]
     second, first = (maml.gradient(network, meta, batch, way)[0] for way in inner)
-    gap = _apart(*({name: found[name] for name in ("head.weight", "head.bias")} for found in (first, second)))
+    gap = _apart(*({name: gradient[name] for name in ("head.weight", "head.bias")} for gradient in (first, second)))
     assert (gap < 1e-12) == (scale > 1)
 
 
@@ -208,8 +208,8 @@ def test_anil_changes_the_head_only_and_equals_maml_with_frozen_features() -> No
 
 def test_each_step_lowers_the_support_loss_and_the_first_weights_are_the_initial_ones() -> None:
     network, batch = Conv4(1, 3, width=8), _images()
-    found = list(adapt_in_steps(network, _meta(network), batch.support_x, batch.support_y, Inner(4, 0.05)))
-    curve = [float(losses(outputs(network, w, batch.support_x), batch.support_y).detach().sum()) for w in found]
+    weights = list(adapt_in_steps(network, _meta(network), batch.support_x, batch.support_y, Inner(4, 0.05)))
+    curve = [float(losses(outputs(network, w, batch.support_x), batch.support_y).detach().sum()) for w in weights]
     assert len(curve) == 5
     assert curve == sorted(curve, reverse=True)
 
@@ -270,11 +270,11 @@ def test_prototypes_are_the_means_of_their_classes() -> None:
         support_y=torch.cat([batch.support_y, batch.query_y[:, :3]], 1),
     )
     meta = _meta(network)
-    found = protonet.outputs(network, meta, both, inner)
+    distances = protonet.outputs(network, meta, both, inner)
     x = torch.cat([both.support_x, both.query_x], 1)
     features = network.features(weights_per_task(network, meta, len(x)), network.prepare(x), 6)
     middle = (features[:, 1] + features[:, 4]) / 2
-    assert torch.allclose(found[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
+    assert torch.allclose(distances[:, 0, 1], -(features[:, 6] - middle).square().sum(1), rtol=0, atol=1e-12)
 
 
 def test_query_outputs_after_no_step_are_those_of_the_initialisation() -> None:

@@ -1,4 +1,4 @@
-"""Meta-training: it learns, it goes on from where it was, and it says what is wrong."""
+"""Meta-training: it learns, resumes where it stopped, and explains its errors."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def test_every_algorithm_learns_and_reports(name: str, tmp_path: Path) -> None:
     assert names == ["train_loss", "valid_accuracy", "valid_accuracy_lower", "valid_accuracy_upper"] * 2
     assert any(isinstance(event, Progress) for event in events)
     best = checkpoint.load(tmp_path / "meta.pt").best
-    found = evaluate(network, best, tasks, "test", ALGORITHMS[name], usual, 40)
-    assert found.n_episodes == 40
-    assert found.lower <= found.value <= found.upper
-    assert found.lower > 0.45  # chance is a third
+    estimate = evaluate(network, best, tasks, "test", ALGORITHMS[name], usual, 40)
+    assert estimate.n_episodes == 40
+    assert estimate.lower <= estimate.value <= estimate.upper
+    assert estimate.lower > 0.45  # chance is a third
 
 
 @pytest.mark.parametrize("name", ["MAML", "Reptile"])
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(name: str, tmp_path: Path) -> None:
     settings = replace(SHORT, algorithm=name, inner=replace(SHORT.inner, learned_rates=name == "MAML"))
     whole, part = tmp_path / "whole.pt", tmp_path / "part.pt"
-    told = list(meta_train(MLP(), WAVES, settings, whole))
+    events = list(meta_train(MLP(), WAVES, settings, whole))
     looks = iter([False] * 6)
     list(meta_train(MLP(), WAVES, settings, part, cancelled=lambda: next(looks, True)))
     assert checkpoint.load(part).iteration == 6
@@ -71,7 +71,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(name: str, tmp_
     for name, value in one.meta.items():
         assert torch.equal(value, other.meta[name]), name
         assert torch.equal(one.best[name], other.best[name]), name
-    curve = [event for event in told if isinstance(event, Metric) and event.step > 6]
+    curve = [event for event in events if isinstance(event, Metric) and event.step > 6]
     assert [event for event in again if isinstance(event, Metric)] == curve
 
 
@@ -116,20 +116,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 def test_features_computed_once_give_the_same_accuracy_as_features_computed_in_each_task(name: str) -> None:
     tasks, network, algorithm = _patterns(), Conv4(1, 3, width=8), ALGORITHMS[name]
     meta = add_statistics(network, initial_weights(network, 0), tasks, MetaTrainingSettings(name))
-    found = evaluate(network, meta, tasks, "test", algorithm, algorithm.inner, 30, tasks_at_once=7)
+    estimate = evaluate(network, meta, tasks, "test", algorithm, algorithm.inner, 30, tasks_at_once=7)
     batch = tasks.batch("test", 0, 30)
     right = algorithm.outputs(network, meta, batch, algorithm.inner).argmax(2) == batch.query_y
-    assert abs(found.value - float(right.double().mean())) < 1e-6
-    assert 0.4 < found.value < 1
+    assert abs(estimate.value - float(right.double().mean())) < 1e-6
+    assert 0.4 < estimate.value < 1
 
 
 def test_an_evaluation_past_its_deadline_stops_once_it_has_enough_episodes() -> None:
     meta = initial_weights(MLP(), 0)
-    found = evaluate(
+    estimate = evaluate(
         MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 200, tasks_at_once=20, deadline=0.0
     )
-    assert found.n_episodes == 60
-    assert found == evaluate(MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 60, tasks_at_once=20)
+    assert estimate.n_episodes == 60
+    assert estimate == evaluate(MLP(), meta, WAVES, "test", ALGORITHMS["MAML"], Inner(1, 0.01), 60, tasks_at_once=20)
 
 
 def test_an_interval_needs_two_episodes() -> None:
