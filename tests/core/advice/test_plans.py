@@ -49,11 +49,13 @@ def test_an_engine_with_results_trains_what_the_ranking_puts_first(shipped: Path
     assert advice.ranked_algorithms(given) == ("GLM", "StackedEnsemble")
 
 
-def test_a_search_can_start_from_those_of_similar_own_datasets(fit: fits.Fit, numbers: Dataset) -> None:
-    other = datasets.add_sample("breast_cancer")
+def test_a_search_can_start_from_those_of_similar_own_datasets(fit: fits.Fit, numbers: Dataset, tmp_path: Path) -> None:
+    rows = "".join(f"{n % 7},{'yes' if n % 7 > 3 else 'no'}\n" for n in range(90))
+    (tmp_path / "other.csv").write_text(f"size,answer\n{rows}")
+    other = datasets.register(tmp_path / "other.csv", name="other", target="answer")
     record_job(other, NASSpec(dataset_id=other.id), MLP=0.1)
     record_job(other, Linear=0.1)
     given = advice.advise(numbers.id)
-    similar = (advice.SimilarDataset("breast_cancer", "own", "sample", 0.1, "Linear", 0.1),)
+    similar = (advice.SimilarDataset("other", "own", "other.csv", 0.1, "Linear", 0.1),)
     assert advice.warm_starts(replace(given, near=similar)) == [1]
     assert advice.warm_starts(replace(given, near=())) == []

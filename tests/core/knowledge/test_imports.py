@@ -227,7 +227,7 @@ def test_unknown_columns_and_missing_features_are_noted(home: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("table", "metric", "shape", "sbs"),
     [
-        ("openml_weka2017", None, (105, 30, 103), 1 - 0.8557),
+        pytest.param("openml_weka2017", None, (105, 30, 103), 1 - 0.8557, marks=pytest.mark.slow),
         ("autosklearn2016", "bac_error", (140, 96, 46), 0.272),
     ],
 )
