@@ -1,1 +1,1 @@
-"""Few-shot learning: episodes, one `adapt` for many tasks at once, and the algorithms on it. Needs torch only."""
+"""Few-shot learning: the jobs of meta-training and fine-tuning; below them `learning`, which needs PyTorch only."""

@@ -82,7 +82,7 @@ def meta_train(
     """
     began = time.monotonic() if began is None else began
     state = _start(network, tasks, settings, previous, identity or {})
-    training = _Training(network, tasks, settings, state, began - state.spent_s)
+    training = _TrainingState(network, tasks, settings, state, began - state.spent_s)
     if previous:
         yield Message(f"The meta-training resumes after {state.iteration:,} iterations.")
     if state.iteration == 0 and not has_norms(network):
@@ -91,7 +91,7 @@ def meta_train(
     yield from _run(training, path, cancelled)
 
 
-class _Training:
+class _TrainingState:
     """A meta-training in progress: its meta-parameters and optimiser, and the state that the checkpoint holds."""
 
     def __init__(
@@ -160,7 +160,7 @@ class _Training:
         checkpoints.save(self.state, path)
 
 
-def _run(training: _Training, path: Path, cancelled: Callable[[], bool]) -> Iterator[Event]:
+def _run(training: _TrainingState, path: Path, cancelled: Callable[[], bool]) -> Iterator[Event]:
     state, settings = training.state, training.settings
     schedule, validated, loss = Schedule(settings.valid_every, settings.budget_s), state.iteration, math.nan
     while state.iteration < settings.iterations and not cancelled() and (share := training.share()) < 1:
