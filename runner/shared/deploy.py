@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,15 +43,14 @@ _README = """\
 
     {command}
 
-predict.py needs Python 3.11+{needs}.
+{needs}
 
-{reading}
-{notes}"""
+{reading}{notes}"""
 _READING = {
     "table": """\
 The input is a CSV file, separated by commas, semicolons, tabs or bars. It has the columns of the training table under
-their own names, in any order; more columns do no harm. Its values are read as those of the training table were: blanks
-around a value do not count, a time is taken as it is written, without its time zone, and a value is missing if it is
+their own names, in any order; other columns are ignored. Its values are read as those of the training table were:
+spaces around a value are ignored, a time is read as written, without its time zone, and a value is missing if it is
 empty or one of {missing}
 """,
     "image": """\
@@ -83,7 +83,7 @@ def network_readme(
         "weights.pt": "its weights",
     }
     needs = ", numpy, onnxruntime and Pillow" if images else ", numpy and onnxruntime"
-    needs += "; with --torch it uses model.py and\nweights.pt, and needs torch instead of onnxruntime"
+    needs += "; with --torch it uses model.py and weights.pt, and needs torch instead of onnxruntime"
     return Readme(title, {**files, **(more_files or {})}, needs, notes, "images/" if images else "rows.csv")
 
 
@@ -160,7 +160,7 @@ def _readme(readme: Readme, command: str, images: bool) -> str:
         title=readme.title,
         files="\n".join(f"{name:{width}}{text}" for name, text in files.items()),
         command=command,
-        needs=readme.needs,
+        needs=textwrap.fill(f"predict.py needs Python 3.11+{readme.needs}.", 118),
         reading=_READING["image" if images else "table"].format(missing=missing),
         notes=readme.notes and f"\n{readme.notes}\n",
     )
