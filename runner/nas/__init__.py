@@ -1,1 +1,1 @@
-"""Neural architecture search: spaces, strategies, and population-batched training. Needs torch and numpy only."""
+"""Neural architecture search. The folders space, training and search need only torch and numpy."""

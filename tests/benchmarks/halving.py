@@ -1,8 +1,8 @@
-"""What the ladder saves and what it costs: candidates are trained in full once, and the ladder is replayed on that.
+"""What successive halving saves and what it costs: candidates are trained in full once, then halving is replayed.
 
-Halving is against the full training of every candidate of a generation: to the last rung, and the choice by valid
-loss, as the search chooses. Populations are random candidates; each is trained with its own seed, and generations are
-drawn from it many times. Points are of accuracy on the test rows.
+Halving is compared with the full training of every candidate of a generation, to the last rung; both choose by
+validation loss, as the search does. Populations are random candidates with one seed each; generations are drawn from
+them many times. Points are of accuracy on the test rows.
 """
 
 from __future__ import annotations
@@ -31,67 +31,69 @@ _ADULT_ROWS = 6_000
 
 @dataclass(frozen=True)
 class Curves:
-    """Valid loss at each rung [candidates, rungs], and test accuracy after the last."""
+    """Validation loss at each rung [candidates, rungs], and test accuracy after the last."""
 
     losses: np.ndarray
     accuracy: np.ndarray
 
 
-def train_all(prepared: DatasetTensors, seed: int) -> tuple[Curves, tuple[int, ...]]:
-    """Every candidate of a random population trained to the top; and the epochs of the rungs."""
-    x, y = prepared.pair("train")
+def train_all(tensors: DatasetTensors, seed: int) -> tuple[Curves, tuple[int, ...]]:
+    """Train every candidate of a random population to the last rung; return the curves and the epochs of the rungs."""
+    x, y = tensors.pair("train")
     losses, accuracy = [], []
-    ladder = rung_epochs(len(x), batch_size(len(x)))
-    for group in _groups(prepared.space, seed, batch_size(len(x))):
-        batch = prepared.space.decode(group[0]).recipe.batch
-        [part] = build_populations(prepared.space, group, TrainingPlan(len(group), False, 1.0, (), 0.0), seed=seed)
+    epochs_by_rung = rung_epochs(len(x), batch_size(len(x)))
+    for group in _groups(tensors.space, seed, batch_size(len(x))):
+        batch = tensors.space.decode(group[0]).recipe.batch
+        [part] = build_populations(tensors.space, group, TrainingPlan(len(group), False, 1.0, (), 0.0), seed=seed)
         at_rungs, done = [], 0
-        for epochs in ladder:
+        for epochs in epochs_by_rung:
             for epoch in range(done, epochs):
                 train(part, [(a, b, 1.0) for a, b in batches(x, y, batch, len(x), seed, epoch)])
             done = epochs
-            at_rungs.append(part.evaluate(*prepared.pair("valid"))[0].numpy())
+            at_rungs.append(part.evaluate(*tensors.pair("valid"))[0].numpy())
         losses.append(np.stack(at_rungs, 1))
-        accuracy.append(1 - part.evaluate(*prepared.pair("test"))[1].numpy())
-    return Curves(np.concatenate(losses), np.concatenate(accuracy)), ladder
+        accuracy.append(1 - part.evaluate(*tensors.pair("test"))[1].numpy())
+    return Curves(np.concatenate(losses), np.concatenate(accuracy)), epochs_by_rung
 
 
 def _groups(space: AnySpace, seed: int, batch: int) -> list[list[Genotype]]:
-    """Random candidates that differ, by what may train together."""
-    rng, found = random.Random(seed), {}
-    while len(found) < POPULATION:
+    """Return different random candidates, grouped by what may train together."""
+    rng, candidates = random.Random(seed), {}
+    while len(candidates) < POPULATION:
         genotype = tuple(rng.randrange(n) for n in space.choices)
-        found.setdefault(space.canonical_name(genotype), genotype)
+        candidates.setdefault(space.canonical_name(genotype), genotype)
     groups: dict[tuple[int, int], list[Genotype]] = {}
-    for genotype in found.values():
+    for genotype in candidates.values():
         groups.setdefault((space.bucket(genotype), space.decode(genotype).recipe.batch or batch), []).append(genotype)
     return [groups[key] for key in sorted(groups)]
 
 
-def halved(losses: np.ndarray) -> int:
-    """The candidate that the ladder chooses, of losses [candidates, rungs]."""
-    left, best = np.arange(len(losses)), losses[:, 0]
+def choose_by_halving(losses: np.ndarray) -> int:
+    """Return the candidate that halving chooses from losses [candidates, rungs]."""
+    rest, best = np.arange(len(losses)), losses[:, 0]
     for rung in range(len(RUNGS)):
-        best = losses[left, : rung + 1].min(1)
+        best = losses[rest, : rung + 1].min(1)
         if rung < len(RUNGS) - 1:
-            [places] = survivors([losses[left, rung].tolist()])
-            left = left[places]
-    return int(left[np.nanargmin(best)])
+            [places] = survivors([losses[rest, rung].tolist()])
+            rest = rest[places]
+    return int(rest[np.nanargmin(best)])
 
 
-def in_full(losses: np.ndarray) -> int:
-    """The candidate that is chosen where all are trained to the end."""
+def choose_by_full_training(losses: np.ndarray) -> int:
+    """Return the candidate with the lowest loss where all are trained to the end."""
     return int(np.nanargmin(np.where(np.isfinite(losses), losses, math.inf).min(1)))
 
 
 def replay(curves: Curves, seed: int) -> np.ndarray:
-    """Regret in points of the ladder's choice and of the full training's, one row a generation."""
+    """Return the regret in points of both choices, one row per generation."""
     rng, rows = np.random.default_rng(seed), []
     for _ in range(DRAWS):
         some = rng.choice(len(curves.losses), GENERATION, replace=False)
         losses, accuracy = curves.losses[some], curves.accuracy[some]
         best = np.nanmax(accuracy)
-        rows.append([100 * (best - accuracy[choose(losses)]) for choose in (halved, in_full)])
+        rows.append(
+            [100 * (best - accuracy[choose(losses)]) for choose in (choose_by_halving, choose_by_full_training)]
+        )
     return np.array(rows)
 
 
@@ -104,17 +106,17 @@ def _datasets() -> Iterator[tuple[str, datasets.Dataset]]:
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Yield the figures of this part as they are measured."""
     torch.set_num_threads(1)
     with own_home():
         for name, dataset in _datasets():
-            prepared, regrets = prepare(dataset), []
+            tensors, regrets = prepare(dataset), []
             for seed in range(SEEDS):
-                curves, ladder = train_all(prepared, seed)
+                curves, epochs_by_rung = train_all(tensors, seed)
                 regrets.append(replay(curves, seed).mean(0))
             by_seed = np.array(regrets)
             more = by_seed[:, 0] - by_seed[:, 1]
-            halved_epochs, all_epochs = total_epochs(GENERATION, ladder), GENERATION * ladder[-1]
+            halved_epochs, all_epochs = total_epochs(GENERATION, epochs_by_rung), GENERATION * epochs_by_rung[-1]
             yield (
                 f"{name}, {GENERATION} candidates a generation, {SEEDS} populations: candidate-epochs",
                 f"{halved_epochs} against {all_epochs}, {all_epochs / halved_epochs:.1f}x fewer",

@@ -26,10 +26,10 @@ SEARCHES = {  # by dataset: seconds, and the metric
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Yield the figures of this part as they are measured."""
     with own_home() as folder:
         for name, (budget_s, metric) in SEARCHES.items():
-            dataset = registered(name, folder)
+            dataset = register(name, folder)
             job_id = jobs.submit(
                 NASSpec(dataset_id=dataset.id, cpus=2, budget_s=budget_s, max_candidates=1000, metric=metric)
             )
@@ -39,16 +39,16 @@ def figures() -> Iterator[tuple[str, str]]:
                 yield f"{name}: the job {job.status}", str(job.error)
                 continue
             best = results.leaderboard(dataset.id, metric=metric).iloc[0]
-            tried = (results.candidates(job_id).epochs > 0).sum()
+            n_trained = (results.candidates(job_id).epochs > 0).sum()
             yield (
-                f"{name}, {budget_s} s on 2 cores ({job.elapsed_s:.0f} s were taken), {tried} candidates trained",
+                f"{name}, {budget_s} s on 2 cores ({job.elapsed_s:.0f} s elapsed), {n_trained} candidates trained",
                 f"test {best.metric} {best.test:.4f} [{best.lower:.4f}, {best.upper:.4f}], valid {best.valid:.4f}",
             )
             yield "  the winner", str(best.candidate)
 
 
-def registered(name: str, folder: Path) -> Dataset:
-    """The dataset, with its own test rows where it has some."""
+def register(name: str, folder: Path) -> Dataset:
+    """Register a dataset, with its own test rows where it has some."""
     if name == "digits":
         return datasets.add_sample("digits_images")
     if name == "cifar10":
@@ -66,7 +66,7 @@ def registered(name: str, folder: Path) -> Dataset:
 
 
 def pictures(path: Path, part: str) -> dict[str, np.ndarray]:
-    """The decoded images and the labels of a file of JPEGs, named as `register_images` knows them."""
+    """Return the decoded images and the labels of a file of JPEGs, under the names for `register_images`."""
     with np.load(path) as file:
         jpeg, offset, labels = file["jpeg"].tobytes(), file["offset"], file["classes"][file["label"]]
     images = [np.asarray(Image.open(io.BytesIO(jpeg[a:b]))) for a, b in pairwise(offset)]

@@ -1,7 +1,7 @@
-"""Figures of this engine: `python -m tests.benchmarks.nas_steps --device cpu|cuda`.
+"""Training steps of architecture search: `python -m tests.benchmarks.nas_steps --device cpu|cuda`.
 
-Candidates per hour with the planner against one by one, both ways interleaved in one run. On one CPU thread the
-clock is the thread's own, so that other processes disturb less.
+Candidates per hour with a training plan against one by one, both interleaved in one run. On one CPU thread the
+clock is the thread's CPU time, which other processes disturb less.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ PLANNING_S = 10.0
 
 
 def sample(space: ImageSpace | TableSpace, count: int, seed: int = 0) -> list[Genotype]:
-    """Distinct random candidates of the space's first width."""
+    """Return different random candidates of the space's first width."""
     rng = random.Random(seed)
-    found: dict[str, Genotype] = {}
-    while len(found) < count:
+    candidates: dict[str, Genotype] = {}
+    while len(candidates) < count:
         genotype = (0, *(rng.randrange(n) for n in space.choices[1:]))
-        found.setdefault(space.canonical_name(genotype), genotype)
-    return list(found.values())
+        candidates.setdefault(space.canonical_name(genotype), genotype)
+    return list(candidates.values())
 
 
 def task(side: int, width: int, rows: int, device: str) -> tuple[ImageSpace | TableSpace, Tensor, Tensor]:
-    """A space and one batch of noise; what is measured does not depend on the values."""
+    """Return a space and one batch of noise; the timings do not depend on the values."""
     torch.manual_seed(0)
     y = torch.randint(0, 10, (rows,), device=device)
     if side:
@@ -55,7 +55,7 @@ def task(side: int, width: int, rows: int, device: str) -> tuple[ImageSpace | Ta
 
 
 def clock(device: str) -> float:
-    """Seconds that count: the thread's own on one CPU thread, the wall's otherwise."""
+    """Return the time: CPU time on one CPU thread, else wall time."""
     if device == "cuda":
         torch.cuda.synchronize()
     single = device == "cpu" and torch.get_num_threads() == 1
@@ -63,7 +63,7 @@ def clock(device: str) -> float:
 
 
 def seconds(parts: list[Population], batches: list[tuple[Tensor, Tensor, float]], device: str) -> float:
-    """What the parts take for the batches."""
+    """Return the seconds that the populations take for the batches."""
     began = clock(device)
     for part in parts:
         train(part, batches)
@@ -71,7 +71,7 @@ def seconds(parts: list[Population], batches: list[tuple[Tensor, Tensor, float]]
 
 
 def measure(shape: tuple[int, int, int, int], device: str, rounds: int, steps: int, largest: bool) -> str:
-    """One line: candidates per hour of 500 steps, ratios by round, and what was planned."""
+    """Return one line: candidates of 500 steps per hour, ratios by round, and the plan."""
     side, width, rows, count = shape
     space, x, y = task(side, width, rows, device)
     candidates = sample(space, count)
@@ -88,13 +88,13 @@ def measure(shape: tuple[int, int, int, int], device: str, rounds: int, steps: i
     ratios = sorted(first / third for first, _, third in times)
     strict = sorted(second / third for _, second, third in times)
     hourly = 3600 * count / (500 * statistics.median(third for *_, third in times) / steps)
-    way = f"{chosen.size} at once" if chosen.size > 1 else "one by one"
+    way = f"{chosen.size} together" if chosen.size > 1 else "one by one"
     layout = " channels last" if side and (chosen.channels_last or chosen.size > 1) else ""
     what = f"{side}x{side}" if side else "table"
     return (
         f"{what} width {width} batch {rows} K={count}: {statistics.median(ratios):.2f}x "
         f"({ratios[0]:.2f}-{ratios[-1]:.2f}) of sequential, {statistics.median(strict):.2f}x of sequential channels "
-        f"last; {hourly:,.0f} candidates of 500 steps an hour; plan: {way}{layout}, made in {chosen.spent_s:.1f} s"
+        f"last; {hourly:,.0f} candidates of 500 steps an hour; plan: {way}{layout}, found in {chosen.spent_s:.1f} s"
     )
 
 
@@ -105,7 +105,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-planner", action="store_true", help="all candidates at once, whatever is faster")
+    parser.add_argument(
+        "--no-planner", action="store_true", help="train all candidates together, even if that is slower"
+    )
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("No CUDA device is available; use --device cpu.")

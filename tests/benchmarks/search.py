@@ -46,14 +46,14 @@ class Table:
     final: np.ndarray  # test accuracy after full training
 
     def row(self, genotype: tuple[int, ...]) -> int:
-        """The row of an architecture."""
+        """Return the row of an architecture."""
         row = 0
         for options, option in zip(self.choices, genotype, strict=True):
             row = row * options + option
         return row
 
     def canonical_name(self, genotype: tuple[int, ...]) -> str:
-        """The architecture's canonical string."""
+        """Return the architecture's canonical name."""
         return self.names[self.row(genotype)]
 
     @property
@@ -62,12 +62,12 @@ class Table:
         return tuple((f"decision {place}", tuple(map(str, range(n)))) for place, n in enumerate(self.choices))
 
     def size(self, genotype: tuple[int, ...]) -> float:
-        """Number of parameters."""
+        """Return the number of parameters."""
         return float(self.sizes[self.row(genotype)])
 
 
 def load(name: str) -> Table:
-    """The table of a dataset of NAS-Bench-201 (cifar10, cifar100, imagenet16), or "macro"."""
+    """Return the table of a dataset of NAS-Bench-201 (cifar10, cifar100, imagenet16), or "macro"."""
     if name == "macro":
         macro = pd.read_parquet(DATA / "nasbench_macro.parquet").sort_values("arch")
         signals = macro[[f"test_acc_{seed}" for seed in range(3)]].to_numpy()
@@ -96,7 +96,7 @@ class Run:
 
 
 def search(table: Table, name: str, seed: int, *, budget: int = BUDGET, **options: object) -> Run:
-    """One run of a strategy, in batches."""
+    """Run a strategy once, in batches."""
     signal = table.signals[:, seed % table.signals.shape[1]]
     begin = time.perf_counter()
     strategy = strategies.make(name, table, seed, **options)
@@ -109,7 +109,7 @@ def search(table: Table, name: str, seed: int, *, budget: int = BUDGET, **option
 
 
 def _run(rows: list[int], signal: np.ndarray, seconds: float) -> Run:
-    """The run that evaluated these rows."""
+    """Return the run that evaluated these rows."""
     best = np.maximum.accumulate(signal[rows])
     new = np.concatenate([[True], best[1:] > best[:-1]])
     incumbents = np.array(rows)[np.maximum.accumulate(np.where(new, np.arange(len(rows)), 0))]
@@ -117,7 +117,7 @@ def _run(rows: list[int], signal: np.ndarray, seconds: float) -> Run:
 
 
 def optuna_search(table: Table, seed: int, *, budget: int = BUDGET) -> Run:
-    """Optuna's TPE, one candidate at a time; a network that it has had is told again and not counted."""
+    """Run Optuna's TPE, one candidate at a time; a repeated network gets its error again and does not count."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -138,7 +138,7 @@ def optuna_search(table: Table, seed: int, *, budget: int = BUDGET) -> Run:
 
 
 def summary(table: Table, runs: list[Run]) -> str:
-    """Mean regret with its standard error, and what lies behind it."""
+    """Return the mean regret with its standard error, and details."""
     last = np.array([run.incumbents[-1] for run in runs])
     regrets = table.tests.max() - table.tests[last]
     final = table.final.max() - table.final[last]
@@ -158,7 +158,7 @@ def figures(
     first: int = 10_000,
     **options: object,
 ) -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured; none of these seeds was used in tuning."""
+    """Yield the figures of this part as they are measured; none of these seeds was used in tuning."""
     for table_name, name in itertools.product(tables, names):
         table, count = load(table_name), min(seeds, _TPE_SEEDS) if name == _TPE else seeds
         figure = f"{table_name}, {name}, {count} seeds: regret at {BUDGET}"
@@ -171,7 +171,7 @@ def figures(
 
 
 def main() -> None:
-    """A part of the figures, with options for the strategy: for tuning, on the tuning tables."""
+    """Print a part of the figures, with options for the strategy: for tuning on the tuning tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", nargs="+", default=list(TUNING), choices=[*_DATASETS, "macro"])
     parser.add_argument("--strategies", nargs="+", default=list(_NAMES))
