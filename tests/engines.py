@@ -1,28 +1,31 @@
-"""Small real engines for tests of the queue and the runner: each runs in a process of its own, as all engines do."""
+"""Small engines for tests of the queue and the runner. A job's process imports this module, so it imports little."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 from core import kinds
 from core.errors import InputError
 from core.events import Architecture, Artifact, Event, Message, Metric, Progress, Score, TrialDone
+from core.queue.jobs import Job
 from core.specs import AutoMLSpec, NASSpec
-from runner import loop
 from runner.shared.context import Context, Engine
 
 ROWS = kinds.KINDS
 
 
 def use(**functions: Engine) -> None:
-    """Let jobs of the named kinds be done by these functions; the fixture `rows` puts the real ones back."""
+    """Use these functions as the engines of the named kinds; the fixture `rows` restores the real ones."""
     kinds.KINDS = tuple(
         replace(row, entry=f"{functions[row.name].__module__}:{functions[row.name].__qualname__}")
         if row.name in functions
@@ -32,15 +35,83 @@ def use(**functions: Engine) -> None:
 
 
 def run_once(**functions: Engine) -> int | None:
-    """Run the next job with these functions for engines."""
+    """Run the next job in processes of its own, with these functions as engines."""
+    from runner import loop
+
     use(**functions)
     return loop.run_once("w")
 
 
 def drain(**functions: Engine) -> None:
-    """Run what is queued with these functions for engines."""
+    """Run all queued jobs in processes of their own, with these functions as engines."""
+    from runner import loop
+
     use(**functions)
     loop.serve(drain=True)
+
+
+def work_here(job: Job, **functions: Engine) -> int:
+    """Run a claimed job up to its result in this process; return the exit code that its own process would have.
+
+    It leaves the run directory as an attempt does that is still supervised, without a supervisor.
+    """
+    from runner import child, launch
+
+    use(**functions)
+    return child.work(launch.prepare(job))
+
+
+def run_here(job: Job, **functions: Engine) -> None:
+    """Run a claimed job in this process: it leaves its run directory as an attempt does that has ended."""
+    from runner import supervisor
+
+    code = work_here(job, **functions)
+    result = asdict(supervisor.read_result(job.directory, code))
+    (job.directory / "exit.json").write_text(json.dumps(result))
+
+
+@contextmanager
+def serving(engine: Engine) -> Iterator[None]:
+    """Run the runner's loop in a thread, with this engine for automl and nas. It fits no selectors."""
+    import pytest
+
+    from runner import loop
+
+    stop = threading.Event()
+    use(automl=engine, nas=engine)
+    thread = threading.Thread(target=loop.serve, kwargs={"stopped": stop.is_set})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.advice.fits.is_due", bool)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextmanager
+def runner_process() -> Iterator[subprocess.Popen[bytes]]:
+    """Start `python -m runner` with engines that run until they are cancelled; stop it at the end if it is alive."""
+    code = (
+        "import runner.__main__\nfrom tests import engines\n"
+        "engines.use(automl=engines.wait_for_cancel, nas=engines.search)\n"
+        "raise SystemExit(runner.__main__.main([]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+
+
+def has_reported(job_id: int) -> bool:
+    """Return whether a job has reported a point of its curve."""
+    from core import results
+
+    return len(results.curve(job_id, "best_valid")) > 0
 
 
 def trial(candidate: str = "first", *, error: float = 0.2, algorithm: str = "GBM", **more: object) -> TrialDone:
@@ -100,7 +171,7 @@ def ignore_cancel(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
 
 
 def search(spec: NASSpec, context: Context) -> Iterator[Event]:
-    """A search that counts to its number of candidates, pauses, and goes on from its own or another job's number."""
+    """A search that counts its candidates, pauses, and resumes from its own count or continues another job's."""
     done = _reached(context.job_id, context)
     begin = done or (_reached(spec.continues, context) if spec.continues else 0)
     goal = spec.max_candidates + (begin if spec.continues and not done else 0)
@@ -118,13 +189,13 @@ def search(spec: NASSpec, context: Context) -> Iterator[Event]:
 
 
 def _reached(job_id: int, context: Context) -> int:
-    """The number in the checkpoint of a job's last attempt that has one; 0 for none."""
+    """Return the count in the latest checkpoint of a job; 0 without one."""
     paths = context.directory.parent.glob(f"{job_id}-*/count.txt")
     return max((int(path.read_text()) for path in paths), default=0)
 
 
 def ignore_pause(spec: NASSpec, context: Context) -> Iterator[Event]:
-    """Works on for some looks at the clock, and never asks for a pause."""
+    """Works for a while and never checks for a pause."""
     for step in range(200):
         yield Metric("best_valid", step / 1000, step)
         time.sleep(0.02)
@@ -142,7 +213,7 @@ def die_once(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
 
 
 def leave_children(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
-    """Starts a process in a session of its own, as H2O's launcher does, notes its pid, and is killed."""
+    """Starts a process in a new session, as H2O's launcher does, writes its pid, and is killed."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     (context.directory / "child.pid").write_text(str(child.pid))
     (context.directory / "tmp" / "library.so").write_text("unpacked")
@@ -151,7 +222,7 @@ def leave_children(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
 
 
 def look_around(spec: object, context: Context) -> Iterator[Event]:
-    """Writes down what it sees of the process that it runs in."""
+    """Prints the properties of its process."""
     print("cwd", os.getcwd())
     print("nice", os.nice(0), "input", os.readlink("/proc/self/fd/0"))
     subprocess.run(["sh", "-c", "echo error >&2"], check=True)
@@ -162,7 +233,7 @@ def look_around(spec: object, context: Context) -> Iterator[Event]:
 
 
 def start_a_child(spec: object, context: Context) -> Iterator[Event]:
-    """Starts a process in a session of its own, notes its pid, and works on."""
+    """Starts a process in a new session, writes its pid, and continues."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     (context.directory / "child.new").write_text(str(child.pid))
     (context.directory / "child.new").replace(context.directory / "child.pid")

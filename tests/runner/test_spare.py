@@ -1,4 +1,4 @@
-"""The spare process: a job through it is as a cold one, and whoever is killed, nothing is left and nothing waits."""
+"""The spare process: its job is the same as one without it, and no process stays, whichever is killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,26 +23,20 @@ from runner.shared.context import Engine
 from runner.spare import Spare
 from tests import engines
 from tests.runner.fewshot.pattern_jobs import patterns
+from tests.waiting import until
 
 __all__ = ["patterns"]  # a fixture
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[1]
-
-
-def _until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.05)
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
 def _ready() -> Iterator[Spare]:
-    """A spare whose job process waits for its order."""
+    """A spare process that waits for its order."""
     one = Spare()
     spare.maintain(one, launch.environment(0))
     try:
-        _until(lambda: _waits(one))
+        until(lambda: _waits(one))
         yield one
     finally:
         spare.stop(one)
@@ -55,7 +49,7 @@ def _job_process(one: Spare) -> psutil.Process | None:
 
 
 def _waits(one: Spare) -> bool:
-    """Whether its job process has loaded its engine and sleeps: the processor's time stands still."""
+    """Return whether its job process has loaded the engine and waits: it uses no processor time."""
     process = _job_process(one)
     if process is None or not any("libtorch" in part.path for part in process.memory_maps()):
         return False
@@ -69,7 +63,7 @@ def _spec(dataset: Dataset, **more: object) -> FineTuneSpec:
 
 
 def _run(spec: FineTuneSpec, one: Spare | None, engine: Engine | None = None) -> int:
-    """Run one job to its end; returns its id."""
+    """Run one job to its end and return its id."""
     job_id = jobs.submit(spec)
     runs: dict[int, jobs.Job] = {}
     if engine is not None:
@@ -81,7 +75,7 @@ def _run(spec: FineTuneSpec, one: Spare | None, engine: Engine | None = None) ->
     return job_id
 
 
-def test_a_job_through_the_spare_ends_as_a_cold_one_and_in_the_process_that_waited(patterns: Dataset) -> None:
+def test_a_job_in_the_spare_process_gives_the_same_result_as_in_a_new_one(patterns: Dataset) -> None:
     with _ready() as ready:
         dataset_id = initialisations.get(1).dataset_id
         spec = FineTuneSpec(dataset_id=dataset_id, classes=("pattern00", "pattern01", "pattern02"), initialisation=2)
@@ -101,7 +95,7 @@ def test_a_job_through_the_spare_ends_as_a_cold_one_and_in_the_process_that_wait
             assert not (jobs.get(job_id).directory / "tmp").exists()
 
 
-def test_it_takes_up_the_run_directory_the_log_and_the_environment_of_its_job(patterns: Dataset) -> None:
+def test_it_uses_the_run_directory_the_log_and_the_environment_of_its_job(patterns: Dataset) -> None:
     with _ready() as ready:
         seen = []
         for one in (ready, None):
@@ -113,7 +107,7 @@ def test_it_takes_up_the_run_directory_the_log_and_the_environment_of_its_job(pa
         assert seen[0] == seen[1]
 
 
-def test_a_killed_spare_is_not_missed(patterns: Dataset) -> None:
+def test_a_job_starts_without_a_killed_spare_process(patterns: Dataset) -> None:
     with _ready() as ready:
         assert ready.process is not None
         os.kill(ready.process.pid, signal.SIGKILL)
@@ -121,7 +115,7 @@ def test_a_killed_spare_is_not_missed(patterns: Dataset) -> None:
         assert ready.process is None
 
 
-def test_a_spare_whose_job_process_was_killed_is_not_missed(patterns: Dataset) -> None:
+def test_a_job_starts_without_a_spare_process_whose_job_process_was_killed(patterns: Dataset) -> None:
     with _ready() as ready:
         process = _job_process(ready)
         assert process is not None
@@ -129,7 +123,7 @@ def test_a_spare_whose_job_process_was_killed_is_not_missed(patterns: Dataset) -
         assert jobs.get(_run(_spec(patterns), ready, engines.look_around)).status == "succeeded"
 
 
-def test_a_job_of_other_threads_does_not_take_the_spare(patterns: Dataset) -> None:
+def test_a_job_with_another_number_of_threads_does_not_use_the_spare_process(patterns: Dataset) -> None:
     with _ready() as ready:
         pid = ready.process.pid if ready.process else None
         assert jobs.get(_run(_spec(patterns, cpus=7), ready, engines.look_around)).status == "succeeded"
@@ -137,24 +131,26 @@ def test_a_job_of_other_threads_does_not_take_the_spare(patterns: Dataset) -> No
         assert ready.process.pid == pid
 
 
-def test_a_stop_ends_the_job_that_a_spare_has_become_with_all_that_it_started(patterns: Dataset) -> None:
+def test_a_stop_ends_the_job_in_the_spare_process_with_all_its_processes(patterns: Dataset) -> None:
     with _ready() as ready:
         job_id = jobs.submit(_spec(patterns))
         runs: dict[int, jobs.Job] = {}
-        loop._claim_all({"finetune": engines.start_a_child}, "w", runs, ready)
+        engines.use(finetune=engines.start_a_child)
+        loop._claim_all("w", runs, ready)
         directory = jobs.get(job_id).directory
-        _until(lambda: (directory / "child.pid").exists())
+        until(lambda: (directory / "child.pid").exists())
         launch.stop(directory)
-        _until(lambda: not launch.is_alive(directory))
+        until(lambda: not launch.is_alive(directory))
         assert not psutil.pid_exists(int((directory / "child.pid").read_text()))
         assert launch.read_exit(directory).status == "stopped"
 
 
-def test_a_job_that_a_spare_has_become_can_be_cancelled(patterns: Dataset) -> None:
+def test_a_job_in_the_spare_process_can_be_cancelled(patterns: Dataset) -> None:
     with _ready() as ready:
         job_id = jobs.submit(_spec(patterns))
         runs: dict[int, jobs.Job] = {}
-        loop._claim_all({"finetune": engines.wait_for_cancel}, "w", runs, ready)
+        engines.use(finetune=engines.wait_for_cancel)
+        loop._claim_all("w", runs, ready)
         jobs.request_cancel(job_id)
         while runs:
             loop._follow_all(runs)
@@ -162,13 +158,13 @@ def test_a_job_that_a_spare_has_become_can_be_cancelled(patterns: Dataset) -> No
         assert "winding down" in set(log.messages(job_id).text)
 
 
-def test_without_an_initialisation_there_is_none(home: Path) -> None:
+def test_without_an_initialisation_there_is_no_spare_process(home: Path) -> None:
     one = Spare()
     spare.maintain(one, launch.environment(0))
     assert one.process is None
 
 
-def test_each_job_has_a_fresh_process_and_a_killed_runner_takes_its_spare_along(
+def test_each_job_has_a_new_process_and_a_killed_runner_ends_its_spare_process(
     patterns: Dataset, home: Path
 ) -> None:  # fmt: skip
     runner = subprocess.Popen(
@@ -177,20 +173,20 @@ def test_each_job_has_a_fresh_process_and_a_killed_runner_takes_its_spare_along(
     try:
         pids = []
         for _ in range(2):
-            _until(lambda: set(_pids(runner.pid)) - set(pids))
+            until(lambda: set(_pids(runner.pid)) - set(pids))
             pids.extend(set(_pids(runner.pid)) - set(pids))
             job_id = jobs.submit(_spec(patterns))
-            _until(lambda job_id=job_id: jobs.get(job_id).status == "succeeded")
+            until(lambda job_id=job_id: jobs.get(job_id).status == "succeeded")
             assert (jobs.get(job_id).directory / "alive.lock").read_text() == str(pids[-1])
         assert len(pids) == 2
-        _until(lambda: set(_pids(runner.pid)) - set(pids))
+        until(lambda: set(_pids(runner.pid)) - set(pids))
         waits = _spares(runner.pid)[0]
-        _until(waits.children)
+        until(waits.children)
         left = [waits, *waits.children()]
     finally:
         runner.kill()
         runner.wait()
-    _until(lambda: not any(process.is_running() for process in left), 10)
+    until(lambda: not any(process.is_running() for process in left), 10)
 
 
 def _pids(pid: int) -> list[int]:
@@ -198,6 +194,6 @@ def _pids(pid: int) -> list[int]:
 
 
 def _spares(pid: int) -> list[psutil.Process]:
-    """The supervisors of spares among a runner's processes."""
+    """Return the supervisors of spare processes among the children of a runner."""
     children = [one for one in psutil.Process(pid).children() if one.status() != psutil.STATUS_ZOMBIE]
     return [one for one in children if "--spare" in one.cmdline()]
