@@ -6,19 +6,11 @@ import pytest
 
 from core import kinds, results
 from core.queue import jobs, log, runners
-from core.queue.jobs import Job
 from core.specs import AutoMLSpec
 from core.store import artifacts
 from runner import launch, loop
 from tests import engines
 from tests.waiting import until
-
-
-def _claimed(spec: AutoMLSpec) -> Job:
-    jobs.submit(spec)
-    job = jobs.claim("a runner that is killed now")
-    assert job is not None
-    return job
 
 
 def test_a_job_runs_to_its_end_and_leaves_what_it_reported(spec: AutoMLSpec) -> None:
@@ -55,7 +47,7 @@ def test_a_job_that_needs_a_missing_gpu_fails_with_a_sentence(
 
 
 def test_a_job_that_ended_without_a_runner_is_recorded_before_its_files_are_swept(spec: AutoMLSpec) -> None:
-    job = _claimed(spec)
+    job = engines.claimed(spec)
     engines.run_here(job, automl=engines.succeed)
     loop.serve(drain=True)
     assert jobs.get(job.id).status == "succeeded"
@@ -65,7 +57,7 @@ def test_a_job_that_ended_without_a_runner_is_recorded_before_its_files_are_swep
 
 
 def test_each_end_of_a_job_is_recorded_with_its_sentence(spec: AutoMLSpec) -> None:
-    refused, broken, full = (_claimed(spec) for _ in range(3))
+    refused, broken, full = (engines.claimed(spec) for _ in range(3))
     engines.run_here(refused, automl=engines.refuse)
     engines.run_here(broken, automl=engines.break_down)
     engines.run_here(full, automl=engines.fill_the_disk)
@@ -79,7 +71,7 @@ def test_each_end_of_a_job_is_recorded_with_its_sentence(spec: AutoMLSpec) -> No
 
 
 def test_a_missing_artifact_is_a_warning_and_the_job_succeeds(spec: AutoMLSpec) -> None:
-    job = _claimed(spec)
+    job = engines.claimed(spec)
     engines.run_here(job, automl=engines.report_a_missing_file)
     loop.serve(drain=True)
     assert jobs.get(job.id).status == "succeeded"
@@ -191,7 +183,7 @@ def test_drain_runs_all_queued_jobs_and_returns(spec: AutoMLSpec) -> None:
 
 @pytest.mark.slow
 def test_a_job_that_was_claimed_but_never_started_is_run_by_the_next_runner(spec: AutoMLSpec) -> None:
-    job_id = _claimed(spec).id
+    job_id = engines.claimed(spec).id
     engines.drain(automl=engines.succeed)
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)

@@ -36,7 +36,7 @@ def _ready() -> Iterator[Spare]:
     one = Spare()
     spare.maintain(one, launch.environment(0))
     try:
-        until(lambda: _waits(one))
+        until(lambda: _waits(one), 60)
         yield one
     finally:
         spare.stop(one)
@@ -97,14 +97,14 @@ def test_a_job_in_the_spare_process_gives_the_same_result_as_in_a_new_one(patter
 
 def test_it_uses_the_run_directory_the_log_and_the_environment_of_its_job(patterns: Dataset) -> None:
     with _ready() as ready:
-        seen = []
+        outputs = []
         for one in (ready, None):
             job_id = _run(_spec(patterns), one, engines.look_around)
             directory = jobs.get(job_id).directory
-            seen.append((directory / "log.txt").read_text().replace(str(directory), "HERE"))
+            outputs.append((directory / "log.txt").read_text().replace(str(directory), "HERE"))
             assert jobs.get(job_id).status == "succeeded"
-        assert "cwd HERE" in seen[0]
-        assert seen[0] == seen[1]
+        assert "cwd HERE" in outputs[0]
+        assert outputs[0] == outputs[1]
 
 
 def test_a_job_starts_without_a_killed_spare_process(patterns: Dataset) -> None:
@@ -173,20 +173,20 @@ def test_each_job_has_a_new_process_and_a_killed_runner_ends_its_spare_process(
     try:
         pids = []
         for _ in range(2):
-            until(lambda: set(_pids(runner.pid)) - set(pids))
+            until(lambda: set(_pids(runner.pid)) - set(pids), 60)
             pids.extend(set(_pids(runner.pid)) - set(pids))
             job_id = jobs.submit(_spec(patterns))
-            until(lambda job_id=job_id: jobs.get(job_id).status == "succeeded")
+            until(lambda job_id=job_id: jobs.get(job_id).status == "succeeded", 60)
             assert (jobs.get(job_id).directory / "alive.lock").read_text() == str(pids[-1])
         assert len(pids) == 2
-        until(lambda: set(_pids(runner.pid)) - set(pids))
+        until(lambda: set(_pids(runner.pid)) - set(pids), 60)
         waits = _spares(runner.pid)[0]
         until(waits.children)
-        left = [waits, *waits.children()]
+        processes = [waits, *waits.children()]
     finally:
         runner.kill()
         runner.wait()
-    until(lambda: not any(process.is_running() for process in left), 10)
+    until(lambda: not any(process.is_running() for process in processes), 10)
 
 
 def _pids(pid: int) -> list[int]:

@@ -97,9 +97,7 @@ def test_a_killed_job_is_queued_again_and_leaves_no_process_and_no_temporary_fil
 
 
 def test_a_stop_before_the_supervisor_handles_signals_still_counts(spec: AutoMLSpec) -> None:
-    jobs.submit(spec)
-    job = jobs.claim("w")
-    assert job is not None
+    job = engines.claimed(spec)
     engines.use(automl=engines.wait_for_cancel)
     launch.start(job)
     launch.stop(job.directory)

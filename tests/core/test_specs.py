@@ -1,3 +1,5 @@
+"""Specs: JSON, and the errors of wrong fields."""
+
 from __future__ import annotations
 
 import pytest
@@ -7,13 +9,13 @@ from core.errors import InputError
 from core.specs import AutoMLSpec
 
 
-def test_a_spec_survives_the_way_through_json() -> None:
+def test_a_spec_is_the_same_after_json() -> None:
     spec = AutoMLSpec(dataset_id=3, budget_s=90, algorithms=("GBM", "GLM"), metric="auc", folds=0, note="try 🎈")
     assert specs.parse(specs.to_json(spec)) == spec
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"budget_s": 3}, r"budget_s.*10 \(given: 3\)"),
         ({"budget_s": "soon"}, "budget_s.*soon"),
@@ -35,17 +37,17 @@ def test_a_spec_survives_the_way_through_json() -> None:
         ({"kind": "portfolio", "candidate_s": True}, "candidate_s: True is not a number"),
     ],
 )
-def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], text: str) -> None:
+    with pytest.raises(InputError, match=text):
         specs.parse({"kind": "automl", "dataset_id": 1, **change})
 
 
-def test_true_and_false_are_taken_where_they_are_asked_for() -> None:
+def test_true_and_false_are_accepted_for_a_boolean_field() -> None:
     spec = specs.parse('{"kind": "automl", "dataset_id": 1, "balance_classes": true}')
     assert isinstance(spec, AutoMLSpec)
     assert spec.balance_classes is True
 
 
-def test_text_that_is_no_json_is_an_input_error() -> None:
+def test_invalid_json_is_an_input_error() -> None:
     with pytest.raises(InputError, match="Invalid JSON"):
         specs.parse("{not json")
