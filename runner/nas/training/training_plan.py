@@ -190,8 +190,8 @@ class _Timer:
     ) -> dict[Genotype, float]:
         """Return the seconds per step of each candidate, as far as the time reaches; at least of the first."""
         seconds: dict[Genotype, float] = {}
-        x = self.x.to(self.watch.device)
-        x, y = x.to(self.settings["dtype"]) if x.is_floating_point() else x, self.y.to(self.watch.device)
+        x, y = self.x.to(self.settings["device"]), self.y.to(self.settings["device"])
+        x = x.to(self.settings["dtype"]) if x.is_floating_point() else x
         for genotype in genotypes:
             if seconds and not self.watch.has_time():
                 break

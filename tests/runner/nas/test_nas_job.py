@@ -38,7 +38,7 @@ def test_a_gpu_that_is_not_there_is_no_silent_fall_back(home: Path, monkeypatch:
 def test_a_limit_that_nothing_meets_is_reported_with_the_smallest_size(home: Path) -> None:
     dataset = datasets.add_sample("iris")
     job_id = run_job(NASSpec(dataset_id=dataset.id, budget_s=10, max_parameters=5))
-    assert jobs.overview(job_id=job_id).error[0].startswith("max_parameters: Of 2,000 architectures none has 5 ")
+    assert jobs.overview(job_id=job_id).error[0].startswith("Maximum parameters: Of 2,000 architectures none has 5 ")
 
 
 @pytest.mark.slow

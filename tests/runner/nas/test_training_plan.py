@@ -48,3 +48,17 @@ def test_a_plan_has_precision_and_graph_and_on_a_cpu_chooses_neither():
         IMAGES, genotypes, training_plan.TrainingPlan(1, True, 2.0, (), 0.0, mixed=True)
     )
     assert part.mixed
+
+
+def test_a_plan_on_a_gpu_times_mixed_precision_and_graphs_as_well(monkeypatch):
+    # A CPU that counts as a GPU: steps run on fixed memory without a graph.
+    watch = training_plan._Watch
+    monkeypatch.setattr(watch, "_wait", lambda self: None)
+    monkeypatch.setattr(training_plan, "_Watch", lambda device, budget_s: watch(torch.device("cuda"), budget_s))
+    x, y = data(IMAGES, 16, torch.float32)
+    genotypes = sample(IMAGES, 8)
+    plan = training_plan.plan_training(IMAGES, genotypes, x, y, budget_s=20.0, memory_bytes=1e9)
+    modes = {"at once", "at once, graph", "at once, mixed", "at once, mixed, graph"}
+    assert modes <= {way for way, _, _ in plan.timings}
+    assert {"alone", "alone, channels last", "alone, mixed"} <= {way for way, _, _ in plan.timings}
+    assert plan.speedup > 0
