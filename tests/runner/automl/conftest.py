@@ -31,6 +31,12 @@ def telco(home: Path, data: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
+def cancer(home: Path) -> Dataset:
+    """A small binary dataset, for tests that start no process."""
+    return datasets.add_sample("breast_cancer")
+
+
+@pytest.fixture(scope="module")
 def run_of_telco(telco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], Path]:
     """The events of a real run on telco_churn, and its directory."""
     directory = tmp_path_factory.mktemp("run")

@@ -101,7 +101,7 @@ def test_a_class_of_a_single_train_row_stops_no_candidate(module_home: Path, tmp
 
 @pytest.mark.slow
 def test_images_are_told_apart_by_all_but_the_baseline(module_home: Path, tmp_path: Path) -> None:
-    events = run(datasets.add_sample("digits_images"), tmp_path / "run")
+    events = run(datasets.add_sample("digits_images"), tmp_path / "run", keep_models=True)
     trials = trials_of(events)
     assert warnings_of(events) == []
     assert len(trials) == 17
