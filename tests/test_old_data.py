@@ -147,7 +147,7 @@ def test_a_search_that_version_0_1_paused_resumes_from_its_checkpoint(
     search, training = (jobs.get(old["ids"][name]) for name in ("paused", "paused_fewshot"))
     assert (search.status, search.error, search.attempt) == ("succeeded", None, 2)
     assert (training.status, training.error, training.attempt) == ("succeeded", None, 2)
-    assert any("checkpoint of 4 candidates" in text for text in log.messages(search.id).text)
+    assert any("resumes from its checkpoint with 4 candidates" in text for text in log.messages(search.id).text)
     assert len(results.trials_of(search.id)) >= 1
 
 
