@@ -189,7 +189,7 @@ def _receive(job: _Job, name: str) -> Iterator[Event]:
     except EOFError:
         job.running[name].process.join(_POLL_S)
         code = _end(job, name)
-        hint = " The system ends processes so when memory runs out." if code == -9 else ""
+        hint = " The machine may have run out of memory." if code == -9 else ""
         yield Message(f"{name} is left out: its process ended with code {code}.{hint}", "warning")
         return
     _end(job, name)

@@ -8,9 +8,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt's parameters in gl
 
 
 def keep_memory() -> bool:
-    """Have glibc reuse freed memory and not give it back after every step; False where there is no glibc.
+    """Let glibc reuse freed memory instead of returning it after every step; return False where there is no glibc.
 
-    A training step frees and asks again for the same megabytes; fresh pages cost 5-10% of a population's step.
+    A training step frees and requests the same megabytes again; fresh pages cost 5-10% of a population's step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(_MMAP_THRESHOLD, 2**30) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))

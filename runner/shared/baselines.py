@@ -24,7 +24,7 @@ def fit_baselines(dataset: Dataset, rows: dict[Split, Rows], *, metric: str, see
     """
     limit = min(_MAX_ROWS, _MAX_CELLS // (len(plain_columns(dataset)) * max(1, len(dataset.labels))))
     if (n_rows := len(rows["train"].actual)) > limit:
-        yield Message(f"The baselines are fitted on {limit:,} of {n_rows:,} train rows, to take seconds.")
+        yield Message(f"The baselines are fitted on {limit:,} of {n_rows:,} train rows, to finish within seconds.")
         places = np.sort(np.random.default_rng(seed).choice(n_rows, limit, replace=False))
         rows = {**rows, "train": rows["train"].at(places)}
     for name in _CANDIDATES:

@@ -1,4 +1,4 @@
-"""What a job gets beside its spec: its dataset, its directory, its share of the machine, and the user's wishes."""
+"""What a job gets beside its spec: its dataset, directory and share of the machine, and whether it shall stop."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from core.datasets import Dataset
 class Context:
     """What a job gets beside its spec.
 
-    `directory` is the attempt's own (absolute): files for the user go into artifacts/, temporary ones into tmp/, which
-    is removed when the job ends, however it ends. `cancelled()` is cheap, and true once the user wants the job to
-    stop: the job then saves what is done, and returns. `paused()` is the same for jobs that can resume from a
-    checkpoint: the job writes it into its directory and returns; its next attempt finds it there. A job that has seen
-    `paused()` be true counts as paused when it returns; one that returns before it asks again has succeeded. `order`
-    is what the `order` function of its kind (core/kinds.py) prepared when the job was started.
+    `directory` belongs to the attempt (absolute): files for the user go into artifacts/, temporary ones into tmp/,
+    which is always removed when the job ends. `cancelled()` is cheap, and true once the user wants the job to stop: the
+    job then saves its results and returns. `paused()` is the same for jobs that can resume: the job writes a checkpoint
+    into its directory and returns, and its next attempt reads it. A job counts as paused when it returns after
+    `paused()` was true; one that returns before it calls `paused()` again has succeeded. `order` is what the `order`
+    function of its kind (core/kinds.py) prepared when the job was started.
     """
 
     job_id: int

@@ -29,8 +29,8 @@ class Rows:
 
     def at(self, places: Array) -> Rows:
         """Return the rows at these places."""
-        chosen = self.features[places] if isinstance(self.features, np.ndarray) else self.features.iloc[places]
-        return Rows(chosen, self.actual[places])
+        part = self.features[places] if isinstance(self.features, np.ndarray) else self.features.iloc[places]
+        return Rows(part, self.actual[places])
 
 
 def plain_columns(dataset: Dataset) -> tuple[Column, ...]:

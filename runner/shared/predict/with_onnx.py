@@ -38,8 +38,8 @@ def word_codes(rows: Sequence[list[str]], words: Sequence[str], length: int) -> 
     codes = {word: code for code, word in enumerate(words, start=FIRST_WORD)}
     result = np.zeros((len(rows), length), np.int64)
     for place, row in enumerate(rows):
-        known = [codes.get(word, 1) for word in row[:length]]
-        result[place, : len(known)] = known
+        numbers = [codes.get(word, 1) for word in row[:length]]
+        result[place, : len(numbers)] = numbers
     return result
 
 

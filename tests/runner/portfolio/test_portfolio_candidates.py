@@ -119,8 +119,8 @@ def test_large_images_are_averaged_down() -> None:
 
 
 def test_the_same_seed_repeats_every_score(classes: Dataset, tmp_path: Path) -> None:
-    chosen = {"candidates": ("ElasticNet", "DecisionTree", "MLP"), "seed": 5}
-    first, second = (trials_of(run(classes, tmp_path / name, **chosen)) for name in "ab")
+    fields = {"candidates": ("ElasticNet", "DecisionTree", "MLP"), "seed": 5}
+    first, second = (trials_of(run(classes, tmp_path / name, **fields)) for name in "ab")
     assert {name: trial.scores for name, trial in first.items()} == {
         name: trial.scores for name, trial in second.items()
     }

@@ -41,7 +41,7 @@ def test_candidates_that_fail_or_take_too_long_are_warnings_and_the_others_conti
     events = run(classes, tmp_path / "run", candidates=candidates, candidate_s=2)
     assert sorted(warnings_of(events)) == [
         "DecisionTree is left out: it took longer than 2 s.",
-        "ElasticNet is left out: its process ended with code -9. The system ends processes so when memory runs out.",
+        "ElasticNet is left out: its process ended with code -9. The machine may have run out of memory.",
         "Linear is left out: ValueError: the matrix is odd",
     ]
     assert set(trials_of(events)) == {"Baseline", "NaiveBayes"}
