@@ -20,7 +20,7 @@ def listed() -> None:
         messages.empty("There is no dataset yet. Add a file or a built-in sample.", links.ADD_DATASET, "Add a dataset")
         return
     links.link(links.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
-    best = reads.read(results.best_trials).to_dict("index")
+    best = reads.read(results.best_by_dataset).to_dict("index")
     st.dataframe(
         pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
         column_config={

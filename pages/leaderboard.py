@@ -30,16 +30,16 @@ def filters(dataset: Dataset, algorithms: Sequence[str], job_ids: Sequence[int])
     job = three.selectbox(
         "Job", [str(job_id) for job_id in job_ids], index=None, key="job", bind="query-params", placeholder="All jobs"
     )
-    yardsticks = four.toggle(
+    baselines = four.toggle(
         "Yardsticks", True, key="yardsticks", bind="query-params",
         help="Two simple models of scikit-learn, fitted by every job, to compare with",
     )  # fmt: skip
-    return labels[metric], results.Scope(tuple(sorted(chosen)), int(job) if job else None, yardsticks)
+    return labels[metric], results.Scope(tuple(sorted(chosen)), int(job) if job else None, baselines)
 
 
 def show(dataset: Dataset) -> None:
     """Filters, table and charts of one dataset."""
-    algorithms, job_ids = reads.read(results.facets, dataset.id)
+    algorithms, job_ids = reads.read(results.filter_values, dataset.id)
     metric, scope = filters(dataset, algorithms, job_ids)
     if not algorithms:
         messages.empty("No trial yet on this dataset.", links.NEW_JOB, "Start a job", dataset=dataset.name)

@@ -129,7 +129,7 @@ def files(frame: pd.DataFrame) -> None:
 
 def bundle(trial: Trial) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    path = downloads.of_trial(trial)
+    path = downloads.bundle_trial(trial)
     if path is None:
         raise InputError("The model's file is no longer there.")
     return path.open("rb")

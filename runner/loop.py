@@ -81,7 +81,7 @@ def serve(*, drain: bool = False, stopped: Callable[[], bool] = lambda: False) -
     spares.stop(spare)
     selector_fit.stop(fit)
     _stop_all(runs)
-    runners.leave(worker_id)
+    runners.remove(worker_id)
 
 
 def _turn_s(runs: dict[int, Job]) -> float:
@@ -90,7 +90,7 @@ def _turn_s(runs: dict[int, Job]) -> float:
 
 def _send_heartbeats(worker_id: str, runs: dict[int, Job]) -> None:
     slots = {"cpu_slots": machine.cpu_slots(), "gpu_slots": machine.gpu_slots(), "running": len(runs)}
-    runners.beat(worker_id, machine.usage() | slots)
+    runners.heartbeat(worker_id, machine.usage() | slots)
     for job in list(runs.values()):
         if not jobs.heartbeat(job):  # another runner has requeued it
             log.warning("Job %d: attempt %d is no longer the running one; it is ended", job.id, job.attempt)

@@ -36,7 +36,7 @@ def words(at: AppTest) -> str:
 def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "fitted by a runner, and none is alive" in words(at)
-    runners.beat("w", {})
+    runners.heartbeat("w", {})
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "The first selector is being fitted" in words(at)
 

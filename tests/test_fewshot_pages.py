@@ -385,7 +385,7 @@ def test_the_memory_is_left_to_choose_unless_one_is_chosen(filled: Filled) -> No
 
 
 def test_while_the_job_waits_for_a_living_runner_the_page_says_that_it_learns(filled: Filled) -> None:
-    runners.beat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
+    runners.heartbeat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
     at = fine(opened("playground", job=str(filled.waiting)))
     assert not any("No runner is alive" in item.value for item in at.warning)
     assert any("Learning" in (bar.text or "") for bar in at.progress)
@@ -432,7 +432,7 @@ def test_a_link_to_no_fine_tuning_says_so_and_leaves_the_page_usable(filled: Fil
 
 
 def test_a_failed_fine_tuning_tells_why(filled: Filled) -> None:
-    runners.beat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
+    runners.heartbeat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
     job = jobs.claim("a runner")
     assert job is not None
     assert job.id == filled.waiting
@@ -589,7 +589,7 @@ def test_a_drawing_larger_than_the_canvas_can_be_is_refused(home: Path) -> None:
 def test_the_files_of_a_job_are_those_of_its_shown_attempt(filled: Filled) -> None:
     files = results.artifacts_of(filled.adapted)
     assert list(files["kind"]) == ["onnx"]
-    with zipfile.ZipFile(downloads.of_files(files)) as archive:
+    with zipfile.ZipFile(downloads.bundle_files(files)) as archive:
         assert archive.namelist() == ["model.onnx"]
     assert results.artifacts_of(filled.waiting).empty
 

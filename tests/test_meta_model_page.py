@@ -116,7 +116,7 @@ def test_before_the_first_fit_the_page_says_what_to_do_and_how_to_start_a_runner
     at = page()
     assert "No selector for classification has been fitted yet" in told(at)
     assert any("-m runner" in code.value for code in at.code)
-    runners.beat("a runner", {})
+    runners.heartbeat("a runner", {})
     at = page(kind="regression")
     assert "No selector for regression" in told(at)
     assert "the runner does it by itself" in told(at)
@@ -138,7 +138,7 @@ def test_the_head_tells_what_is_known_and_how_good_the_advice_was(fitted: fits.F
 
 
 def test_a_refit_is_asked_for_and_the_page_says_who_does_it(fitted: fits.Fit) -> None:
-    runners.beat("a runner", {})
+    runners.heartbeat("a runner", {})
     at = page()
     assert not fits.is_due()
     assert "the runner does it" not in told(at)

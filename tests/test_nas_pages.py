@@ -192,7 +192,7 @@ def test_the_runner_s_word_on_gpus_counts_more_than_this_machine_s(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METASCOUT_GPU_SLOTS", "1")
-    runners.beat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
+    runners.heartbeat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
     at = fine(opened("new_job", dataset="digits_images"))
     assert at.selectbox(key="gpus_nas").options == ["CPU"]
     assert at.number_input(key="cpus_nas").help == "The job waits until this many are free. The runner has 4."
@@ -490,7 +490,7 @@ def test_a_finalist_shows_its_network_and_offers_its_files(filled: Filled) -> No
 
 def test_the_bundle_of_a_finalist_holds_its_own_model_and_the_script(filled: Filled) -> None:
     trial = results.trial(filled.finalist)
-    path = downloads.of_trial(trial)
+    path = downloads.bundle_trial(trial)
     assert path is not None
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         assert set(archive.namelist()) == {"model.onnx", "model.py", "weights.pt", "predict.py", "README.txt"}
@@ -500,7 +500,7 @@ def test_the_bundle_of_a_finalist_holds_its_own_model_and_the_script(filled: Fil
 def test_a_trial_without_a_model_has_no_bundle(filled: Filled) -> None:
     trial = results.trial(filled.yardstick)
     assert len(trial.artifacts)
-    assert downloads.of_trial(trial) is None
+    assert downloads.bundle_trial(trial) is None
 
 
 def test_a_deep_network_is_drawn_as_far_as_it_fits(filled: Filled) -> None:

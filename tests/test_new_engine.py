@@ -132,7 +132,7 @@ for page, params in views.items():
     assert not at.exception and not at.error, (page, at.exception, at.error)
 from core import results
 from core.results import downloads
-print(downloads.of_trial(results.trial(1)))
+print(downloads.bundle_trial(results.trial(1)))
 """
 
 

@@ -93,7 +93,7 @@ def test_trials_and_their_downloads_hold_the_same_files(opened: Path, old: dict[
         assert sorted(map(list, files)) == sorted(expected["artifacts"])
     for kind, expected in old["downloads"].items():
         if "trial" in expected:
-            bundle = downloads.of_trial(results.trial(expected["trial"]))
+            bundle = downloads.bundle_trial(results.trial(expected["trial"]))
             assert bundle is not None
             with zipfile.ZipFile(bundle) as archive:
                 assert sorted(archive.namelist()) == sorted(expected["files"]), kind
@@ -155,7 +155,7 @@ def test_a_search_that_version_0_1_paused_resumes_from_its_checkpoint(
 def test_a_model_that_version_0_1_trained_is_downloaded_and_predicts(
     opened: Path, old: dict[str, Any], tmp_path: Path
 ) -> None:
-    bundle = downloads.of_trial(results.trial(old["downloads"]["portfolio"]["trial"]))
+    bundle = downloads.bundle_trial(results.trial(old["downloads"]["portfolio"]["trial"]))
     assert bundle is not None
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path)

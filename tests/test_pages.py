@@ -150,7 +150,7 @@ def test_a_dataset_that_the_link_misnames_is_named(filled: Filled) -> None:
 def test_home_tells_how_to_start_a_runner_until_one_is_alive(filled: Filled) -> None:
     at = fine(opened("home"))
     assert "python -m runner" in at.code[0].value
-    runners.beat("a runner", {"cpu_frac": 0.25, "memory_used_bytes": 2**30, "memory_bytes": 2**32, "gpus": []})
+    runners.heartbeat("a runner", {"cpu_frac": 0.25, "memory_used_bytes": 2**30, "memory_bytes": 2**32, "gpus": []})
     at = fine(opened("home"))
     assert not at.warning
     assert at.metric[0].value == "1"

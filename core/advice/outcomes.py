@@ -67,6 +67,6 @@ def _record(advice: Advice, name: str, actual: pd.DataFrame) -> list[Any]:
 
 def _actual(dataset_ids: list[int]) -> pd.DataFrame:
     """Return what has run on the datasets: dataset_id, candidate, error and valid_error by the metric of advice."""
-    frame = results.chosen_trials(METRIC)
+    frame = results.best_by_candidate(METRIC)
     finite = np.isfinite(frame[["error", "valid_error"]]).all(axis=1)
     return frame[frame["dataset_id"].isin(dataset_ids) & finite]

@@ -106,7 +106,7 @@ def from_jobs(task_type: TaskType) -> Knowledge:
 
     The error is 1 - AUC for classes, and 1 - R² for numbers.
     """
-    rows = results.chosen_trials(METRIC)
+    rows = results.best_by_candidate(METRIC)
     rows = rows[((rows["task"] == "regression") == (task_type == "regression")) & np.isfinite(rows["error"])]
     rows = rows.rename(columns={"source": "mark"}).assign(origin="own")
     rows["family"] = rows["dataset"]

@@ -26,7 +26,7 @@ class Runner:
     machine: dict[str, Any]
 
 
-def beat(worker_id: str, machine: dict[str, Any]) -> None:
+def heartbeat(worker_id: str, machine: dict[str, Any]) -> None:
     """Save that this runner is alive, and the load of its machine."""
     now = time.time()
     with database.transaction(write=True) as connection:
@@ -37,7 +37,7 @@ def beat(worker_id: str, machine: dict[str, Any]) -> None:
         )
 
 
-def leave(worker_id: str) -> None:
+def remove(worker_id: str) -> None:
     """Remove this runner, which has ended."""
     with database.transaction(write=True) as connection:
         connection.execute("DELETE FROM runners WHERE worker_id=?", [worker_id])

@@ -1,4 +1,4 @@
-"""Results: what jobs reported, recorded once, and read back as trials, curves and leaderboards."""
+"""Results: the events of jobs, recorded once and read as trials, curves and leaderboards."""
 
 from core.results.curves import architecture, candidates, curve, policy
 from core.results.record import record
@@ -6,10 +6,10 @@ from core.results.trials import (
     Scope,
     Trial,
     artifacts_of,
-    best_trials,
-    chosen_trials,
+    best_by_candidate,
+    best_by_dataset,
     count_trials,
-    facets,
+    filter_values,
     leaderboard,
     pareto,
     performance_table,
@@ -19,7 +19,22 @@ from core.results.trials import (
 )
 
 __all__ = [
-    "Scope", "Trial", "architecture", "artifacts_of", "best_trials", "candidates", "chosen_trials", "count_trials",
-    "curve", "facets", "leaderboard", "pareto", "performance_table", "policy", "recent_results", "record", "trial",
+    "Scope",
+    "Trial",
+    "architecture",
+    "artifacts_of",
+    "best_by_candidate",
+    "best_by_dataset",
+    "candidates",
+    "count_trials",
+    "curve",
+    "filter_values",
+    "leaderboard",
+    "pareto",
+    "performance_table",
+    "policy",
+    "recent_results",
+    "record",
+    "trial",
     "trials_of",
 ]  # fmt: skip

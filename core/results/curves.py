@@ -1,4 +1,4 @@
-"""The curves of jobs: metrics by step, the candidates of a search, their architectures and the search's policy."""
+"""Curves of jobs: metrics by step, the candidates of a search, their layers, and the policy of the search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFrame:
-    """One curve of the attempt that a job shows (the last that has reported): step, value, happened_at."""
+    """Return one curve of a job's shown attempt (the last with results): step, value, happened_at."""
     with database.transaction() as connection:
         return connection.execute(
             "SELECT m.step, m.value, m.happened_at FROM metrics m"
@@ -25,11 +25,10 @@ def curve(job_id: int, name: str, *, candidate: str | None = None) -> pd.DataFra
 
 
 def candidates(job_id: int) -> pd.DataFrame:
-    """The networks that a search has proposed; those trained longest first, then by their error.
+    """Return the candidates of a search: those trained longest first, then by their error.
 
-    Columns: candidate, epochs (trained so far; 0: none yet), valid_error after them (NaN: none yet), n_parameters,
-    flops of one row, latency_s of one row alone (each NaN where it is unknown), trial_id (NaN: no finalist; that of a
-    job which this one continues counts, too).
+    Columns: candidate, epochs (trained so far), valid_error after them, n_parameters, flops of one row, latency_s of
+    one row alone (each NaN if unknown), trial_id (NaN if not a finalist; trials of continued jobs count too).
     """
     with database.transaction() as connection:
         frame = connection.execute(
@@ -51,13 +50,13 @@ def candidates(job_id: int) -> pd.DataFrame:
             " ORDER BY t.job_id DESC, t.id",
             [int(job_id)],
         ).fetchall()
-    trial_ids = dict(reversed(finalists))  # the first one of a name counts
+    trial_ids = dict(reversed(finalists))  # the first trial of a candidate counts
     frame["trial_id"] = [trial_ids.get(name, np.nan) for name in frame["candidate"]]
     return frame
 
 
 def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
-    """The layers of a candidate of any attempt, as `events.Architecture` has them; none where it was not reported."""
+    """Return the layers of a candidate, as in `events.Architecture`; empty if it was not reported."""
     with database.transaction() as connection:
         rows = connection.execute(
             "SELECT layers FROM architectures WHERE job_id=? AND candidate=? ORDER BY attempt DESC LIMIT 1",
@@ -67,10 +66,10 @@ def architecture(job_id: int, candidate: str) -> list[dict[str, Any]]:
 
 
 def policy(job_id: int, source: str = "strategy") -> pd.DataFrame:
-    """Return how a search's proposals sharpen: decision, option, step and probability, in the order of their events.
+    """Return the policy of a search over time: decision, option, step and probability, in the order of their events.
 
-    `source` is "strategy" for what the strategy proposes (steps are candidates), "supernet" for the policy of a
-    supernet in training (steps are training steps). Empty where the strategy has no policy.
+    `source` is "strategy" for the policy of the strategy (steps are candidates), and "supernet" for the policy of a
+    supernet in training (steps are training steps). Empty if the strategy has no policy.
     """
     with database.transaction() as connection:
         return connection.execute(

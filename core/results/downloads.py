@@ -53,23 +53,23 @@ def script(files: pd.DataFrame) -> str | None:
 
 
 def path_in_zip(kind: str, name: str) -> str | None:
-    """Return where an artifact is in the zip; None where it does not belong into it."""
+    """Return where an artifact is in the zip; None if it is left out."""
     return _NAMES[kind].format(name=name) if kind in _NAMES else None
 
 
-def of_trial(trial: Trial) -> Path | None:
+def bundle_trial(trial: Trial) -> Path | None:
     """Return the zip of a trial's model with its scoring files, written on the first call; None without a model."""
-    return of_files(trial.artifacts) if has_model(trial) else None
+    return bundle_files(trial.artifacts) if has_model(trial) else None
 
 
-def of_files(files: pd.DataFrame) -> Path:
+def bundle_files(files: pd.DataFrame) -> Path:
     """Return the zip of a model with its scoring files; `files` has the columns name, kind and sha256."""
     columns = zip(files["name"], files["kind"], files["sha256"], strict=True)
     paths = {path_in_zip(kind, name): artifacts.locate(sha256) for name, kind, sha256 in columns}
-    return bundle({path: file for path, file in paths.items() if path is not None})
+    return _write_bundle({path: file for path, file in paths.items() if path is not None})
 
 
-def bundle(files: Mapping[str, Path]) -> Path:
+def _write_bundle(files: Mapping[str, Path]) -> Path:
     """Return a zip of stored artifacts by path, written once under the hash of both."""
     identity = "\n".join(f"{name}:{path.name}" for name, path in sorted(files.items()))
     target = database.home() / "bundles" / f"{hashlib.sha256(identity.encode()).hexdigest()}.zip"

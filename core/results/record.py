@@ -1,4 +1,4 @@
-"""The one place where events of jobs are recorded: a batch at a time, all of it or nothing, one function a kind."""
+"""Recording the events of jobs: a batch in one transaction, with one function for each kind of event."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 Stamped = list[tuple[Any, float]]  # events of one kind with their times, in their order
 File = tuple[str, int]  # sha256 and bytes of a stored file
 
-# An attempt that has reported one of these is the one that its job shows.
+# A job shows the last attempt that has reported one of these.
 _RESULTS = (e.Metric, e.TrialDone, e.Architecture, e.PolicyPoint, e.Initialised, e.Evaluation, e.Adapted)
 
 
 def record(
     job: Job, events: Iterable[Event], *, times: Sequence[float] | None = None, offset: int | None = None
 ) -> bool:
-    """Save what an attempt reported, all of it or nothing; return False when it is no longer the running attempt.
+    """Save a batch of events, all of it or nothing. Return False if this is no longer the running attempt.
 
-    `times` are the events' times (seconds since the epoch; default now). `offset` is how many bytes of the attempt's
-    event file these events complete: it is saved with them, so that no event is recorded twice.
+    `times` are the times of the events (seconds since the epoch; default: now). `offset` is the position in the event
+    file after this batch. It is saved in the same transaction: no event is recorded twice.
     """
     now, events = time.time(), list(events)
     stamped: Stamped = list(zip(events, times or [now] * len(events), strict=True))
     files, warnings = _store_files(events)
     stamped += [(warning, now) for warning in warnings]
-    # An artifact whose file is gone is a warning and nothing else.
+    # An artifact without its file is only a warning.
     stamped = [(event, at) for event, at in stamped if not isinstance(event, _WITH_FILES) or event.path in files]
     with database.transaction(write=True) as connection:
         if not jobs.accept_events(connection, job, now, offset):
@@ -55,7 +55,7 @@ def record(
 
 
 def _store_files(events: list[Event]) -> tuple[dict[str, File], list[e.Message]]:
-    """Store the files that events name; return them by path, and a warning for each that is gone."""
+    """Store the files of events. Return them by path, and a warning for each missing file."""
     files: dict[str, File] = {}
     warnings = []
     for event in events:
@@ -148,7 +148,7 @@ def _adaptations(connection: Connection, job: Job, stamped: Stamped, files: dict
 def _insert_all(
     connection: Connection, table: str, job: Job, rows: list[tuple[Any, ...]], types: tuple[str, ...]
 ) -> None:
-    """Insert rows that come by the hundred, in one statement."""
+    """Insert many rows in one statement."""
     columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
     connection.execute(
         f"INSERT INTO {table} SELECT ?, ?, {columns}", [job.id, job.attempt, *map(list, zip(*rows, strict=True))]

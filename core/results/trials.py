@@ -1,4 +1,4 @@
-"""What jobs found: their events recorded, and read back as trials, curves and leaderboards."""
+"""Trials: the leaderboard of a dataset, the trials of a job, and the best ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRIAL_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which of a dataset's trials are asked for: all of them unless a field says otherwise."""
+    """A selection of the trials of a dataset; by default all of them."""
 
     algorithms: tuple[str, ...] = ()
     job_id: int | None = None
@@ -36,13 +36,13 @@ class Scope:
 def leaderboard(
     dataset_id: int, *, metric: str | None = None, limit: int | None = None, scope: Scope | None = None
 ) -> pd.DataFrame:
-    """The trials of every job on a dataset, best first by their error on the valid rows.
+    """Return the trials of all jobs on a dataset, best first by their error on the validation set.
 
-    `metric` is one that the dataset's task has (None: its default). Columns: rank, trial_id, job_id, engine, algorithm,
-    candidate, yardstick, metric, valid, test, lower, upper (95% interval of test), valid_error, test_error, fit_s,
-    predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (see `pareto`, by the valid error: the test rows
-    choose nothing). `scope` leaves trials out and `limit` keeps the best so many; rank and pareto still regard
-    all, and attrs["n_trials"] says how many the scope has.
+    `metric` is a metric of the dataset's task (None: the default). Columns: rank, trial_id, job_id, engine, algorithm,
+    candidate, yardstick (a baseline), metric, valid, test, lower, upper (95% interval of test), valid_error,
+    test_error, fit_s, predict_row_s, size_bytes, n_parameters, happened_at, owner, pareto (see `pareto`; by the
+    validation error, because the test set decides nothing). `scope` selects trials, and `limit` is a maximum number of
+    rows. Rank and pareto are among all trials. attrs["n_trials"] is the number of trials in the scope.
     """
     metric, scope = check_metric(datasets.get(dataset_id).task, metric), scope or Scope()
     source = (
@@ -50,7 +50,7 @@ def leaderboard(
         " JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
         " WHERE s.dataset_id = $dataset AND t.dataset_id = $dataset AND s.metric = $metric"
     )
-    wanted = {"dataset": int(dataset_id), "metric": metric}
+    values = {"dataset": int(dataset_id), "metric": metric}
     inside = {"algorithms": list(scope.algorithms), "job": scope.job_id, "baselines": scope.baselines}
     with database.transaction() as connection:  # two narrow columns of every trial, all columns of the best ones
         every = connection.execute(
@@ -58,22 +58,22 @@ def leaderboard(
             " (len($algorithms) = 0 OR list_contains($algorithms, t.algorithm))"
             " AND ($job IS NULL OR t.job_id = $job) AND ($baselines OR NOT t.yardstick) AS inside"
             f"{source} ORDER BY s.valid_error, t.id",
-            wanted | inside,
+            values | inside,
         ).fetchnumpy()
         places = np.flatnonzero(np.asarray(every["inside"]))
-        kept = places[:limit]
+        shown = places[:limit]
         frame = connection.execute(
             f"SELECT {_TRIAL_COLUMNS}, j.owner{source} AND t.id IN (SELECT unnest($ids)) ORDER BY s.valid_error, t.id",
-            wanted | {"ids": every["id"][kept].tolist()},
+            values | {"ids": every["id"][shown].tolist()},
         ).df()
-    frame.insert(0, "rank", kept + 1)
-    frame["pareto"] = pareto(np.asarray(every["valid_error"]), np.asarray(every["predict_row_s"]))[kept]
+    frame.insert(0, "rank", shown + 1)
+    frame["pareto"] = pareto(np.asarray(every["valid_error"]), np.asarray(every["predict_row_s"]))[shown]
     frame.attrs["n_trials"] = len(places)
     return frame
 
 
-def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The algorithms and the ids of the jobs that the trials of a dataset have, sorted."""
+def filter_values(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the algorithms and the job ids of the trials of a dataset, sorted, to filter by."""
     with database.transaction() as connection:
         rows = connection.execute(
             "SELECT list_sort(list(DISTINCT t.algorithm)), list_sort(list(DISTINCT t.job_id)) FROM trials t"
@@ -84,7 +84,7 @@ def facets(dataset_id: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Mask of the points that no other point beats in one value without losing in the other; NaN never counts."""
+    """Return a mask of the points that no other point dominates. A point with a NaN is never in it."""
     mask = np.zeros(len(errors), dtype=bool)
     best = np.inf
     for index in np.lexsort((errors, costs)):
@@ -94,7 +94,7 @@ def pareto(errors: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
 
 def trials_of(job_id: int) -> pd.DataFrame:
-    """The trials that a job shows by the job's own metric, best first; columns as in `leaderboard`."""
+    """Return the trials of a job's shown attempt by the job's metric, best first; columns as in `leaderboard`."""
     with database.transaction() as connection:
         return connection.execute(
             f"SELECT {_TRIAL_COLUMNS} FROM trials t JOIN jobs j ON j.id = t.job_id AND j.shown_attempt = t.attempt"
@@ -116,7 +116,7 @@ def count_trials(job_id: int) -> int:
 
 
 def recent_results(limit: int = 8) -> pd.DataFrame:
-    """What the last jobs that succeeded found: the best trial of each by its valid rows, the newest job first.
+    """Return the best trial (by validation score) of each job that succeeded last, the newest job first.
 
     Columns: job_id, dataset, trial_id, algorithm, metric, test, lower, upper, finished_at.
     """
@@ -137,7 +137,7 @@ def recent_results(limit: int = 8) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One evaluated candidate with everything that was kept of it. `scores` has one row a metric."""
+    """An evaluated candidate with all that is stored about it. `scores` has one row for each metric."""
 
     id: int
     job_id: int
@@ -159,16 +159,16 @@ class Trial:
 
 
 def trial(trial_id: int) -> Trial:
-    """A trial by its id, with its scores, and its own and its job's artifacts (name, kind, candidate, sha256, size).
+    """Return a trial with its scores, its artifacts, and those of its whole job (name, kind, candidate, sha256, size).
 
-    Raises InputError where there is none of this id.
+    Raises InputError if there is no trial with this id.
     """
     fields = "id, job_id, dataset_id, engine, candidate, algorithm, yardstick, metric, fit_s, predict_row_s"
     fields += ", size_bytes, n_parameters, happened_at, params, details"
     with database.transaction() as connection:
         rows = connection.execute(f"SELECT {fields}, attempt FROM trials WHERE id=?", [int(trial_id)]).fetchall()
         if not rows:
-            raise InputError(f"There is no trial {trial_id}; see the Leaderboard page for those there are.")
+            raise InputError(f"There is no trial {trial_id}.", remedy="The Leaderboard page lists all trials.")
         *values, attempt = rows[0]
         row = dict(zip(fields.split(", "), values, strict=True))
         scores = connection.execute(
@@ -184,7 +184,7 @@ def trial(trial_id: int) -> Trial:
 
 
 def artifacts_of(job_id: int) -> pd.DataFrame:
-    """The files that the shown attempt of a job has left: name, kind, candidate, sha256, size_bytes, happened_at."""
+    """Return the files of a job's shown attempt: name, kind, candidate, sha256, size_bytes, happened_at."""
     with database.transaction() as connection:
         return connection.execute(
             "SELECT a.name, a.kind, a.candidate, a.sha256, a.size_bytes, a.happened_at FROM artifacts a"
@@ -193,8 +193,8 @@ def artifacts_of(job_id: int) -> pd.DataFrame:
         ).df()
 
 
-def best_trials() -> pd.DataFrame:
-    """The best trial of each dataset by its valid rows and its task's default metric.
+def best_by_dataset() -> pd.DataFrame:
+    """Return the best trial of each dataset by validation score and the default metric of its task.
 
     Index dataset_id; columns trial_id, algorithm, metric, test.
     """
@@ -212,19 +212,19 @@ def best_trials() -> pd.DataFrame:
 
 
 def performance_table() -> pd.DataFrame:
-    """What is known: index dataset, columns candidate ("H2O GBM"), values test error; NaN where nothing ran.
+    """Return the test errors: index dataset, columns candidate ("H2O GBM"), NaN where a candidate has not run.
 
-    Of several trials of one candidate on a dataset the one with the lowest *valid* error counts, so that the value is
-    not the best of many looks at the test rows. Errors are by the default metric of each dataset's task.
+    If a candidate has several trials on a dataset, the trial with the lowest *validation* error counts: the value is
+    not the best of many test scores. Errors are by the default metric of each dataset's task.
     """
-    return chosen_trials().pivot(index="dataset", columns="candidate", values="error")
+    return best_by_candidate().pivot(index="dataset", columns="candidate", values="error")
 
 
-def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
-    """Of each dataset and candidate the trial with the lowest valid error by the task's default metric.
+def best_by_candidate(metrics: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFrame:
+    """Return the trial with the lowest validation error by the task's default metric, for each dataset and candidate.
 
-    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see core/kinds.py), fit_s, metric (the one
-    that `judged_by` names for the task), error (on the test rows, by that metric) and valid_error.
+    Columns: dataset_id, dataset, fingerprint, source, task, candidate (see core/kinds.py), fit_s, metric (of
+    the task in `metrics`), error (on the test set, by that metric) and valid_error.
     """
     with database.transaction() as connection:
         return connection.execute(
@@ -233,7 +233,7 @@ def chosen_trials(judged_by: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFram
             f" QUALIFY row_number() OVER (PARTITION BY d.id, {CANDIDATE_SQL} ORDER BY s.valid_error, t.id) = 1)"
             " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM chosen JOIN scores m"
             " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
-            [_defaults(), [f"{task}:{metric}" for task, metric in judged_by.items()]],
+            [_defaults(), [f"{task}:{metric}" for task, metric in metrics.items()]],
         ).df()
 
 

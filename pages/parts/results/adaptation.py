@@ -246,4 +246,4 @@ def download(job_id: int) -> None:
 
 def bundle(files: pd.DataFrame) -> BinaryIO:
     """The zip with everything, made when it is first asked for."""
-    return downloads.of_files(files).open("rb")
+    return downloads.bundle_files(files).open("rb")

@@ -55,7 +55,7 @@ def test_a_job_that_cannot_be_continued_is_refused_with_the_reason(spec: AutoMLS
 
 
 def _alive(cpus: int, gpus: int) -> None:
-    runners.beat("a runner", {"cpu_slots": cpus, "gpu_slots": gpus})
+    runners.heartbeat("a runner", {"cpu_slots": cpus, "gpu_slots": gpus})
 
 
 def test_a_job_that_needs_more_than_the_machine_has_is_refused(dataset: datasets.Dataset) -> None:

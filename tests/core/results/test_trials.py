@@ -85,9 +85,9 @@ def test_the_performance_table_has_the_trials_with_the_best_validation_score(job
 
 
 def test_the_best_trial_of_each_dataset_has_the_best_validation_score(job: Job, dataset: Dataset) -> None:
-    assert len(results.best_trials()) == 0
+    assert len(results.best_by_dataset()) == 0
     results.record(job, [trial("a", error=0.3), trial("b", error=0.25, algorithm="GLM")])
-    best = results.best_trials().loc[dataset.id]
+    best = results.best_by_dataset().loc[dataset.id]
     assert (best.algorithm, best.metric, best.test) == ("GLM", "auc", 0.75)
 
 

@@ -99,16 +99,16 @@ def test_a_submitted_job_ends_with_a_leaderboard_and_a_download_that_predicts(te
     board = results.leaderboard(telco.id)
     assert set(board["algorithm"]) >= {"HistGradientBoosting", "Linear", "GLM"}
     trial = results.trial(int(board[board["algorithm"] == "GLM"]["trial_id"].iloc[0]))
-    archive = downloads.of_trial(trial)
+    archive = downloads.bundle_trial(trial)
     assert archive is not None
-    assert downloads.of_trial(trial) == archive  # written once
+    assert downloads.bundle_trial(trial) == archive  # written once
     zipfile.ZipFile(archive).extractall(tmp_path / "box")
     names = {str(path.relative_to(tmp_path / "box")) for path in (tmp_path / "box").rglob("*") if path.is_file()}
     assert names == {"README.txt", "example.csv", "h2o-genmodel.jar", "model.zip", *predictor_files("h2o")}
     out = predict(tmp_path / "box", "example.csv", env=java())
     assert list(out["row"]) == ["1", "2", "3", "4", "5"]
     baseline_id = int(board[board["yardstick"]]["trial_id"].iloc[0])
-    assert downloads.of_trial(results.trial(baseline_id)) is None
+    assert downloads.bundle_trial(results.trial(baseline_id)) is None
 
 
 def test_odd_names_times_and_classes_come_back_as_they_were(odd: Dataset, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_task_is_learned_scored_step_by_step_and_downloaded_as_files_that_pred
     assert counts.trace() / 30 == pytest.approx(body["steps"][-1]["accuracy"])
     right = sum(row["actual"] == row["predicted"] for row in body["predictions"])
     assert right / 30 == pytest.approx(body["steps"][-1]["accuracy"])
-    _check_bundle(downloads.of_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
+    _check_bundle(downloads.bundle_files(results.artifacts_of(job_id)), patterns, body, tmp_path)
 
 
 def _check_bundle(bundle: Path, dataset: Dataset, body: dict[str, Any], folder: Path) -> None:

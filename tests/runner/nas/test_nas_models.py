@@ -35,7 +35,7 @@ _BY_TORCH = (
 
 def _unpacked(trial: results.Trial, directory: Path) -> Path:
     """Write the files of a trial into one folder, as its download has them."""
-    path = downloads.of_trial(trial)
+    path = downloads.bundle_trial(trial)
     assert path is not None
     zipfile.ZipFile(path).extractall(directory)
     return directory

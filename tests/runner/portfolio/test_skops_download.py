@@ -82,6 +82,6 @@ def test_the_zip_of_a_trial_holds_the_model_predict_and_the_read_me(classes: Dat
     job_id = loop.run_once("w")
     assert job_id is not None
     trial = results.trial(results.trials_of(job_id).trial_id[0])
-    path = downloads.of_trial(trial)
+    path = downloads.bundle_trial(trial)
     assert path is not None
     assert set(zipfile.ZipFile(path).namelist()) == {"model.skops", "README.txt", *predictor_files("skops")}
