@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,28 @@ def test_the_web_process_imports_no_engine_whatever_page_it_shows(home: Path) ->
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (out.returncode, out.stdout.split()) == (0, []), out.stderr
+
+
+_WITHOUT = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import pytest
+sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "engine"), [("torch", "nas"), ("sklearn", "portfolio"), ("h2o", "")])
+def test_the_tests_of_one_engine_need_only_the_packages_of_that_engine(package: str, engine: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    command = [sys.executable, "-c", _WITHOUT.format(package=package)]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert out.returncode == 0, out.stdout[-2000:]
+    assert "tests/core/queue" in out.stdout
+    assert not engine or f"tests/runner/{engine}" not in out.stdout
