@@ -1,4 +1,4 @@
-"""`python -m core advise | refit`: advice, and the selectors that it comes from."""
+"""`python -m core advise | refit`: advice, and the fits of the selectors behind it."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ import pandas as pd
 
 from core import advice, datasets, knowledge
 from core.advice import fits
+from core.cli.arguments import add_command, add_dataset, add_json
 from core.cli.printing import print_table
 from core.events import finite
 
 
 def add(commands: Any) -> None:
     """Add the commands of this group to the parser."""
-    advise = commands.add_parser("advise", help="which candidates will do best on a dataset, before anything runs")
-    advise.add_argument("dataset", help="its name or id")
-    advise.add_argument("--json", action="store_true")
+    advise = add_command(commands, "advise", "predict which candidates will do best on a dataset", _advise)
+    add_dataset(advise)
+    add_json(advise)
     advise.add_argument(
         "--run", action="store_true", dest="queue", help="queue the jobs of the plan and print only their ids"
     )
-    advise.set_defaults(run=_advise)
 
-    refit = commands.add_parser("refit", help="fit the selectors on all that is known; the runner does it by itself")
-    refit.set_defaults(run=_refit)
+    add_command(commands, "refit", "fit the selectors now (the runner does this by itself)", _refit)
 
 
 def _advise(options: argparse.Namespace) -> None:
-    given = advice.advise(datasets.get(options.dataset).id)
+    current = advice.advise(datasets.get(options.dataset).id)
     if options.queue:
-        print(*advice.run(given, advice.specs_of(given), user=getpass.getuser()))
+        print(*advice.run(current, advice.specs_of(current), user=getpass.getuser()))
     elif options.json:
-        print(json.dumps(finite(dataclasses.asdict(given)), indent=1))
+        print(json.dumps(finite(dataclasses.asdict(current)), indent=1))
     else:
-        frame = pd.DataFrame([dataclasses.asdict(item) for item in given.ranking])
-        plan = ["*" if name in given.plan else "" for name in frame["candidate"]]
+        frame = pd.DataFrame([dataclasses.asdict(item) for item in current.ranking])
+        plan = ["*" if name in current.plan else "" for name in frame["candidate"]]
         print_table(frame.assign(plan=plan).round(4), as_json=False)
-        print(f"error: {given.metric}, lower is better. {given.reason}")
+        print(f"error: {current.metric}, lower is better. {current.reason}")
 
 
 def _refit(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core import specs
+from core.cli.arguments import add_command, add_job, add_json
 from core.cli.printing import print_table
 from core.errors import InputError
 from core.queue import jobs
@@ -19,33 +20,28 @@ from core.queue import jobs
 
 def add(commands: Any) -> None:
     """Add the commands of this group to the parser."""
-    submit = commands.add_parser("submit", help="queue the job of a JSON file ('-': standard input), print its id")
-    submit.add_argument("spec")
-    submit.add_argument("--priority", type=int, default=0)
-    submit.set_defaults(run=_submit)
+    submit = add_command(commands, "submit", "queue a job and print its id", _submit)
+    submit.add_argument("spec", help="JSON file with the spec of the job; - reads standard input")
+    submit.add_argument(
+        "--priority", type=int, default=0, help="from -100 to 100; a higher one goes first (default: %(default)s)"
+    )
 
-    show = commands.add_parser("jobs", help="show the queue")
-    show.add_argument("--json", action="store_true")
-    show.set_defaults(run=_show_jobs)
+    add_json(add_command(commands, "jobs", "print all jobs", _show_jobs))
+    add_job(add_command(commands, "cancel", "stop a job", _cancel))
+    add_job(add_command(commands, "pause", "pause a job at its next checkpoint", _pause))
 
-    cancel = commands.add_parser("cancel", help="stop a job")
-    cancel.add_argument("id", type=int)
-    cancel.set_defaults(run=_cancel)
+    resume = add_command(commands, "resume", "resume a paused job", _resume)
+    add_job(resume)
+    _add_budget(resume, "added to that of the job")
+    extend = add_command(commands, "extend", "queue a job that continues an ended search and print its id", _extend)
+    add_job(extend)
+    _add_budget(extend, "default: that of the old job")
 
-    pause = commands.add_parser("pause", help="pause a search or a meta-training at its next checkpoint")
-    pause.add_argument("id", type=int)
-    pause.set_defaults(run=_pause)
 
-    for name, run, text in (
-        ("resume", _resume, "resume a paused job, with a larger budget if given"),
-        ("extend", _extend, "queue a job that continues an ended search, and print its id"),
-    ):
-        more = commands.add_parser(name, help=text)
-        more.add_argument("id", type=int)
-        more.add_argument("--more-seconds", type=int, metavar="N")
-        more.add_argument("--more-candidates", type=int, metavar="N")
-        more.add_argument("--more-candidate-epochs", type=int, metavar="N")
-        more.set_defaults(run=run)
+def _add_budget(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--more-seconds", type=int, metavar="N", help=f"time budget; {default}")
+    parser.add_argument("--more-candidates", type=int, metavar="N", help=f"maximum candidates; {default}")
+    parser.add_argument("--more-candidate-epochs", type=int, metavar="N", help=f"maximum candidate-epochs; {default}")
 
 
 def _submit(options: argparse.Namespace) -> None:
@@ -99,7 +95,7 @@ def _more(options: argparse.Namespace) -> dict[str, int | None]:
 
 @contextmanager
 def _options_named(options: argparse.Namespace) -> Iterator[None]:
-    """Raise an error about a number that was given with --more-... as one about that option."""
+    """Raise an error about the value of a --more-... option as an error of that option."""
     named = {
         "budget_s": ("--more-seconds", options.more_seconds),
         "max_candidates": ("--more-candidates", options.more_candidates),
@@ -108,7 +104,7 @@ def _options_named(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        # One whose value is the sum, not what was given here, is about the job's own field.
+        # An error about the sum of the old and the added budget is about the job's own field.
         names = {field: option for field, (option, value) in named.items() if _is_about(error, value)}
         raise error.renamed(names) from None
 

@@ -1,4 +1,4 @@
-"""`python -m core knowledge import | list | remove`: runs from elsewhere that advice may learn from."""
+"""`python -m core knowledge import | list | remove`: past runs from elsewhere, which advice learns from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import knowledge
+from core.cli.arguments import add_command, add_json
 from core.cli.printing import print_table
 from core.knowledge import imports
 from core.knowledge.recognition import Reading
@@ -18,28 +19,32 @@ from core.knowledge.recognition import Reading
 
 def add(commands: Any) -> None:
     """Add the commands of this group to the parser."""
-    parser = commands.add_parser("knowledge", help="runs from elsewhere that advice may learn from")
-    actions = parser.add_subparsers(required=True, metavar="import|list|remove")
-    add = actions.add_parser("import", help="an ASlib scenario (folder or ZIP), a tidy CSV or Parquet, MLflow's runs")
-    add.add_argument("file", type=Path)
-    add.add_argument("--name", help="name of the scenario; default: the file's")
-    for role in ("dataset", "candidate", "fold", "fit-s"):
-        add.add_argument(f"--{role}", metavar="COLUMN", help="default: by the columns' names")
-    add.add_argument("--metric", help="a column, or a value in the column of metrics")
-    add.add_argument("--higher-is-better", action=argparse.BooleanOptionalAction, help="default: by the metric's name")
-    add.add_argument("--features", type=Path, metavar="FILE", help="meta-features in a second file, a row a dataset")
-    add.add_argument("--average", action="store_true", help="average rows that repeat a dataset and candidate")
-    add.add_argument("--encoding", default="utf-8")
-    add.add_argument("--check", action="store_true", help="only show how the file is read")
-    add.set_defaults(run=_import_knowledge)
+    parser = add_command(commands, "knowledge", "import, list and remove past runs that advice learns from")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add_import(add_command(actions, "import", "import a scenario: a table of past runs", _import_knowledge))
+    add_json(add_command(actions, "list", "print the imported scenarios", _show_knowledge))
+    remove = add_command(actions, "remove", "delete an imported scenario", _remove_knowledge)
+    remove.add_argument("name", help="name of the scenario")
 
-    show = actions.add_parser("list", help="list the imported scenarios")
-    show.add_argument("--json", action="store_true")
-    show.set_defaults(run=_show_knowledge)
 
-    remove = actions.add_parser("remove", help="delete a scenario")
-    remove.add_argument("name")
-    remove.set_defaults(run=_remove_knowledge)
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="ASlib scenario (folder or ZIP), CSV, Parquet, or runs of MLflow")
+    parser.add_argument("--name", help="name of the scenario; default: that of the file")
+    for role, text in (
+        ("dataset", "dataset"),
+        ("candidate", "candidate"),
+        ("fold", "fold"),
+        ("fit-s", "seconds of the fit"),
+    ):
+        parser.add_argument(f"--{role}", metavar="COLUMN", help=f"column of the {text}; default: by its name")
+    parser.add_argument("--metric", help="column of the metric, or its value in a column of metrics")
+    parser.add_argument(
+        "--higher-is-better", action=argparse.BooleanOptionalAction, help="default: by the name of the metric"
+    )
+    parser.add_argument("--features", type=Path, metavar="FILE", help="file with meta-features, one row a dataset")
+    parser.add_argument("--average", action="store_true", help="average rows that repeat a dataset and candidate")
+    parser.add_argument("--encoding", default="utf-8", help="encoding of a CSV file (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="only print how the file is read")
 
 
 def _import_knowledge(options: argparse.Namespace) -> None:
@@ -52,14 +57,15 @@ def _import_knowledge(options: argparse.Namespace) -> None:
     print(f"{scenario.name}: {scenario.n_datasets:,} datasets x {scenario.n_candidates:,} candidates")
 
 
-def _print_inspection(found: imports.Inspection) -> None:
-    told = {name: value for name, value in dataclasses.asdict(found.roles).items() if value is not None}
-    print(f"format: {found.format}", *(f"{role}: {column}" for role, column in told.items()), sep="\n")
-    if not found.questions:
-        better = "higher" if found.higher_is_better else "lower"
-        print(f"{found.metric}, {better} is better: {found.n_datasets:,} datasets x {found.n_candidates:,} candidates")
-        print(f"meta-features: {', '.join(found.features) or 'none'}")
-    print(*found.questions, *found.notes, sep="\n")
+def _print_inspection(inspection: imports.Inspection) -> None:
+    roles = {name: value for name, value in dataclasses.asdict(inspection.roles).items() if value is not None}
+    print(f"format: {inspection.format}", *(f"{role}: {column}" for role, column in roles.items()), sep="\n")
+    if not inspection.questions:
+        better = "higher" if inspection.higher_is_better else "lower"
+        size = f"{inspection.n_datasets:,} datasets x {inspection.n_candidates:,} candidates"
+        print(f"{inspection.metric}, {better} is better: {size}")
+        print(f"meta-features: {', '.join(inspection.features) or 'none'}")
+    print(*inspection.questions, *inspection.notes, sep="\n")
 
 
 def _show_knowledge(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The parser of `python -m core`, and what an error or a reader that stops early does to a command."""
+"""The parser of `python -m core`, and its handling of errors and closed pipes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from core.errors import MetascoutError
 GROUPS = (dataset_commands, job_commands, result_commands, advice_commands, knowledge_commands)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit code. Errors for the user go to standard error."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="python -m core", description="Datasets, jobs, results and advice for scripts and the command line."
+        prog="python -m core", description="Datasets, jobs, results and advice on the command line."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in GROUPS:
         group.add(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit code. Errors for the user go to standard error."""
+    options = build_parser().parse_args(arguments)
     try:
         options.run(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the output has stopped
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MetascoutError as error:
         print(error, file=sys.stderr)

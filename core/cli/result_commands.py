@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import datasets, results
+from core.cli.arguments import add_command, add_dataset, add_json
 from core.cli.printing import print_table
 from core.results import initialisations
 from core.store import backbones
@@ -14,22 +15,24 @@ from core.store import backbones
 
 def add(commands: Any) -> None:
     """Add the commands of this group to the parser."""
-    board = commands.add_parser("leaderboard", help="all trials of a dataset, best first by validation score")
-    board.add_argument("dataset", help="its name or id")
-    board.add_argument("--metric")
-    board.add_argument("--json", action="store_true")
-    board.set_defaults(run=_show_leaderboard)
+    board = add_command(commands, "leaderboard", "print all trials of a dataset, best first", _show_leaderboard)
+    add_dataset(board)
+    board.add_argument("--metric", help="metric to rank by; default: the main metric of the dataset's task")
+    add_json(board)
 
-    few = commands.add_parser("fewshot", help="how good the meta-trainings of a dataset are on held-out classes")
-    few.add_argument("dataset", help="its name or id")
-    few.add_argument("--json", action="store_true")
-    few.set_defaults(run=_show_few_shot)
-
-    weights = commands.add_parser(
-        "fewshot-weights", help="store a ResNet's weights (safetensors), print the sha256 for a spec's backbone"
+    few_shot = add_command(
+        commands,
+        "fewshot",
+        "print the scores of a dataset's meta-trainings on held-out classes",
+        _show_few_shot,
     )
-    weights.add_argument("file", type=Path)
-    weights.set_defaults(run=_store_weights)
+    add_dataset(few_shot)
+    add_json(few_shot)
+
+    weights = add_command(
+        commands, "fewshot-weights", "store pretrained weights of a ResNet and print their sha256", _store_weights
+    )
+    weights.add_argument("file", type=Path, help="safetensors file; its sha256 is the value of 'backbone' in a spec")
 
 
 def _show_leaderboard(options: argparse.Namespace) -> None:
