@@ -1,4 +1,4 @@
-"""What every test may ask for: an own store, the real data, jobs on a small dataset."""
+"""Fixtures for all tests: an empty store, the real data, a small dataset and a spec on it."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of the kinds of job, which a test may replace (see tests/engines.py)."""
+def real_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the rows of the kinds of job, which a test may replace (see tests/engines.py)."""
     monkeypatch.setattr(kinds, "KINDS", kinds.KINDS)
 
 

@@ -26,7 +26,7 @@ ROWS = kinds.KINDS
 
 
 def use(**functions: Engine) -> None:
-    """Use these functions as the engines of the named kinds; the fixture `rows` restores the real ones."""
+    """Use these functions as the engines of the named kinds; the fixture `real_kinds` restores the real ones."""
     kinds.KINDS = tuple(
         replace(row, entry=f"{functions[row.name].__module__}:{functions[row.name].__qualname__}")
         if row.name in functions
@@ -36,7 +36,7 @@ def use(**functions: Engine) -> None:
 
 
 def run_once(**functions: Engine) -> int | None:
-    """Run the next job in processes of its own, with these functions as engines."""
+    """Run the next job in new processes, with these functions as engines."""
     from runner import loop
 
     use(**functions)
@@ -44,7 +44,7 @@ def run_once(**functions: Engine) -> int | None:
 
 
 def drain(**functions: Engine) -> None:
-    """Run all queued jobs in processes of their own, with these functions as engines."""
+    """Run all queued jobs in new processes, with these functions as engines."""
     from runner import loop
 
     use(**functions)
@@ -190,9 +190,9 @@ def ignore_cancel(spec: AutoMLSpec, context: Context) -> Iterator[Event]:
 
 def search(spec: NASSpec, context: Context) -> Iterator[Event]:
     """A search that counts its candidates, pauses, and resumes from its own count or continues another job's."""
-    done = _reached(context.job_id, context)
-    begin = done or (_reached(spec.continues, context) if spec.continues else 0)
-    goal = spec.max_candidates + (begin if spec.continues and not done else 0)
+    own = _count(context.job_id, context)
+    begin = own or (_count(spec.continues, context) if spec.continues else 0)
+    goal = spec.max_candidates + (begin if spec.continues and not own else 0)
     while begin < goal and not context.cancelled() and not context.paused():
         begin += 1
         yield Metric("best_valid", begin / 1000, begin)
@@ -206,7 +206,7 @@ def search(spec: NASSpec, context: Context) -> Iterator[Event]:
         yield trial(f"cnn({begin})")
 
 
-def _reached(job_id: int, context: Context) -> int:
+def _count(job_id: int, context: Context) -> int:
     """Return the count in the latest checkpoint of a job; 0 without one."""
     paths = context.directory.parent.glob(f"{job_id}-*/count.txt")
     return max((int(path.read_text()) for path in paths), default=0)

@@ -49,8 +49,8 @@ def record(
         if any(isinstance(event, _RESULTS) for event, _ in stamped):
             jobs.show_attempt(connection, job)
         for kind, save in _SAVE.items():
-            if chosen := [(event, at) for event, at in stamped if isinstance(event, kind)]:
-                save(connection, job, chosen, files)
+            if batch := [(event, at) for event, at in stamped if isinstance(event, kind)]:
+                save(connection, job, batch, files)
     return True
 
 

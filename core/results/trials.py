@@ -228,11 +228,11 @@ def best_by_candidate(metrics: Mapping[Task, str] = DEFAULT_METRIC) -> pd.DataFr
     """
     with database.transaction() as connection:
         return connection.execute(
-            "WITH chosen AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
+            "WITH best AS (SELECT t.id, d.id AS dataset_id, d.name AS dataset, d.fingerprint, d.source, d.task,"
             f" {CANDIDATE_SQL} AS candidate, t.fit_s FROM {_DEFAULT_SCORES}"
             f" QUALIFY row_number() OVER (PARTITION BY d.id, {CANDIDATE_SQL} ORDER BY s.valid_error, t.id) = 1)"
-            " SELECT chosen.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM chosen JOIN scores m"
-            " ON m.trial_id = chosen.id AND list_contains(?, task || ':' || m.metric)",
+            " SELECT best.* EXCLUDE (id), m.metric, m.test_error AS error, m.valid_error FROM best JOIN scores m"
+            " ON m.trial_id = best.id AND list_contains(?, task || ':' || m.metric)",
             [_defaults(), [f"{task}:{metric}" for task, metric in metrics.items()]],
         ).df()
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: an own data directory, and timing."""
+"""A temporary data directory and timing, for all benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(os.environ.get("METASCOUT_DATA", Path(__file__).parents[2] / ".." / 
 
 @contextmanager
 def own_home() -> Iterator[Path]:
-    """An empty data directory, in force for this process and those that it starts."""
+    """Use an empty data directory in this process and those that it starts."""
     before = os.environ.get("METASCOUT_HOME")
     with tempfile.TemporaryDirectory(prefix="metascout-bench-") as folder:
         os.environ["METASCOUT_HOME"] = f"{folder}/home"
@@ -31,15 +31,15 @@ def own_home() -> Iterator[Path]:
 
 
 def sample() -> datasets.Dataset:
-    """A small registered dataset, the first of its store."""
+    """Register and return a small dataset."""
     return datasets.add_sample("breast_cancer")
 
 
 def times_ms(*functions: Callable[[], object], rounds: int, block: int = 1) -> list[list[float]]:
-    """Milliseconds of each call, the functions in turn, after one turn that is not counted.
+    """Return the milliseconds of each call. The functions take turns, and the first turn does not count.
 
-    With `block`, each turn is so many calls on end, of which the first is not counted: it pays for what the other
-    function did to the processor's caches.
+    With `block`, a turn is that many calls of a function. The first one does not count, because the other function
+    has filled the caches of the processor.
     """
     measured: list[list[float]] = [[] for _ in functions]
     for turn in range(rounds + 1):
@@ -52,11 +52,11 @@ def times_ms(*functions: Callable[[], object], rounds: int, block: int = 1) -> l
     return measured
 
 
-def told(times: list[float]) -> str:
-    """Median and 95th percentile, in milliseconds."""
+def summary(times: list[float]) -> str:
+    """Return the median and the 95th percentile of milliseconds as text."""
     return f"median {statistics.median(times):.2f} ms, 95th percentile {percentile_95(times):.2f} ms"
 
 
 def percentile_95(times: list[float]) -> float:
-    """The value that 95% of the times do not exceed."""
+    """Return the value that 95% of the times do not exceed."""
     return sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]

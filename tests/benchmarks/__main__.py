@@ -1,6 +1,6 @@
-"""The figures of docs/benchmarks.md: `python -m tests.benchmarks [PART ...]`, one of PARTS; all by default.
+"""Print the figures of docs/benchmarks.md: `python -m tests.benchmarks [PART ...]`, by default all PARTS.
 
-Times are of this machine at this moment; where two ways are compared, they are measured in turn in one run.
+Times are of this machine at this moment. Two ways to do the same are measured in turns, in one run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTS = (
 
 
 def main(names: list[str]) -> int:
-    """Run the named parts (none: all) and print their figures."""
+    """Run the parts (none: all), print their figures, and return the exit code."""
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         print(f"There is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}.", file=sys.stderr)

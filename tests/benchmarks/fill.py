@@ -1,4 +1,4 @@
-"""A store as it is after a year: 1,000 jobs, 100,000 trials, 1,000,000 metric rows."""
+"""A store like one after a year: 1,000 jobs, 100,000 trials, 1,000,000 metric rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARAMS = {"ntrees": 50, "max_depth": 6, "learn_rate": 0.1, "sample_rate": 0.8}
 
 
 def fill(*, n_jobs: int = 1_000, n_trials: int = 100_000, n_metrics: int = 1_000_000) -> None:
-    """Fill the store of the current data directory with so many rows on four sample datasets."""
+    """Fill the store of the current data directory with jobs, trials and metrics of four sample datasets."""
     ids = [datasets.add_sample(name).id for name in ("breast_cancer", "wine", "digits", "diabetes")]
     tasks = {dataset.id: dataset.task for dataset in datasets.all_datasets()}
     now = time.time()

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core import knowledge
 from core.advice import fits
 from core.store import database
-from tests.benchmarks import own_home, times_ms, told
+from tests.benchmarks import own_home, summary, times_ms
 from tests.benchmarks.fill import fill
 from tests.browser import ROOT, chromium, dashboard
 
@@ -41,9 +41,9 @@ def figures() -> Iterator[tuple[str, str]]:
             fits.refit(kind)
         yield "size of the store", f"{database.store_path().stat().st_size / 1e6:.0f} MB"
         for page, params in _PAGES.items():
-            yield f"script run of {page}, nothing cached", told(_run_times_ms(page, params, cached=False))
+            yield f"script run of {page}, nothing cached", summary(_run_times_ms(page, params, cached=False))
         for page, params in _PAGES.items():
-            yield f"script run of {page}, store unchanged", told(_run_times_ms(page, params, cached=True))
+            yield f"script run of {page}, store unchanged", summary(_run_times_ms(page, params, cached=True))
         yield from _process()
 
 

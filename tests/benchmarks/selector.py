@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from core.advice import regret
 from core.advice.learning_curve import evaluate, regret_by_size
 from core.advice.selector import Selector
-from tests.benchmarks import DATA, times_ms, told
+from tests.benchmarks import DATA, summary, times_ms
 
 _FOLDS = 10
 _CURVE = (10, 20, 40, 80)
@@ -193,12 +193,12 @@ def _costs() -> Iterator[tuple[str, str]]:
         times_ms(lambda: selector.predict(one), lambda: selector.plan(one), lambda: selector.drivers(one), rounds=20),
         strict=True,
     ):
-        yield f"{name} for one dataset, 441 known", told(times)
+        yield f"{name} for one dataset, 441 known", summary(times)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "selector.npz"
         selector.save(path)
         yield "the saved selector", f"{path.stat().st_size / 2**20:.1f} MB"
-        yield "loading it", told(times_ms(lambda: Selector.load(path), rounds=10)[0])
+        yield "loading it", summary(times_ms(lambda: Selector.load(path), rounds=10)[0])
 
 
 def _curve() -> Iterator[tuple[str, str]]:

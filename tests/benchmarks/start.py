@@ -1,4 +1,4 @@
-"""From a clean clone to an answering dashboard, as a new user starts it: `make run`, with a warm package cache."""
+"""The time from `make run` in a clean clone to the first answer of the dashboard, with a warm package cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT_S = 900
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """The figures of this part, as they are measured."""
+    """Measure and yield the figures of this part."""
     with tempfile.TemporaryDirectory(prefix="metascout-start-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)

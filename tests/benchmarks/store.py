@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import duckdb
 
 from core.store import database
-from tests.benchmarks import own_home, sample, times_ms, told
+from tests.benchmarks import own_home, sample, summary, times_ms
 from tests.drills import contention
 
 _COUNT = "SELECT count(*) FROM jobs"
@@ -35,10 +35,10 @@ def figures() -> Iterator[tuple[str, str]]:
     with own_home() as folder:
         sample()
         read, fresh = times_ms(_read, _fresh_instance, rounds=20, block=11)
-        yield "read through db.transaction()", told(read)
-        yield "read by opening a fresh DuckDB instance", told(fresh)
+        yield "read through db.transaction()", summary(read)
+        yield "read by opening a fresh DuckDB instance", summary(fresh)
         yield "fresh instance / transaction (median)", f"{statistics.median(fresh) / statistics.median(read):.1f}x"
-        yield "small write through db.transaction()", told(times_ms(_write, rounds=200)[0])
+        yield "small write through db.transaction()", summary(times_ms(_write, rounds=200)[0])
         outcome = contention.run(folder, submitters=4, submits=250, claimers=2, kill_every_s=0.5)
         yield "4 processes x 250 submits, 2 claimers, killed at random: acknowledged", str(outcome.acknowledged)
         yield "  kills", str(outcome.kills)

@@ -1,4 +1,4 @@
-"""Pausing and resuming real processes: no checkpoint is lost, whoever dies meanwhile."""
+"""Pausing and resuming real processes: no checkpoint is lost, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def test_a_paused_job_keeps_its_checkpoint_and_resumes_from_it(search: NASSpec) 
         jobs.request_pause(job_id)
         until(lambda: jobs.get(job_id).status == "paused")
     paused = jobs.get(job_id)
-    reached = int((paused.directory / "count.txt").read_text())
-    assert 3 < reached < 60
-    assert _steps(job_id) == list(range(1, reached + 1))
+    count = int((paused.directory / "count.txt").read_text())
+    assert 3 < count < 60
+    assert _steps(job_id) == list(range(1, count + 1))
     housekeeping.sweep(now=time.time() + 10 * housekeeping.MAX_AGE_S)
     loop.serve(drain=True)  # another runner sweeps when it starts
     jobs.resume(job_id, more_candidates=4)
-    assert _steps(job_id) == list(range(1, reached + 1))  # shown until the next attempt reports
+    assert _steps(job_id) == list(range(1, count + 1))  # shown until the next attempt reports
     engines.drain(nas=engines.search)
     job = jobs.get(job_id)
     assert (job.status, job.attempt) == ("succeeded", 2)
-    assert _steps(job_id) == list(range(reached + 1, 65))
+    assert _steps(job_id) == list(range(count + 1, 65))
     assert list(results.trials_of(job_id).candidate) == ["cnn(64)"]
 
 
@@ -72,10 +72,10 @@ def test_a_runner_that_is_killed_while_its_job_pauses_loses_nothing(search: NASS
     assert jobs.get(job_id).status == "running"
     with engines.runner_process():
         until(lambda: jobs.get(job_id).status == "paused")
-        reached = int((directory / "count.txt").read_text())
-        assert _steps(job_id) == list(range(1, reached + 1))  # none missing, none twice
+        count = int((directory / "count.txt").read_text())
+        assert _steps(job_id) == list(range(1, count + 1))  # none missing, none twice
         jobs.resume(job_id)
-        until(lambda: jobs.get(job_id).attempt == 2 and _steps(job_id)[:1] == [reached + 1])
+        until(lambda: jobs.get(job_id).attempt == 2 and _steps(job_id)[:1] == [count + 1])
         jobs.request_cancel(job_id)
         until(lambda: jobs.get(job_id).status == "cancelled")
 

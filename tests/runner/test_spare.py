@@ -44,8 +44,8 @@ def _ready() -> Iterator[Spare]:
 
 def _job_process(one: Spare) -> psutil.Process | None:
     assert one.process is not None
-    found = psutil.Process(one.process.pid).children()
-    return found[0] if found else None
+    children = psutil.Process(one.process.pid).children()
+    return children[0] if children else None
 
 
 def _waits(one: Spare) -> bool:

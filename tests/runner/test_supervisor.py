@@ -1,4 +1,4 @@
-"""The supervisor: when it ends a job, what it makes of the job's end, and that no process is left."""
+"""The supervisor: when it ends a job, the outcome that it records, and that no process stays."""
 
 from __future__ import annotations
 

@@ -170,10 +170,10 @@ def test_the_history_has_every_change_of_state(spec: AutoMLSpec) -> None:
 
 def test_the_overview_has_running_jobs_first_then_the_queue_then_ended_jobs(spec: AutoMLSpec) -> None:
     ids = [jobs.submit(spec) for _ in range(5)]
-    done, running = jobs.claim("w"), jobs.claim("w")
-    assert done is not None
+    ended, running = jobs.claim("w"), jobs.claim("w")
+    assert ended is not None
     assert running is not None
-    jobs.finish(done, "failed", "x")
+    jobs.finish(ended, "failed", "x")
     jobs.set_priority(ids[4], 3)
     assert list(jobs.overview().id) == [ids[1], ids[4], ids[2], ids[3], ids[0]]
     assert list(jobs.overview(statuses=["queued"]).id) == [ids[4], ids[2], ids[3]]
