@@ -16,47 +16,47 @@ from pages import links, reads, words
 from pages.parts import messages, network_drawing, trial_table
 
 
-def choice(side: str, names: dict[str, str], first: str) -> str:
-    """A trial's id, which the link keeps: a bound choice would keep its rank, which changes."""
+def choose(side: str, names: dict[str, str], default: str) -> str:
+    """Draw the choice of a trial; the link keeps its id, since a bound choice would keep its rank, which changes."""
     ids = list(names)
     if side not in st.session_state:
-        asked = st.query_params.get(side, first)
-        if asked not in names:
-            st.warning(f"The link asks for trial {words.plain(asked)}, which is not among those of this dataset.")
-        st.session_state[side] = asked if asked in names else first
-    chosen = st.selectbox(side.capitalize(), ids, key=side, format_func=lambda trial_id: names[trial_id])
-    st.query_params[side] = chosen
-    return chosen
+        linked = st.query_params.get(side, default)
+        if linked not in names:
+            st.warning(f"The link asks for trial {words.plain(linked)}, which is not a trial of this dataset.")
+        st.session_state[side] = linked if linked in names else default
+    trial_id = st.selectbox(side.capitalize(), ids, key=side, format_func=lambda trial_id: names[trial_id])
+    st.query_params[side] = trial_id
+    return trial_id
 
 
 def figures(trials: Sequence[Trial]) -> None:
-    """Scores and costs below each other, a column a trial."""
+    """Draw scores and costs, a column for each trial."""
     rows: dict[str, list[str]] = {}
     for name in trials[0].scores["metric"]:
-        rows[f"{words.metric_label(name)} on test"] = [_score(trial, name) for trial in trials]
-    rows["Fit"] = [words.duration(trial.fit_s) for trial in trials]
-    rows["Predict, a row"] = [words.duration(trial.predict_row_s) for trial in trials]
+        rows[f"{words.metric_label(name)}, test"] = [_score(trial, name) for trial in trials]
+    rows["Fit time"] = [words.duration(trial.fit_s) for trial in trials]
+    rows["Prediction time per row"] = [words.duration(trial.predict_row_s) for trial in trials]
     rows["Size"] = [words.size(trial.size_bytes) for trial in trials]
     rows["Parameters"] = [f"{trial.n_parameters:,}" if trial.n_parameters else words.NONE for trial in trials]
     table("Scores and cost", rows, trials)
 
 
 def _score(trial: Trial, metric: str) -> str:
-    found = trial.scores[trial.scores["metric"] == metric]
-    return words.interval(*found[["test", "lower", "upper"]].iloc[0]) if len(found) else words.NONE
+    rows = trial.scores[trial.scores["metric"] == metric]
+    return words.interval(*rows[["test", "lower", "upper"]].iloc[0]) if len(rows) else words.NONE
 
 
 def settings(trials: Sequence[Trial]) -> None:
-    """The parameters of both; those that differ first."""
+    """Draw the parameters of both trials, those that differ first."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     rows = {name: [str(trial.params.get(name, words.NONE)) for trial in trials] for name in names}
     if rows:
         table("Parameters", dict(sorted(rows.items(), key=lambda row: row[1][0] == row[1][1])), trials)
-        st.caption("Those that differ come first.")
+        st.caption("Parameters that differ come first.")
 
 
 def table(title: str, rows: dict[str, list[str]], trials: Sequence[Trial]) -> None:
-    """Names, and the values of the left and the right trial."""
+    """Draw names with the values of the left and the right trial."""
     st.subheader(title)
     values: dict[str, Any] = {"Name": list(rows)}
     values |= {f"Trial {trial.id}": [row[side] for row in rows.values()] for side, trial in enumerate(trials)}
@@ -65,24 +65,24 @@ def table(title: str, rows: dict[str, list[str]], trials: Sequence[Trial]) -> No
 
 
 def architectures(trials: Sequence[Trial]) -> None:
-    """The networks side by side, where there are any."""
+    """Draw the networks side by side, if there are any."""
     if not any(trial.details.get("architecture") for trial in trials):
         return
     st.subheader("Architectures")
     for side, place, trial in zip(("left", "right"), st.columns(2, gap="medium"), trials, strict=True):
         with place:
-            links.link(links.TRIAL, f"Trial {trial.id}", icon=":material/science:", trial=trial.id)
+            links.link(links.TRIAL, f"Trial {trial.id}", trial=trial.id)
             if layers := trial.details.get("architecture"):
                 network_drawing.draw(layers, key=f"architecture_{side}")
             else:
-                st.info(f"{words.plain(trial.algorithm)} is no network.", icon=":material/account_tree:")
+                st.info(f"{words.plain(trial.algorithm)} is not a network.", icon=":material/account_tree:")
 
 
 def compare(dataset: Dataset) -> None:
-    """Both choices and what they come to."""
+    """Draw both choices and the comparison."""
     board = reads.read(results.leaderboard, dataset.id, limit=trial_table.BEST_N)
     if len(board) < 2:
-        messages.empty("Two trials are needed to compare.", links.NEW_JOB, "Start a job", dataset=dataset.name)
+        messages.empty("A comparison needs two trials.", links.NEW_JOB, "Start a job", dataset=dataset.name)
         return
     names = {
         str(row["trial_id"]): f"{row['rank']}. {row['algorithm']} (trial {row['trial_id']}, job {row['job_id']})"
@@ -90,9 +90,9 @@ def compare(dataset: Dataset) -> None:
     }
     one, two = st.columns(2, gap="medium")
     with one:
-        left = choice("left", names, next(iter(names)))
+        left = choose("left", names, next(iter(names)))
     with two:
-        right = choice("right", names, next(name for name in names if name != left))
+        right = choose("right", names, next(name for name in names if name != left))
     if left == right:
         st.info("Choose two different trials.", icon=":material/compare_arrows:")
         return
@@ -103,15 +103,16 @@ def compare(dataset: Dataset) -> None:
 
 
 def show() -> None:
-    """The page."""
+    """Draw the page."""
     name = st.query_params.get("dataset")
     if name is None:
         raise InputError("The link names no dataset. Choose one on the leaderboard.")
     dataset = reads.read(datasets.get, name)
+    links.name_tab(dataset.name, "Compare")
     st.title("Compare two trials")
     with st.container(horizontal=True):
-        links.link(links.LEADERBOARD, "Leaderboard", icon=":material/leaderboard:", dataset=dataset.name)
-        links.link(links.DATASET, words.plain(dataset.name), icon=":material/table:", dataset=dataset.name)
+        links.link(links.LEADERBOARD, dataset=dataset.name)
+        links.link(links.DATASET, words.plain(dataset.name), dataset=dataset.name)
     compare(dataset)
 
 

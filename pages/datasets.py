@@ -1,4 +1,4 @@
-"""Datasets: those that are registered, each with its best result."""
+"""Datasets: the registered ones, each with its best result."""
 
 from __future__ import annotations
 
@@ -13,38 +13,35 @@ from pages import links, reads, words
 from pages.parts import messages
 
 
-def listed() -> None:
-    """The registered datasets, each with its best result."""
-    known = reads.read(datasets.all_datasets)
-    if not known:
+def show() -> None:
+    """Draw the page below its title."""
+    registered = reads.read(datasets.all_datasets)
+    if not registered:
         messages.empty("There is no dataset yet. Add a file or a built-in sample.", links.ADD_DATASET, "Add a dataset")
         return
-    links.link(links.ADD_DATASET, "Add dataset", icon=":material/upload_file:")
+    links.link(links.ADD_DATASET)
     best = reads.read(results.best_by_dataset).to_dict("index")
     st.dataframe(
-        pd.DataFrame([listed_row(dataset, best.get(dataset.id)) for dataset in known]),
-        column_config={
-            "open": st.column_config.ButtonColumn(
-                "Dataset",
-                type="tertiary",
-                alignment="left",
-                pinned=True,
-                key="open_dataset",
-                on_click=open_dataset,
-            ),
-            "rows": st.column_config.NumberColumn("Rows", format="localized"),
-            "columns": st.column_config.NumberColumn("Columns", format="localized"),
-            "created": st.column_config.DatetimeColumn("Added", format="calendar"),
-        },
-        hide_index=True,
-        height="content" if len(known) <= 25 else 700,
-        key="datasets",
-        alt="Registered datasets",
-    )
+        pd.DataFrame([row(dataset, best.get(dataset.id)) for dataset in registered]), column_config=config(),
+        hide_index=True, height="content" if len(registered) <= 25 else 700, key="datasets", alt="Registered datasets",
+    )  # fmt: skip
 
 
-def listed_row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
-    """A dataset as a row of the list."""
+def config() -> dict[str, Any]:
+    """Return how the table is drawn; a row's button opens the dataset."""
+    column = st.column_config
+    return {
+        "open": column.ButtonColumn(
+            "Dataset", type="tertiary", alignment="left", pinned=True, key="open_dataset", on_click=open_dataset
+        ),
+        "rows": column.NumberColumn("Rows", format="localized"),
+        "columns": column.NumberColumn("Columns", format="localized"),
+        "created": column.DatetimeColumn("Added", format="calendar"),
+    }
+
+
+def row(dataset: Dataset, best: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a dataset as a row of the table."""
     result = f"{words.metric_label(best['metric'])} {words.number(best['test'])}, {best['algorithm']}" if best else ""
     return {
         "open": f":material/{'image' if dataset.modality == 'image' else 'table'}: {dataset.name}",
@@ -65,4 +62,4 @@ def open_dataset() -> None:
 
 
 st.title("Datasets")
-listed()
+show()

@@ -1,4 +1,4 @@
-"""Playground (/playground?job=12, ?initialisation=7): a few examples of new classes, learned within seconds."""
+"""Playground (/playground?job=12, ?initialisation=7): learn new classes from a few examples within seconds."""
 
 from __future__ import annotations
 
@@ -15,60 +15,59 @@ from core.results import initialisations
 from core.results.initialisations import Initialisation
 from core.specs import FewShotSpec, FineTuneSpec
 from pages import actions, links, reads, words
-from pages.parts import example_input, messages
-from pages.parts.example_input import Given
+from pages.parts import messages
+from pages.parts.fewshot import example_input
+from pages.parts.fewshot.example_input import ExampleInput
 from pages.parts.results import adaptation
 
 FINE_TUNING = kinds.for_spec(FineTuneSpec).name
 POLL_S = 0.3
 MOST_SIMILAR = 0  # in place of an initialisation's job
-DATASET, UPLOAD, DRAW, AGAIN = "From a dataset", "Upload", "Draw", "As in the link"
+DATASET, UPLOAD, DRAW, SAME = "From a dataset", "Upload", "Draw", "As in the link"
 MOVING = ("queued", "running")
 
 
-def asked_job() -> jobs.Job | None:
-    """The fine-tuning that the link shows; says so where it is none."""
-    try:
+def job_of_link() -> jobs.Job | None:
+    """Return the fine-tuning that the link shows; an error is shown if the job is of another kind."""
+    with messages.show_errors():
         job_id = links.id_of("job")
         if job_id is None:
             return None
         job = reads.read(jobs.get, job_id)
         if job.kind != FINE_TUNING:
-            raise InputError(f"Job {job_id} is no few-shot fine-tuning. Give examples below, or open it under Jobs.")
+            raise InputError(f"Job {job_id} is not a few-shot fine-tuning.", remedy="Open it on the Jobs page.")
         return job
-    except InputError as error:
-        messages.show(error)
-        return None
+    return None
 
 
-def asked_initialisation() -> int | None:
-    """The initialisation that the link names; says so where it is no number."""
+def initialisation_of_link() -> int | None:
+    """Return the initialisation that the link names; an error is shown if it is not a number."""
     with messages.show_errors():
         return links.id_of("initialisation")
     return None
 
 
-def prefill(job: jobs.Job | None, known: Sequence[Initialisation]) -> FineTuneSpec | None:
-    """What the link's job asked for, or its ?initialisation=, is chosen at first, once; returns the job's spec."""
+def prefill(job: jobs.Job | None, starts: Sequence[Initialisation]) -> FineTuneSpec | None:
+    """Fill the page's fields from the link's job or ?initialisation=, once; returns the job's spec."""
     spec = job.spec if job is not None and isinstance(job.spec, FineTuneSpec) else None
     link = str(job.id if job else st.query_params.get("initialisation", ""))
     if not link or st.session_state.get("play_prefilled") == link:
         return spec
     st.session_state["play_prefilled"] = link
-    ids = [one.job_id for one in known]
-    wanted = spec.initialisation if spec else asked_initialisation()
-    if wanted is not None and wanted not in ids:
-        st.warning(f"Job {wanted} has no initialisation; the most similar one is used.")
-    st.session_state["play_initialisation"] = wanted if wanted in ids else MOST_SIMILAR
+    ids = [start.job_id for start in starts]
+    job_id = spec.initialisation if spec else initialisation_of_link()
+    if job_id is not None and job_id not in ids:
+        st.warning(f"Job {job_id} has no initialisation; the most similar one is used.")
+    st.session_state["play_initialisation"] = job_id if job_id in ids else MOST_SIMILAR
     if spec is not None:
-        remember(spec)
+        fill_fields(spec)
     return spec
 
 
-def remember(spec: FineTuneSpec) -> None:
-    """The fields of the page take the values of a spec."""
+def fill_fields(spec: FineTuneSpec) -> None:
+    """Set the fields of the page to the values of a spec."""
     state: dict[str, Any] = {"play_steps": spec.inner_steps, "play_rate": spec.inner_rate}
-    state["play_source"] = AGAIN if spec.examples else DATASET
+    state["play_source"] = SAME if spec.examples else DATASET
     if not spec.examples:
         dataset = reads.read(datasets.get, spec.dataset_id)
         state |= {"play_dataset": dataset.name, "play_shots": spec.shots, "play_queries": spec.queries}
@@ -79,87 +78,90 @@ def remember(spec: FineTuneSpec) -> None:
     st.session_state.update(state)
 
 
-def choose(known: Sequence[Initialisation]) -> Initialisation | None:
-    """Return the initialisation to start from; None means the most similar one."""
-    by_id = {one.job_id: one for one in known}
-    chosen = st.selectbox(
+def choose_initialisation(starts: Sequence[Initialisation]) -> Initialisation | None:
+    """Draw the choice of initialisation; None leaves it to the job, which takes the most similar one."""
+    by_id = {start.job_id: start for start in starts}
+    job_id = st.selectbox(
         "Initialisation", [MOST_SIMILAR, *by_id], key="play_initialisation",
-        format_func=lambda job_id: told(by_id[job_id]) if job_id in by_id else "The most similar one",
-        help="A stored initialisation. **The most similar one**: its training classes are the most similar to your "
-        "examples.",
+        format_func=lambda job_id: label(by_id[job_id]) if job_id in by_id else "The most similar one",
+        help="A stored initialisation. **The most similar one**: its training classes are the most similar to your"
+        " examples.",
     )  # fmt: skip
-    return by_id.get(chosen)
+    return by_id.get(job_id)
 
 
-def told(one: Initialisation) -> str:
-    """An initialisation in a line."""
-    task = f"{one.shots}-shot" if one.about.get("kind") == "waves" else f"{one.ways}-way {one.shots}-shot"
-    return f"Job {one.job_id}: {one.algorithm} on {one.dataset}, {task}"
+def label(start: Initialisation) -> str:
+    """Return an initialisation in a line."""
+    task = f"{start.shots}-shot" if start.about.get("kind") == "waves" else f"{start.ways}-way {start.shots}-shot"
+    return f"Job {start.job_id}: {start.algorithm} on {start.dataset}, {task}"
 
 
-def pace(chosen: Initialisation | None) -> dict[str, Any]:
-    """How many inner steps, and of what rate."""
-    if chosen is not None and chosen.algorithm == "ProtoNet":
-        st.caption("ProtoNet takes no inner steps: it compares with the mean of each class's examples.")
+def inner_loop(start: Initialisation | None) -> dict[str, Any]:
+    """Draw how many inner steps to take, and at which rate."""
+    if start is not None and start.algorithm == "ProtoNet":
+        st.caption("ProtoNet takes no inner steps. It compares with the mean of each class's examples.")
         return {}
     left, right = st.columns(2)
     return {
         "inner_steps": left.number_input(
             "Inner steps", value=None, step=1, key="play_steps", placeholder="As trained",
-            help="Gradient steps on your examples, 1 to 100. Empty: as meta-training took.",
+            help="Gradient steps on your examples, 1 to 100. Empty: as in meta-training.",
         ),
         "inner_rate": right.number_input(
             "Inner rate", value=None, step=0.01, format="%g", key="play_rate", placeholder="As trained",
-            help="The rate of these steps. Empty: as meta-training has it.",
+            help="Learning rate of these steps. Empty: as in meta-training.",
         ),
     }  # fmt: skip
 
 
-def give(known: Sequence[Initialisation], chosen: Initialisation | None, again: FineTuneSpec | None) -> Given | None:
-    """The examples, from where one likes."""
-    trained = [chosen, *(one for one in known if one is not chosen)] if chosen else list(known)
-    everything = {dataset.id: dataset for dataset in reads.read(datasets.all_datasets)}
-    suiting = [one for one in trained if one.dataset_id in everything]
-    kinds = {example_input.kind_of(everything[one.dataset_id]) for one in suiting[: 1 if chosen else None]}
-    home = next((everything[one.dataset_id] for one in suiting if kind(everything, one) == "image"), None)
-    sources = [DATASET] + ([UPLOAD, DRAW] if "image" in kinds else [])
-    if again is not None and again.examples:
-        sources.append(AGAIN)
-    if st.session_state.get("play_source") not in (None, *sources):
-        st.session_state["play_source"] = DATASET
-    st.session_state.setdefault("play_source", DATASET)
-    source = st.segmented_control("Examples", sources, required=True, key="play_source")
-    if source == AGAIN and again is not None:
-        st.caption("The examples that the link's job was given.")
+def choose_examples(
+    starts: Sequence[Initialisation], start: Initialisation | None, previous: FineTuneSpec | None
+) -> ExampleInput | None:
+    """Draw where the examples come from, and the examples; None if there are none to choose from."""
+    ordered = [start, *(one for one in starts if one is not start)] if start else list(starts)
+    registered = {dataset.id: dataset for dataset in reads.read(datasets.all_datasets)}
+    ordered = [one for one in ordered if one.dataset_id in registered]
+    homes = [registered[one.dataset_id] for one in ordered]
+    types = {example_input.kind_of(home) for home in homes[: 1 if start else None]}
+    source = choose_source("image" in types, previous)
+    if source == SAME and previous is not None:
+        st.caption("The examples of the job in the link")
         names = ("dataset_id", "examples", "shots", "queries")
-        return Given({name: getattr(again, name) for name in names})
+        return ExampleInput({name: getattr(previous, name) for name in names})
+    home = next((home for home in homes if example_input.kind_of(home) == "image"), None)
     if source == UPLOAD and home is not None:
-        return example_input.uploaded(home)
+        return example_input.from_uploads(home)
     if source == DRAW and home is not None:
-        return example_input.drawn(home)
-    offered = [dataset for dataset in everything.values() if fits(dataset, kinds, suiting)]
+        return example_input.from_drawings(home)
+    own = {home.id for home in homes}
+    offered = [dataset for dataset in registered.values() if fits(dataset, types, own)]
     if not offered:
-        st.info("The dataset of this initialisation is not there any more.", icon=":material/info:")
+        st.info("The dataset of this initialisation no longer exists.", icon=":material/info:")
         return None
     if st.session_state.get("play_dataset") not in (None, *(dataset.name for dataset in offered)):
         del st.session_state["play_dataset"]
-    return example_input.from_dataset(offered, suiting)
+    return example_input.from_dataset(offered, ordered)
 
 
-def kind(everything: dict[int, Dataset], one: Initialisation) -> str:
-    """What an initialisation learns from."""
-    return example_input.kind_of(everything[one.dataset_id])
+def choose_source(has_images: bool, previous: FineTuneSpec | None) -> str | None:
+    """Draw the choice between a dataset, an upload, drawings, and the examples of the job in the link."""
+    sources = [DATASET] + ([UPLOAD, DRAW] if has_images else [])
+    if previous is not None and previous.examples:
+        sources.append(SAME)
+    if st.session_state.get("play_source") not in (None, *sources):
+        st.session_state["play_source"] = DATASET
+    st.session_state.setdefault("play_source", DATASET)
+    return st.segmented_control("Examples", sources, required=True, key="play_source")
 
 
-def fits(dataset: Dataset, kinds: set[str], trained: Sequence[Initialisation]) -> bool:
-    """Whether some initialisation can learn from this dataset; tables must be the very one that it was trained on."""
-    own = {one.dataset_id for one in trained}
+def fits(dataset: Dataset, types: set[str], own: set[int]) -> bool:
+    """Return whether an initialisation can learn from this dataset; a table must be the one it was trained on."""
     kind = example_input.kind_of(dataset)
-    return kind in kinds and (kind in ("image", "text") or dataset.id in own)
+    return kind in types and (kind in ("image", "text") or dataset.id in own)
 
 
 def submit(fields: dict[str, Any]) -> int:
-    """Check the wish and put it into the queue."""
+    """Check the fields and queue the job; returns its id."""
     job_id = jobs.submit(specs.parse(fields | {"kind": FINE_TUNING}), user=actions.user())
     st.session_state["play_prefilled"] = str(job_id)
     st.query_params.clear()
@@ -167,80 +169,78 @@ def submit(fields: dict[str, Any]) -> int:
     return job_id
 
 
-def result(job_id: int) -> None:
-    """What has become of the job; looked at often until the answer is there, then until its files are."""
+def show_result(job_id: int) -> None:
+    """Draw the job and its result; read often until the result is there, then less often until its files are."""
+    links.name_tab(f"Job {job_id}", "Playground")
     moving = reads.read(jobs.get, job_id).status in MOVING
-    answered = reads.read(initialisations.adaptation, job_id) is not None
-    every = (reads.LIVE_S if answered else POLL_S) if moving else None
-    st.fragment(live, run_every=every)(job_id, moving, answered)
+    has_result = reads.read(initialisations.adaptation, job_id) is not None
+    every = (reads.LIVE_S if has_result else POLL_S) if moving else None
+    st.fragment(live, run_every=every)(job_id, moving, has_result)
 
 
-def live(job_id: int, was_moving: bool, was_answered: bool) -> None:
-    """State and answer of the job."""
+def live(job_id: int, was_moving: bool, had_result: bool) -> None:
+    """Draw the state and the result of the job."""
     with messages.show_errors():
         job, body = reads.read(jobs.get, job_id), reads.read(initialisations.adaptation, job_id)
-        if was_moving != (job.status in MOVING) or was_answered != (body is not None):
+        if was_moving != (job.status in MOVING) or had_result != (body is not None):
             st.rerun()
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader("The answer", width="content")
+            st.subheader("Result", width="content")
             messages.badge(job.status)
-            links.link(links.JOB, f"Job {job_id}", icon=":material/deployed_code:", job=job_id)
+            links.link(links.JOB, f"Job {job_id}", job=job_id)
         for text in reads.read(log.warnings, job_id)[:3] if job.status in jobs.ENDED else ():
             st.warning(words.plain(text), icon=":material/warning:")
-        if body is not None:
-            adaptation.draw(job_id, job.spec.model_dump(mode="json"), body)
-            if job.status in MOVING:
-                st.caption("The files to take away are being written.")
-        else:
-            waiting(job)
+        if body is None:
+            no_result(job)
+            return
+        adaptation.draw(job_id, job.spec.model_dump(mode="json"), body)
+        if job.status in MOVING:
+            st.caption("The files to download are being written.")
 
 
-def waiting(job: jobs.Job) -> None:
-    """Why there is no answer yet, or none."""
+def no_result(job: jobs.Job) -> None:
+    """Draw why there is no result, or none yet."""
     if job.status in jobs.ENDED:
-        row = reads.read(jobs.overview, job_id=job.id).iloc[0]
-        error = row["error"] if isinstance(row["error"], str) else "The job has ended without an answer; see its log."
-        st.error(words.plain(error), icon=":material/error:")
+        text = job.error or "The job ended without a result; see its log."
+        st.error(words.plain(text), icon=":material/error:")
     elif not reads.read(runners.alive):
-        st.warning(
-            "No runner is alive: the job waits until one is. Home says how to start it.", icon=":material/power_off:"
-        )
+        st.warning("No runner is alive, so this job waits. Home says how to start one.", icon=":material/power_off:")
     else:
         st.progress(0.5, text="Learning from the examples")
 
 
 def show() -> None:
-    """The page below its title."""
-    known = reads.read(initialisations.all_initialisations)
-    if not known:
+    """Draw the page below its title."""
+    starts = reads.read(initialisations.all_initialisations)
+    if not starts:
         messages.empty(
-            "The playground starts from what a few-shot meta-training has learned, and there is none yet.",
+            "The playground starts from the result of a few-shot meta-training, and there is none yet.",
             links.NEW_JOB, "Start a meta-training", engine=kinds.for_spec(FewShotSpec).name,
         )  # fmt: skip
         return
-    job = asked_job()
-    again = prefill(job, known)
+    job = job_of_link()
+    previous = prefill(job, starts)
     left, right = st.columns([2, 1], gap="medium")
     with right, st.container(border=True):
-        chosen = choose(known)
-        rates = pace(chosen)
+        start = choose_initialisation(starts)
+        fields = inner_loop(start) | {"initialisation": start.job_id if start else None}
         place = st.container()
     with left, st.container(border=True):
-        wish = give(known, chosen, again)
+        examples = choose_examples(starts, start, previous)
     clicked = place.button(
-        "Adapt", type="primary", icon=":material/bolt:", key="adapt", disabled=wish is None, width="stretch"
+        "Adapt", type="primary", icon=":material/bolt:", key="adapt", disabled=examples is None, width="stretch"
     )
     job_id = job.id if job else None
-    if clicked and wish is not None:
+    if clicked and examples is not None:
         try:
-            job_id = submit(wish.asked() | rates | {"initialisation": chosen.job_id if chosen else None})
+            job_id = submit(examples.spec_fields() | fields)
         except MetascoutError as error:
             place.error(words.plain(words.sentence(error)), icon=":material/error:")
     if job_id is not None:
-        result(job_id)
+        show_result(job_id)
 
 
 st.title("Playground")
-st.caption("Give a few examples of new classes, and see what is learned from them within seconds.")
+st.caption("Learn new classes from a few examples within seconds")
 with messages.show_errors():
     show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -25,6 +26,14 @@ def draw(figure: go.Figure, alt: str, *, height: int = 380, key: str | None = No
     figure.update_xaxes(automargin=True, title_standoff=12)
     figure.update_yaxes(automargin=True, title_standoff=12)
     st.plotly_chart(figure, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
+
+
+def spans(above: Any, below: Any) -> dict[str, Any]:
+    """Return the error bars that draw intervals, from the lengths of their parts above and below the points."""
+    return {
+        "type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": FAINT, "thickness": 2,
+        "width": 4,
+    }  # fmt: skip
 
 
 def padded_range(values: pd.Series) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""The table of a dataset's columns and its guard rails, as the pages that add and show a dataset draw them."""
+"""The table of a dataset's columns and its warnings, for the pages that add and show a dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 6
 
 
 def frame(columns: Sequence[Column]) -> pd.DataFrame:
-    """One row a column."""
+    """Return a table with a row for each column."""
     return pd.DataFrame(
         {
             "name": [column.name for column in columns],
@@ -31,7 +31,7 @@ def frame(columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def config(*, editable: bool) -> dict[str, Any]:
-    """How the table of columns is drawn."""
+    """Return how the table of columns is drawn."""
     types: Any = st.column_config.TextColumn("Type")
     if editable:
         types = st.column_config.SelectboxColumn("Type", options=list(TABLE_TYPES), required=True)
@@ -39,21 +39,21 @@ def config(*, editable: bool) -> dict[str, Any]:
         "name": st.column_config.TextColumn("Column", pinned=True),
         "type": types,
         "missing": st.column_config.ProgressColumn("Missing", format="percent", min_value=0, max_value=1),
-        "values": st.column_config.NumberColumn("Different values", format="localized"),
+        "values": st.column_config.NumberColumn("Unique values", format="localized"),
         "distribution": st.column_config.BarChartColumn(
-            "Distribution", y_min=0, help="Bins of a number or date from low to high; else the commonest values"
+            "Distribution", y_min=0, help="Bins of a number or date from low to high; otherwise the most common values"
         ),
         "examples": st.column_config.TextColumn("Examples", width="medium"),
     }
 
 
-def findings(found: Sequence[Finding]) -> None:
-    """The guard rails: the first ones in full, the others folded away."""
-    for finding in found[:_SHOWN]:
+def findings(items: Sequence[Finding]) -> None:
+    """Draw the warnings: the first ones in full, the others in an expander."""
+    for finding in items[:_SHOWN]:
         _finding(finding)
-    if len(found) > _SHOWN:
-        with st.expander(f"{len(found) - _SHOWN} more warnings", icon=":material/warning:"):
-            for finding in found[_SHOWN:]:
+    if len(items) > _SHOWN:
+        with st.expander(f"{len(items) - _SHOWN} more warnings", icon=":material/warning:"):
+            for finding in items[_SHOWN:]:
                 _finding(finding)
 
 

@@ -1,4 +1,4 @@
-"""A confusion matrix: actual against predicted classes, as the pages of a trial and of an adapted task draw it."""
+"""A confusion matrix: actual against predicted classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLASSES = 30
 
 
 def draw(body: dict[str, Any], *, key: str) -> None:
-    """Counts by actual (rows) and predicted class; `body` has `labels` and `counts`[actual][predicted]."""
+    """Draw counts by actual (rows) and predicted class; `body` has `labels` and `counts`[actual][predicted]."""
     labels = [charts.label(str(name), 24) for name in body["labels"][:CLASSES]]
     counts = pd.DataFrame(body["counts"]).iloc[:CLASSES, :CLASSES]
     shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
@@ -30,4 +30,4 @@ def draw(body: dict[str, Any], *, key: str) -> None:
     figure.update_yaxes(title="Actual", type="category", autorange="reversed")
     charts.draw(figure, "Rows of each actual class by predicted class", height=280 + 22 * len(labels), key=key)
     if len(body["labels"]) > CLASSES:
-        st.caption(f"The first {CLASSES} of {len(body['labels'])} classes")
+        st.caption(f"The first {CLASSES} of {len(body['labels']):,} classes")

@@ -1,4 +1,4 @@
-"""A set of images, as the pages that add and show a dataset draw it: examples of each class, and how many there are."""
+"""A set of images, for the pages that add and show a dataset: examples of each class, and how many there are."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _THUMB, _GAP = 48, 4  # pixels
 
 @st.cache_data(ttl=3600, max_entries=32, show_spinner="Choosing examples")
 def examples(parquet: Path, shape: Shape, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Some images of each class; a staged or registered set never changes."""
+    """Return some images of each class; a staged or registered set never changes."""
     return image_table.examples(parquet, shape, labels, EACH)
 
 
 def grid(parquet: Path, shape: Shape, counts: Mapping[str, int]) -> None:
-    """A card for each of the commonest classes with some of its images; `counts` are images by class."""
+    """Draw a card for each of the most common classes with some of its images; `counts` are images by class."""
     labels = sorted(counts, key=lambda label: (-counts[label], label))[:CLASSES]
-    found = examples(parquet, shape, tuple(labels))
+    images = examples(parquet, shape, tuple(labels))
     if len(counts) > len(labels):
-        st.caption(f"The {len(labels)} commonest of {len(counts):,} classes")
+        st.caption(f"The {len(labels)} most common of {len(counts):,} classes")
     with st.grid(3, min_column_width=300):
         for label in labels:
             with st.container(border=True, gap="small"):
                 st.markdown(f"**{words.plain(label)}** :gray[{counts[label]:,} images]")
-                st.image(strip(found[label]), output_format="PNG", alt=f"Examples of the class {label}")
+                st.image(strip(images[label]), output_format="PNG", alt=f"Examples of the class {label}")
     if len(counts) > len(labels):
         with st.expander("All classes", icon=":material/list:"):
             frame = pd.DataFrame({"Class": list(counts), "Images": list(counts.values())})
@@ -41,7 +41,7 @@ def grid(parquet: Path, shape: Shape, counts: Mapping[str, int]) -> None:
 
 
 def strip(values: np.ndarray) -> np.ndarray:
-    """Some images side by side as RGBA, small ones enlarged in whole pixels, with clear gaps between them."""
+    """Return images side by side as RGBA, small ones enlarged in whole pixels, with transparent gaps between them."""
     zoom = max(1, _THUMB // max(values.shape[1:3]))
     step = max(1, max(values.shape[1:3]) // (2 * _THUMB))
     large = values[:, ::step, ::step].repeat(zoom, axis=1).repeat(zoom, axis=2)
@@ -51,7 +51,7 @@ def strip(values: np.ndarray) -> np.ndarray:
     return np.concatenate(list(spaced), axis=1)
 
 
-def told(shape: Shape) -> str:
-    """The size and the colours of all images, in words."""
+def size(shape: Shape) -> str:
+    """Return the size and colours of all images, in words."""
     height, width, channels = shape
     return f"{width} x {height} pixels, {'grey' if channels == 1 else 'RGB'}"

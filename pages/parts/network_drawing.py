@@ -1,4 +1,4 @@
-"""The drawing of a network: its layers from top to bottom, each with what it gives to the next."""
+"""The drawing of a network: its layers from top to bottom, with the shapes of their outputs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pages.parts import charts
 
 LAYERS = 60
 _LINE, _PAD, _GAP = 17, 14, 34  # pixels: a line of text, what a box adds to its lines, and the arrow between boxes
-_WIDTH, _MOST = 46, 4  # letters of a line of text, and lines of a layer's detail
+_WIDTH, _LINES = 46, 4  # letters of a line of text, and lines of a layer's detail
 
 
 def draw(layers: list[dict[str, Any]], *, key: str) -> None:
-    """A chain of boxes with the shapes between them; the layers of one block have one colour."""
-    shown = layers[:LAYERS]
-    blocks = list(dict.fromkeys(_block(layer) for layer in shown))
+    """Draw a chain of boxes with the shapes between them; the layers of one block have one colour."""
+    first = layers[:LAYERS]
+    blocks = list(dict.fromkeys(_block(layer) for layer in first))
     shapes, notes, top = [], [], 0
-    for layer in shown:
+    for layer in first:
         text = _text(layer)
         bottom = top - _PAD - _LINE * (text.count("<br>") + 1)
         shapes.append(_box(top, bottom, charts.COLORS[blocks.index(_block(layer)) % len(charts.COLORS)]))
@@ -29,10 +29,10 @@ def draw(layers: list[dict[str, Any]], *, key: str) -> None:
     figure = go.Figure(layout={"shapes": shapes, "annotations": notes})  # at once: one by one takes seconds
     figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
     figure.update_yaxes(range=[top, 2], visible=False, fixedrange=True)
-    told = "; ".join(f"{layer.get('name')} {layer.get('detail') or ''} gives {layer.get('out')}" for layer in shown)
-    charts.draw(figure, f"Layers from top to bottom: {told}", height=48 - top, key=key)
-    if len(layers) > len(shown):
-        st.caption(f"The first {len(shown)} of {len(layers)} layers")
+    text = "; ".join(f"{layer.get('name')} {layer.get('detail') or ''} outputs {layer.get('out')}" for layer in first)
+    charts.draw(figure, f"Layers from top to bottom: {text}", height=48 - top, key=key)
+    if len(layers) > len(first):
+        st.caption(f"The first {len(first)} of {len(layers)} layers")
 
 
 def _block(layer: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def _block(layer: dict[str, Any]) -> str:
 
 
 def _text(layer: dict[str, Any]) -> str:
-    lines = textwrap.wrap(str(layer.get("detail") or ""), _WIDTH, max_lines=_MOST, placeholder=" …")
+    lines = textwrap.wrap(str(layer.get("detail") or ""), _WIDTH, max_lines=_LINES, placeholder=" …")
     name = charts.label(str(layer.get("name", "?")), 36)
     return "<br>".join([f"<b>{name}</b>", *(charts.label(line, _WIDTH) for line in lines)])
 
@@ -61,7 +61,7 @@ def _pale(color: str) -> str:
 
 
 def _ink() -> str:
-    """The theme gives notes in a chart a grey that is hard to read on a colour."""
+    """Return the text colour: the theme's own grey is hard to read on a coloured box."""
     return "#F0F2F6" if st.context.theme.type == "dark" else "#1B2030"
 
 

@@ -22,7 +22,7 @@ from core.advice.learning_curve import evaluate, regret_by_size
 from core.advice.selector import Selector
 from core.knowledge import TaskType
 from tests.benchmarks import own_home
-from tests.browser import chromium
+from tests.pages.browser import chromium
 
 _FOLDS, _SEEDS, _DRAWS = 10, 3, 12
 _SIZES = (0, 10, 20, 30, 40)

@@ -15,7 +15,7 @@ from core.advice import fits
 from core.store import database
 from tests.benchmarks import own_home, summary, times_ms
 from tests.benchmarks.fill import fill
-from tests.browser import ROOT, chromium, dashboard
+from tests.pages.browser import ROOT, chromium, dashboard
 
 _PAGES = {
     "home": {},

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.browser import ROOT, free_port
+from tests.pages.browser import ROOT, free_port
 
 _LIMIT_S = 900
 

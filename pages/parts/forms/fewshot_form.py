@@ -15,7 +15,7 @@ from core.datasets.files import uploads
 from core.results import initialisations
 from core.specs import FEWSHOT_ALGORITHMS, LABELS, FewShotSpec
 from core.store import backbones
-from pages.parts import sample_episodes
+from pages.parts.fewshot import sample_episodes
 from pages.parts.forms import common
 
 ALGORITHMS = {

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from core.queue import jobs
-from pages.parts.results import policy_charts, search_candidates, trials_found
+from pages.parts.results import policy_charts, search_candidates, search_networks, trials_found
 
 BOARD, figures = trials_found.BOARD, trials_found.figures
 WAITING = "The finalists appear here once they are fully trained; Candidates shows the search."
@@ -14,8 +14,8 @@ WAITING = "The finalists appear here once they are fully trained; Candidates sho
 
 def tabs(job: jobs.Job) -> dict[str, Callable[[jobs.Job], None]]:
     """Return the tabs of a search; Policy where its strategy has one."""
-    found = trials_found.tabs(job, WAITING, "candidate")
-    search = {"Candidates": search_candidates.show, "Networks": search_candidates.networks_of}
+    common = trials_found.tabs(job, WAITING, "candidate")
+    search = {"Candidates": search_candidates.show, "Networks": search_networks.show}
     if json.loads(job.spec_text).get("strategy") in policy_charts.STRATEGIES:
         search["Policy"] = policy_charts.show
-    return {"Trials": found["Trials"], **search, "Progress": found["Progress"]}
+    return {"Trials": common["Trials"], **search, "Progress": common["Progress"]}

@@ -11,11 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 from core import datasets
 from pages.parts import image_grid
-from tests.filled import ODD
+from tests.pages.apptest import fine, opened, shown, upload
+from tests.pages.filled import ODD
 from tests.pictures import encoded, folders, pixels, zipped
-from tests.test_pages import fine, fresh, opened, shown, upload
 
-__all__ = ["fresh", "zipped"]  # fixtures
+__all__ = ["zipped"]  # a fixture
 NAME = "my *pets*.zip"
 
 

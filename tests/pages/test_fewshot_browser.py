@@ -12,11 +12,9 @@ from core import datasets, specs
 from core.datasets.images import examples
 from core.queue import jobs
 from core.results import initialisations
-from tests import browser, fewshot_filled
-from tests.test_browser import page, site
+from tests.pages import browser, fewshot_filled
 
-__all__ = ["page", "site"]  # fixtures
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 def draw(page: Page, canvas: Locator, points: list[tuple[float, float]]) -> None:
@@ -54,7 +52,7 @@ def test_drawings_are_shelved_by_class_deleted_and_submitted(page: Page, home: P
         deletes.first.locator("button:visible").first.click()
         expect(deletes).to_have_count(1)
 
-        choice = page.get_by_role("combobox", name="Draw an example of the class")
+        choice = page.get_by_role("combobox", name="Class to draw")
         choice.click()
         page.keyboard.type("my *own*")
         page.keyboard.press("Enter")
@@ -81,15 +79,15 @@ def test_the_leaderboard_s_link_keeps_its_filters(page: Page, home: Path) -> Non
     fewshot_filled.fill(home)
     with browser.dashboard() as (_, address):
         page.goto(f"{address}/few_shot?dataset=glyphs")
-        expect(page.get_by_text("The first 3, on the test classes")).to_be_visible()
+        expect(page.get_by_text("Test classes: top 3")).to_be_visible()
         page.get_by_role("combobox", name="Batch norm").click()
         page.get_by_role("option", name="Transductive").click()
-        expect(page.get_by_text("The first 1, on the test classes")).to_be_visible()
+        expect(page.get_by_text("Test classes: top 1")).to_be_visible()
         page.wait_for_url("**protocol=Transductive**")
         link = page.url
         page.goto("about:blank")
         page.goto(link)
-        expect(page.get_by_text("The first 1, on the test classes")).to_be_visible()
+        expect(page.get_by_text("Test classes: top 1")).to_be_visible()
 
 
 def test_from_a_meta_training_to_an_answer_in_the_playground(page: Page, site: str) -> None:

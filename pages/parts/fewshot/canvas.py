@@ -1,4 +1,4 @@
-"""A small canvas to draw on with mouse or finger, and the drawings of a session."""
+"""A small canvas to draw on with the mouse or a finger, and the drawings of a session."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from core.datasets.images.examples import Picture
 from core.datasets.images.pixels import Shape
 from core.errors import InputError, MetascoutError
 from pages import words
-from pages.parts import gallery
+from pages.parts.fewshot import gallery
 
-MOST = 100  # drawings of a session
+MAX_DRAWINGS = 100  # drawings of a session
 MAX_BYTES, MAX_SIDE = 2**20, 1024  # of one drawing
-PREDICT = "To be predicted"
+PREDICT = "To predict"
+AGAIN = "Draw it again."
 FIRST = ("A", "B", "C")
 _SIDE = 280
 _PREFIX = "data:image/png;base64,"
@@ -106,7 +107,7 @@ _pad = st.components.v2.component("metascout.canvas", html=_HTML, css=_CSS, js=_
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One drawing of a session: its PNG file, and its class, or None where it is to be predicted."""
+    """One drawing of a session: its PNG file, and its class, or None if it is to be predicted."""
 
     key: str
     content: bytes
@@ -114,34 +115,34 @@ class Drawing:
 
 
 def draw(shape: Shape, bright: bool, key: str) -> list[Picture]:
-    """The canvas with a choice of class, and the drawings so far with a button to delete each, as images of `shape`.
+    """Draw the canvas and the drawings so far, each with a button to delete it; returns them as images of `shape`.
 
     `bright`: whether ink is bright on dark paper.
     """
     left, right = st.columns([1, 1], gap="medium")
-    drawn: list[Drawing] = st.session_state.setdefault("drawings", [])
+    drawings: list[Drawing] = st.session_state.setdefault("drawings", [])
     with left:
-        names = list(dict.fromkeys([*FIRST, *(one.label for one in drawn if one.label is not None)]))
+        names = list(dict.fromkeys([*FIRST, *(one.label for one in drawings if one.label is not None)]))
         label = st.selectbox(
-            "Draw an example of the class", [*names, PREDICT], key=f"{key}_class", accept_new_options=True,
-            help=f"Choose a class or type the name of a new one. Drawings under {PREDICT!r} are classified.",
+            "Class to draw", [*names, PREDICT], key=f"{key}_class", accept_new_options=True,
+            help=f"Choose a class or type a new name. Drawings under {PREDICT!r} are classified.",
         )  # fmt: skip
-        chosen = None if label == PREDICT else label
+        name = None if label == PREDICT else label
         paper, ink = ("#000000", "#ffffff") if bright else ("#ffffff", "#000000")
-        text = "Add to be predicted" if chosen is None else f"Add to class {chosen}"
+        button = "Add to predict" if name is None else f"Add to class {name}"
         pen = min(56.0, max(14.0, 1.7 * _SIDE / max(shape[:2])))  # about as wide as the ink of small images
         _pad(
-            key=key, data={"text": text, "paper": paper, "ink": ink, "side": _SIDE, "pen": pen},
-            on_drawn_change=partial(_added, key), width="content",
+            key=key, data={"text": button, "paper": paper, "ink": ink, "side": _SIDE, "pen": pen},
+            on_drawn_change=partial(_add_sent, key), width="content",
         )  # fmt: skip
-        if told := st.session_state.pop("drawing_error", None):
-            st.error(words.plain(told), icon=":material/error:")
+        if text := st.session_state.pop("drawing_error", None):
+            st.error(words.plain(text), icon=":material/error:")
     with right:
-        return _shelf(drawn, shape)
+        return _show(drawings, shape)
 
 
-def _added(key: str) -> None:
-    """What the canvas has sent, put on the shelf under the class chosen."""
+def _add_sent(key: str) -> None:
+    """Add what the canvas has sent under the chosen class."""
     label = st.session_state[f"{key}_class"]
     try:
         add(st.session_state[key].drawn, None if label == PREDICT else label)
@@ -150,42 +151,43 @@ def _added(key: str) -> None:
 
 
 def add(url: Any, label: str | None) -> None:
-    """Put a drawing, sent as a data URL, on the session's shelf. Raises InputError for anything else."""
+    """Add a drawing, sent as a data URL, to the session. Raises InputError for anything else."""
     drawings: list[Drawing] = st.session_state.setdefault("drawings", [])
-    if len(drawings) >= MOST:
-        raise InputError(f"{MOST} drawings are the most; delete some, or upload images.")
+    if len(drawings) >= MAX_DRAWINGS:
+        raise InputError(f"{MAX_DRAWINGS} drawings is the maximum.", remedy="Delete some, or upload images.")
     name = folders.plain_label(label or "") if label is not None else None
     if name == "":
-        raise InputError("The class has no name; type one first.")
+        raise InputError("The class has no name.", remedy="Type one first.")
     drawings.append(Drawing(uuid.uuid4().hex, content(url), name))
 
 
 def content(url: Any) -> bytes:
-    """The PNG file in a data URL. Raises InputError where it is none, or too large."""
+    """Return the PNG file in a data URL. Raises InputError if it is not one, or too large."""
     if not isinstance(url, str) or not url.startswith(_PREFIX) or len(url) > 4 * MAX_BYTES // 3:
-        raise InputError("The drawing did not arrive as an image. Draw it again.")
+        raise InputError("The drawing did not arrive as an image.", remedy=AGAIN)
     try:
-        found = base64.b64decode(url.removeprefix(_PREFIX), validate=True)
+        png = base64.b64decode(url.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
-        raise InputError("The drawing did not arrive whole. Draw it again.") from None
-    image = folders.open_image(found)
+        raise InputError("The drawing did not arrive completely.", remedy=AGAIN) from None
+    image = folders.open_image(png)
     if image is None or max(image.size) > MAX_SIDE:
-        raise InputError(f"The drawing is no image of at most {MAX_SIDE} pixels a side. Draw it again.")
-    return found
+        raise InputError(f"The drawing is not an image of at most {MAX_SIDE} pixels a side.", remedy=AGAIN)
+    return png
 
 
-def _shelf(drawn: Sequence[Drawing], shape: Shape) -> list[Picture]:
-    """The drawings by class, each with its button to delete it."""
-    if not drawn:
-        st.caption("Draw one example or more of each class, then some to be predicted. They appear here.")
+def _show(drawings: Sequence[Drawing], shape: Shape) -> list[Picture]:
+    """Draw the drawings by class, each with its button to delete it; returns them as images."""
+    if not drawings:
+        st.caption("Draw at least one example of each class, then some to predict. They appear here.")
         return []
     pictures = [
-        examples.read_picture(one.content, f"drawing {number}", one.label, shape) for number, one in enumerate(drawn, 1)
+        examples.read_picture(one.content, f"drawing {number}", one.label, shape)
+        for number, one in enumerate(drawings, 1)
     ]
-    for label in dict.fromkeys(one.label for one in drawn):
+    for label in dict.fromkeys(one.label for one in drawings):
         st.markdown(f"**{words.plain(label) if label is not None else PREDICT}**")
         with st.container(horizontal=True, gap="small"):
-            for one, picture in zip(drawn, pictures, strict=True):
+            for one, picture in zip(drawings, pictures, strict=True):
                 if one.label == label:
                     with st.container(width=72, gap=None, horizontal_alignment="center"):
                         gallery.plain([picture.values])

@@ -22,9 +22,9 @@ from tests.core.advice.sample_knowledge import (
     sample_file,
     shipped,
 )  # fmt: skip
-from tests.test_pages import fine, fresh, opened, shown
+from tests.pages.apptest import fine, opened, shown
 
-__all__ = ["fresh", "numbers", "numbers_home", "sample_file", "shipped"]  # fixtures
+__all__ = ["numbers", "numbers_home", "sample_file", "shipped"]  # fixtures
 
 
 def words(at: AppTest) -> str:
@@ -35,7 +35,7 @@ def words(at: AppTest) -> str:
 
 def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
     at = fine(opened("dataset_advice", dataset="numbers"))
-    assert "fitted by a runner, and none is alive" in words(at)
+    assert "A runner fits the selector, and no runner is alive" in words(at)
     runners.heartbeat("w", {})
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "The first selector is being fitted" in words(at)
@@ -81,14 +81,14 @@ def test_after_the_first_results_the_page_shows_predicted_against_actual(shipped
     given = advice.advise(numbers.id)
     record_job(numbers, Linear=0.12, SVM=0.05)
     at = fine(opened("dataset_advice", dataset="numbers"))
-    assert "Predicted before anything ran" in [item.value for item in at.subheader]
+    assert "Prediction before the first run" in [item.value for item in at.subheader]
     told = {metric.label: (metric.value, metric.delta) for metric in at.metric}
-    assert told["Best by valid"] == ("AUC 0.950", "SVM, on test")
+    assert told["Best by validation"] == ("AUC 0.950", "SVM, test score")
     assert told["Rank 1 of the advice"] == ("AUC 0.880", "Linear, 0.070 behind it")
     ran_of_plan = [name for name in given.plan if name in ("Linear", "SVM")]
     assert ran_of_plan
-    assert all(told[name][1].startswith("has run: 0.") for name in ran_of_plan)
-    assert told["Within their 90% interval"][0].endswith("of 2")
+    assert all(told[name][1].startswith("test score: 0.") for name in ran_of_plan)
+    assert told["Inside the 90% interval"][0].endswith("of 2")
     table = at.dataframe[0].value.set_index("candidate")
     assert table.loc["Linear", "actual"] == pytest.approx(0.88)
     assert given.ranking[0].candidate == "Linear"
@@ -99,14 +99,14 @@ def test_what_the_advice_did_not_know_is_named_when_it_has_run(shipped: Path, nu
     advice.advise(numbers.id)
     record_job(numbers, NASSpec(dataset_id=numbers.id), MLP=0.02)
     at = fine(opened("dataset_advice", dataset="numbers"))
-    assert "Not known to the advice when it was given: NAS MLP." in words(at)
-    assert {metric.label for metric in at.metric} >= {"Best by valid"}
+    assert "Not ranked, as the advice did not know them: NAS MLP." in words(at)
+    assert {metric.label for metric in at.metric} >= {"Best by validation"}
 
 
 def test_advice_that_came_after_the_results_says_so(shipped: Path, numbers: Dataset) -> None:
     record_job(numbers, Linear=0.12, SVM=0.05)
     fits.refit("classification")
-    assert "without looking at this dataset's" in words(fine(opened("dataset_advice", dataset="numbers")))
+    assert "does not use this dataset's results" in words(fine(opened("dataset_advice", dataset="numbers")))
 
 
 @pytest.mark.slow
@@ -129,9 +129,9 @@ def test_where_one_candidate_is_best_everywhere_the_default_is_recommended(
 
 
 def test_the_page_of_a_dataset_says_what_is_worth_running_first(shipped: Path, numbers: Dataset) -> None:
-    assert "Worth running first" not in words(fine(opened("dataset", dataset="numbers")))
+    assert "Recommended: " not in words(fine(opened("dataset", dataset="numbers")))
     fits.refit("classification")
-    assert "Worth running first: " in words(fine(opened("dataset", dataset="numbers")))
+    assert "Recommended: " in words(fine(opened("dataset", dataset="numbers")))
 
 
 def test_a_store_without_data_sends_to_add_some(home: Path) -> None:

@@ -14,10 +14,8 @@ from core import knowledge, metafeatures
 from core.knowledge import imports
 from core.knowledge.recognition import Reading
 from tests.core.knowledge.run_files import DESCRIPTION, FEATURES, RUNS, TIDY, pair, write
-from tests.filled import ODD
-from tests.test_pages import fine, fresh, opened, shown
-
-__all__ = ["fresh"]  # a fixture
+from tests.pages.apptest import fine, opened, shown
+from tests.pages.filled import ODD
 
 
 def upload(name: str, content: str | bytes, at: AppTest | None = None) -> AppTest:
@@ -56,14 +54,14 @@ def test_a_tidy_file_is_recognised_previewed_imported_and_listed(home: Path) -> 
     assert pair("past", "a", "linear") == 0.2
     assert (knowledge.get("past").source, knowledge.get("past").owner) == ("../My past [1].csv", "local")
     row = at.dataframe[-1].value.iloc[0]
-    assert (row["name"], row["metric"], row["results"], row["use"]) == ("past", "error ↓", 4, "Stands beside")
+    assert (row["name"], row["metric"], row["results"], row["use"]) == ("past", "error ↓", 4, "Comparison")
     assert not at.metric  # the uploader is empty again
     assert list(home.joinpath("uploads").iterdir()) == []
 
 
 def test_a_reader_without_a_scenario_is_told_what_to_do_and_what_a_file_looks_like(home: Path, tmp_path: Path) -> None:
     at = fine(opened("import_runs"))
-    assert any("No runs have been imported yet. Drop in a file above." in shown(item.value) for item in at.markdown)
+    assert any("No runs have been imported yet. Upload a file above." in shown(item.value) for item in at.markdown)
     assert not at.button
     found = imports.inspect(write(tmp_path, at.code[0].value))  # the example is one that can be imported
     assert (found.n_datasets, found.n_candidates, found.features, found.questions) == (2, 2, ("n_rows",), ())
@@ -170,7 +168,7 @@ def test_of_a_column_of_metrics_one_is_chosen(home: Path) -> None:
 def test_meta_features_from_a_second_file_let_a_scenario_advise(home: Path) -> None:
     ours = list(metafeatures.NAMES)
     at = fine(upload("runs.csv", TIDY.replace(",feature:n_rows", "").replace(",100", "").replace(",200", "")))
-    assert any("carries 0 of our" in shown(note.value) for note in at.info)
+    assert any("has 0 of our" in shown(note.value) for note in at.info)
     assert set(ours) == set(at.dataframe[0].value["Name"])
     at.file_uploader(key=key(home, "features")).upload(
         "bad *described*.csv", f"dataset,{','.join(ours)}\nz{',1' * len(ours)}\n".encode()
@@ -182,7 +180,7 @@ def test_meta_features_from_a_second_file_let_a_scenario_advise(home: Path) -> N
     assert "can advise on new datasets" in shown(at.success[0].value)
     at.button(key="import").click().run()
     fine(at)
-    assert at.dataframe[-1].value["use"].tolist() == ["Advises"]
+    assert at.dataframe[-1].value["use"].tolist() == ["Advice"]
     assert (knowledge.gather("classification").about["origin"] == "runs").sum() == 2
     assert list(home.joinpath("uploads").glob("*.csv")) == []
 

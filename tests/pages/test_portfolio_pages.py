@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core import datasets, kinds, results, specs
 from core.events import Artifact, Progress
 from core.queue import jobs
 from core.specs import PORTFOLIO_CANDIDATES, PortfolioSpec
 from tests.engines import trial
-from tests.filled import ODD, Filled
-from tests.test_pages import filled, fine, fresh, opened, prepared, shown, table
+from tests.pages.apptest import engine, fine, opened, shown, table
+from tests.pages.filled import ODD, Filled
 
-__all__ = ["filled", "fresh", "prepared"]  # fixtures
 PORTFOLIO = kinds.label("portfolio")
-
-
-def engine(at: AppTest) -> Any:
-    """The engine that the page shows as chosen."""
-    return at.get_by_key("engine").value
 
 
 def newest() -> jobs.Job:

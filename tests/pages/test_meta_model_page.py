@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +19,12 @@ from core.advice.selector import Selector
 from core.queue import jobs, runners
 from core.specs import PortfolioSpec
 from pages import words
-from pages.parts import knowledge_maps
+from pages.parts import csv_export
+from pages.parts.advice import error_map, selector_view
 from tests.engines import trial
-from tests.filled import ODD
-from tests.test_pages import fine, fresh, opened, shown
+from tests.pages.apptest import figure, fine, opened, shown, values
+from tests.pages.filled import ODD
 
-__all__ = ["fresh"]  # a fixture
 CANDIDATES = ("Linear", "RandomForest", "SVM", "Baseline")
 GAP = ("made 3", "SVM")
 
@@ -99,12 +97,6 @@ def metrics(at: AppTest) -> dict[str, str]:
     return {item.label: item.value for item in at.metric}
 
 
-def figure(at: AppTest, key: str) -> Any:
-    """A chart's figure as it is sent."""
-    charts = [item.proto for item in at.get("plotly_chart")]
-    return json.loads(next(chart.spec for chart in charts if key in chart.id))
-
-
 def told(at: AppTest) -> str:
     """Everything that the page says in words."""
     return " ".join(
@@ -114,12 +106,12 @@ def told(at: AppTest) -> str:
 
 def test_before_the_first_fit_the_page_says_what_to_do_and_how_to_start_a_runner(home: Path) -> None:
     at = page()
-    assert "No selector for classification has been fitted yet" in told(at)
+    assert "There is no selector for classification yet" in told(at)
     assert any("-m runner" in code.value for code in at.code)
     runners.heartbeat("a runner", {})
     at = page(kind="regression")
-    assert "No selector for regression" in told(at)
-    assert "the runner does it by itself" in told(at)
+    assert "There is no selector for regression yet" in told(at)
+    assert "The runner starts it within a minute" in told(at)
     assert not at.code
 
 
@@ -141,12 +133,12 @@ def test_a_refit_is_asked_for_and_the_page_says_who_does_it(fitted: fits.Fit) ->
     runners.heartbeat("a runner", {})
     at = page()
     assert not fits.is_due()
-    assert "the runner does it" not in told(at)
+    assert "The runner starts it" not in told(at)
     at.button(key="refit").click().run()
     fine(at)
     assert fits.is_due()
-    assert "A fit is asked for" in at.toast[0].value
-    assert "the runner does it by itself" in told(page())
+    assert "A refit is requested" in at.toast[0].value
+    assert "The runner starts it within a minute" in told(page())
 
 
 def test_without_a_runner_a_due_fit_comes_with_the_command_that_starts_one(fitted: fits.Fit) -> None:
@@ -163,7 +155,7 @@ def test_a_fit_that_failed_later_is_told_and_the_last_good_one_is_kept(
     monkeypatch.setattr("core.knowledge.table.SHIPPED", tmp_path / "gone.parquet")
     assert fits.refit("classification") is None
     at = page()
-    assert "came to nothing: There is no result yet" in told(at)
+    assert "failed: There is no result yet" in told(at)
     assert "24 datasets" in told(at)
     assert len(at.dataframe[0].value) == 24
 
@@ -191,7 +183,7 @@ def test_predictions_for_known_datasets_cover_as_the_fit_says(fitted: fits.Fit) 
     inside = known_ones["actual"].between(known_ones["lower"], known_ones["upper"]).mean()
     assert inside == pytest.approx(fits.load_selector(fitted).trust.coverage)
     numbers = metrics(page())
-    assert (numbers["Claimed"], numbers["Reached"]) == ("90%", f"{inside:.0%}")
+    assert (numbers["Nominal coverage"], numbers["Actual coverage"]) == ("90%", f"{inside:.0%}")
 
 
 def test_the_heat_map_holds_every_error_and_leaves_a_gap_where_nothing_ran(fitted: fits.Fit) -> None:
@@ -202,18 +194,10 @@ def test_the_heat_map_holds_every_error_and_leaves_a_gap_where_nothing_ran(fitte
     place = next(i for i, name in enumerate(names) if name.startswith("made 3<"))
     drawn = dict(zip(map_["x"], (cell[2] for cell in map_["customdata"][place]), strict=True))
     assert drawn["Linear"] == errors.loc["made 3", "Linear"]
-    row = dict(zip(map_["x"], np.array(_values(map_["z"]), float)[place], strict=True))
+    row = dict(zip(map_["x"], np.array(values(map_["z"]), float)[place], strict=True))
     assert np.isnan(row["SVM"])
     assert min(value for value in row.values() if value == value) == 0
     assert "<script" not in json.dumps(map_)
-
-
-def _values(packed: Any) -> Any:
-    """An array of a figure, which Plotly may send as bytes."""
-    if not isinstance(packed, dict):
-        return packed
-    flat = np.frombuffer(base64.b64decode(packed["bdata"]), dtype=packed["dtype"])
-    return flat.reshape([int(n) for n in str(packed.get("shape", len(flat))).split(",")])
 
 
 def test_the_heat_map_keeps_its_filters_in_the_link_and_draws_only_so_many_rows(
@@ -221,16 +205,18 @@ def test_the_heat_map_keeps_its_filters_in_the_link_and_draws_only_so_many_rows(
 ) -> None:
     at = page(tab="Errors", name="MADE 1")
     assert len(figure(at, "errors")["data"][0]["customdata"]) == 11  # 1, 10 to 19
-    assert "No dataset fits" in told(page(tab="Errors", name="nothing like it"))
+    assert "No dataset matches" in told(page(tab="Errors", name="nothing like it"))
     at = page(tab="Errors", origin="Shipped")
     assert at.selectbox(key="origin").value == "Shipped"
-    monkeypatch.setattr(knowledge_maps, "ROWS", 10)
+    monkeypatch.setattr(error_map, "ROWS", 10)
     at = page(tab="Errors", rows="21 to 24")
     assert len(figure(at, "errors")["data"][0]["customdata"]) == 4
 
 
 def test_all_errors_are_exported_with_where_they_come_from(fitted: fits.Fit) -> None:
-    frame = pd.read_csv(io.StringIO(knowledge_maps.as_csv(knowledge_maps.of(fitted)))).set_index("dataset")
+    frame = pd.read_csv(io.StringIO(csv_export.csv_safe(error_map.table(selector_view.of(fitted))))).set_index(
+        "dataset"
+    )
     errors = fits.load_selector(fitted).model.errors
     assert len(frame) == 24
     assert set(frame["origin"]) == {"Shipped"}
@@ -247,9 +233,9 @@ def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(fitted: fit
     assert names == list(fits.load_selector(fitted).importance.index[: len(names)])
     metafeatures.get(small.id)
     groups = {trace["name"]: trace for trace in figure(page(tab="Map"), "map")["data"]}
-    assert groups["Yours, nothing run yet"]["text"] == ["small"]
-    assert groups["Yours, nothing run yet"]["marker"]["symbol"] == "circle-open"
-    assert "Yours, nothing run yet" not in {
+    assert groups["Yours, no results yet"]["text"] == ["small"]
+    assert groups["Yours, no results yet"]["marker"]["symbol"] == "circle-open"
+    assert "Yours, no results yet" not in {
         trace["name"] for trace in figure(page(tab="Map", kind="regression"), "map")["data"]
     }
 
@@ -257,9 +243,9 @@ def test_the_map_shows_known_datasets_and_own_ones_that_have_not_run(fitted: fit
 def test_the_learning_curve_is_drawn_where_there_is_one_and_fits_once_there_are_two(fitted: fits.Fit) -> None:
     at = page(tab="Learning")
     line = figure(at, "simulated")["data"][0]
-    assert list(_values(line["x"])) == list(fits.learning_curve("classification").index)
+    assert list(values(line["x"])) == list(fits.learning_curve("classification").index)
     assert "There has been one fit so far" in told(at)
-    assert "There are too few datasets" in told(page(tab="Learning", kind="regression"))
+    assert "This curve needs results on at least 15 datasets" in told(page(tab="Learning", kind="regression"))
     assert fits.refit("regression")
     line = figure(page(tab="Learning", kind="regression"), "as_it_was")["data"][0]
     assert len(line["x"]) == 2
@@ -273,19 +259,19 @@ def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     assert all(fits.refit(kind) for kind in knowledge.TASK_TYPES)
     at = page()
     assert "it takes 10 to judge the advice" in told(at)
-    assert "Intervals are given once nine datasets" in told(at)
+    assert "Intervals appear once nine datasets" in told(at)
     for tab in ("Unseen datasets", "Errors", "Map", "Learning", "Track record"):
         at = page(kind="regression", tab=tab)
         assert metrics(at)["Advice"] == words.NONE, tab
         assert metrics(at)["Closed gap"] == words.NONE, tab
-    assert "It takes a second dataset" in told(page(kind="regression"))
+    assert "once a second dataset has results" in told(page(kind="regression"))
 
 
 def test_the_track_record_tells_what_came_of_advice(fitted: fits.Fit, small: datasets.Dataset) -> None:
-    assert "No advice has been given yet" in told(page(tab="Track record"))
+    assert "No dataset had advice before its first result yet" in told(page(tab="Track record"))
     given = advice.advise(small.id)
     at = page(tab="Track record")
-    assert metrics(at)["Advice with an outcome"] == "0"
+    assert metrics(at)["Advice with outcome"] == "0"
     assert at.dataframe[0].value["hit"].tolist() == [words.NONE]
     jobs.submit(PortfolioSpec(dataset_id=small.id))
     job = jobs.claim("a runner")
@@ -296,7 +282,7 @@ def test_the_track_record_tells_what_came_of_advice(fitted: fits.Fit, small: dat
     assert (row["dataset"], row["candidate"]) == ("small", given.ranking[0].candidate)
     assert row["regret"] == pytest.approx(row["actual"] - row["best"])
     numbers = metrics(at)
-    assert numbers["Advice with an outcome"] == "1"
+    assert numbers["Advice with outcome"] == "1"
     inside = given.ranking[0].lower <= row["actual"] <= given.ranking[0].upper
     assert row["hit"] == ("inside" if inside else "outside")
     assert numbers["Inside the interval"] == f"{int(inside)} of 1"

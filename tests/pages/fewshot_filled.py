@@ -13,7 +13,7 @@ import numpy as np
 from core import datasets, results, specs
 from core.events import Adapted, Artifact, Environment, Evaluation, Event, Initialised, Message, Metric, Progress
 from core.queue import jobs
-from tests.filled import ODD
+from tests.pages.filled import ODD
 from tests.pictures import encoded
 
 CLASSES = 18

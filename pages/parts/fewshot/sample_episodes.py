@@ -1,4 +1,4 @@
-"""Sample episodes: N-way K-shot tasks as meta-training sees them, drawn from a dataset of images."""
+"""Sample tasks: N-way K-shot tasks as meta-training sees them, from a dataset of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.datasets import Dataset
 from core.datasets.images import image_table
 from core.datasets.images.pixels import Shape
 from pages import words
-from pages.parts import image_grid as drawing
+from pages.parts import image_grid
 
 EPISODES = 2
 _WAYS, _SHOTS, _QUERIES = 10, 5, 3  # that are drawn
@@ -21,12 +21,12 @@ _GAP = 4  # pixels between two rows
 
 
 def shape_of(dataset: Dataset) -> Shape | None:
-    """Height, width and channels of a dataset's images; None where it has none."""
+    """Return height, width and channels of a dataset's images; None if it has no images."""
     return next((column.shape for column in dataset.columns if column.shape), None)
 
 
 def draw(dataset: Dataset, ways: int, shots: int, queries: int) -> None:
-    """Two tasks side by side: a column a class, above what is learned from, below what is to be predicted."""
+    """Draw two tasks side by side: a column for each class, the support above, the queries below."""
     shape, n_ways = shape_of(dataset), min(ways, _WAYS, len(dataset.labels))
     if shape is None or min(n_ways - 1, shots, queries) < 1:
         return
@@ -36,30 +36,30 @@ def draw(dataset: Dataset, ways: int, shots: int, queries: int) -> None:
         support, query = episode(dataset.table, shape, labels, sizes)
         with place, st.container(border=True, gap="small"):
             st.markdown(f"**Sample task {number}** :gray[{words.plain(_some(labels))}]")
-            st.caption("Support, to learn from")
+            st.caption("Support: to learn from")
             st.image(support, output_format="PNG", alt=f"Support of sample task {number}")
-            st.caption("Query, to be predicted")
+            st.caption("Query: to predict")
             st.image(query, output_format="PNG", alt=f"Queries of sample task {number}")
-    st.caption(f"A column is a class; at most {_WAYS} classes, {_SHOTS} shots and {_QUERIES} queries are drawn.")
+    st.caption(f"One column per class. At most {_WAYS} classes, {_SHOTS} shots and {_QUERIES} queries are drawn.")
 
 
 @st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
 def episode(
     parquet: Path, shape: Shape, labels: tuple[str, ...], sizes: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The support and the query images of one task as two pictures; a registered set never changes."""
+    """Return the support and the query images of one task as two pictures; a registered set never changes."""
     _, shots, queries = sizes
-    found = image_table.examples(parquet, shape, labels, shots + queries)
-    rows = [[found[label][row : row + 1] for label in labels] for row in range(shots + queries)]
+    images = image_table.examples(parquet, shape, labels, shots + queries)
+    rows = [[images[label][row : row + 1] for label in labels] for row in range(shots + queries)]
     return _mosaic(rows[:shots], shape), _mosaic(rows[shots:], shape)
 
 
 def _mosaic(rows: Sequence[Sequence[np.ndarray]], shape: Shape) -> np.ndarray:
-    """Rows of images below each other; a class with fewer images leaves its place clear."""
+    """Return rows of images below each other; a class with fewer images leaves its place transparent."""
     strips = []
     for row in rows:
         blank = np.zeros((1, *shape), np.uint8)
-        strip = drawing.strip(np.concatenate([cell if len(cell) else blank for cell in row]))
+        strip = image_grid.strip(np.concatenate([cell if len(cell) else blank for cell in row]))
         width = strip.shape[1] // len(row)
         for place, cell in enumerate(row):
             if not len(cell):

@@ -13,9 +13,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 from core import advice, datasets, knowledge
 from core.advice import fits
 from core.queue import jobs
-from tests import browser
+from tests.pages import browser
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 _MINUTE_MS = 60_000
 
 
@@ -49,12 +49,12 @@ def _expect_state(page: Page, state: str) -> None:
 def test_from_a_file_to_a_leaderboard_and_back_by_its_link(page: Page, site: str, data: Path, tmp_path: Path) -> None:
     page.goto(f"{site}/add_dataset")
     page.locator("input[type=file]").set_input_files(data / "tabular" / "telco_churn.csv")
-    expect(page.get_by_role("heading", name="What to predict")).to_be_visible()
+    expect(page.get_by_role("heading", name="Target", exact=True)).to_be_visible()
     target = page.get_by_role("combobox", name="Target")
     target.click()
     page.keyboard.type("churn")
     page.get_by_role("option", name="churn").click()
-    expect(page.get_by_role("combobox", name="Task")).to_have_value("As inferred: binary classification")
+    expect(page.get_by_role("combobox", name="Task")).to_have_value("Automatic: binary classification")
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_role("heading", name="telco_churn")).to_be_visible()
 
@@ -71,7 +71,7 @@ def test_from_a_file_to_a_leaderboard_and_back_by_its_link(page: Page, site: str
     assert {"HistGradientBoosting", "Linear"} < {row["algorithm"] for row in rows}
     assert all(row["metric"] == "accuracy" and 0.7 < float(row["test"]) < 0.9 for row in rows)
 
-    page.locator("label").get_by_text("Yardsticks").click()
+    page.locator("label").get_by_text("Baselines").click()
     page.wait_for_url("**yardsticks=false**")
     link = page.url
     page.goto("about:blank")
@@ -134,20 +134,20 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     page.goto(f"{site}/dataset?dataset={dataset.name}")
     page.get_by_role("main").get_by_role("link", name="Advice").click()
     expect(page.get_by_role("heading", name="Advice", exact=True)).to_be_visible()
-    again, plan = page.get_by_role("button", name="Look again"), page.get_by_role("button", name="Run the plan")
+    again, plan = page.get_by_role("button", name="Reload"), page.get_by_role("button", name="Run the plan")
     expect(again.or_(plan).first).to_be_visible()
     while not fits.last_fit("classification"):  # the runner fits the first selector
         page.wait_for_timeout(500)
     page.reload()
     expect(page.get_by_text(re.compile(r"On \d+ past datasets"))).to_be_visible()
     expect(page.get_by_text("none of them yours yet")).to_be_visible()
-    expect(page.get_by_role("heading", name="What came of it")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Outcome")).to_have_count(0)
 
     plan.click()
     shown = advice.last_advice(dataset.id)
     assert shown is not None
     kinds = [spec.kind for spec in advice.specs_of(shown)]
-    page.get_by_text("Run it", exact=True).nth(kinds.index("automl")).click()  # H2O has a test of its own
+    page.get_by_text("Run", exact=True).nth(kinds.index("automl")).click()  # H2O has a test of its own
     page.get_by_role("button", name="Queue these jobs").click()
     page.get_by_role("link", name="Open job 1").click()
     _expect_state(page, "Succeeded")
@@ -155,8 +155,8 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     assert advice.jobs_of(dataset.id) == [1]
 
     page.goto(f"{site}/advice?dataset={dataset.name}")
-    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
-    expect(page.get_by_role("heading", name="Predicted before anything ran")).to_be_visible()
+    expect(page.get_by_role("heading", name="Outcome")).to_be_visible()
+    expect(page.get_by_role("heading", name="Prediction before the first run")).to_be_visible()
     given = advice.last_advice(dataset.id, before_results=True)
     assert given is not None
     told = advice.outcome(given)
@@ -174,19 +174,19 @@ def test_past_runs_are_corrected_imported_and_removed(page: Page, home: Path, tm
         expect(page.get_by_role("alert")).to_contain_text("Which column of our *past*.csv holds the error")
         _choose(page, "Metric", "goodness")
         expect(page.get_by_role("alert")).to_contain_text("Is a higher goodness better")
-        _choose(page, "Which is better", "Higher is better")
+        _choose(page, "Direction", "Higher is better")
         expect(page.get_by_role("alert")).to_contain_text("contradicts itself: dataset '<b>a</b>', candidate '")
         page.locator("label").get_by_text("Average repeats").click()
         expect(page.get_by_text("4 pairs of a dataset and a candidate have several runs")).to_be_visible()
-        _type(page, "Name of the scenario", "our_past_")
+        _type(page, "Scenario name", "our_past_")
         page.get_by_role("button", name="Import", exact=True).click()
         expect(page.get_by_text("our_past_ is imported: 2 datasets, 2 candidates.")).to_be_visible()
         assert [(known.name, known.source, known.n_rows) for known in knowledge.all_scenarios()] == [
             ("our_past_", "our *past*.csv", 4)
         ]
         page.get_by_role("button", name="Remove a scenario").click()
-        expect(page.get_by_text("Its 4 results on 2 datasets are deleted.")).to_be_visible()
-        page.get_by_role("button", name="Remove for good").click()
+        expect(page.get_by_text("This deletes its 4 results on 2 datasets.")).to_be_visible()
+        page.get_by_role("button", name="Remove", exact=True).click()
         expect(page.get_by_text("No runs have been imported yet.")).to_be_visible()
         expect(page.get_by_role("dialog")).not_to_be_visible()
         assert knowledge.all_scenarios() == []
