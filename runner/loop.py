@@ -157,7 +157,7 @@ def _pass_on_requests(runs: dict[int, Job]) -> None:
             launch.request_pause(runs[job_id].directory)
             late = launch.mark_late_pause(runs[job_id].directory)
         if late:
-            text = f"The job has not paused within {launch.LATE_PAUSE_S:g} s. Cancel it to end it by force."
+            text = f"The job has not paused within {launch.LATE_PAUSE_S:g} s and still runs. Cancel it to end it."
             results.record(runs[job_id], [Message(text, "warning")])
 
 
