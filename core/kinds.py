@@ -62,7 +62,7 @@ class Kind:
     immediate: bool = False
     form: str | None = None
     page: str | None = None
-    results: str = "pages.parts.results.trials_found"
+    results: str = "pages.parts.results.trial_results"
     check: str | None = None
     order: str | None = None
     warm: str | None = None

@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.queue import jobs, log, runners
 from pages import links, reads, words
 from pages.parts import job_buttons, job_facts, messages
-from pages.parts.results import trials_found
+from pages.parts.results import trial_results
 
 MOVING = ("queued", "running")
 WARNINGS = 3  # that the top of an ended job shows
@@ -36,7 +36,7 @@ def live(job_id: int, was_moving: bool) -> None:
 def results_of(job: jobs.Job) -> Any:
     """Return the part that draws the results of jobs of this kind (see pages/parts/results)."""
     kind = kinds.find(job.kind)
-    return kinds.load(kind.results) if kind else trials_found
+    return kinds.load(kind.results) if kind else trial_results
 
 
 def draw_tabs(job: jobs.Job, results: Any) -> None:

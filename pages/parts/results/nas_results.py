@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable
 
 from core.queue import jobs
-from pages.parts.results import policy_charts, search_candidates, search_networks, trials_found
+from pages.parts.results import policy_charts, search_candidates, search_networks, trial_results
 
-BOARD, figures = trials_found.BOARD, trials_found.figures
+BOARD, figures = trial_results.BOARD, trial_results.figures
 WAITING = "The finalists appear here once they are fully trained; Candidates shows the search."
 
 
 def tabs(job: jobs.Job) -> dict[str, Callable[[jobs.Job], None]]:
     """Return the tabs of a search; Policy where its strategy has one."""
-    common = trials_found.tabs(job, WAITING, "candidate")
+    common = trial_results.tabs(job, WAITING, "candidate")
     search = {"Candidates": search_candidates.show, "Networks": search_networks.show}
     if json.loads(job.spec_text).get("strategy") in policy_charts.STRATEGIES:
         search["Policy"] = policy_charts.show

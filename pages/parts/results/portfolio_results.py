@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.queue import jobs
-from pages.parts.results import trials_found
+from pages.parts.results import trial_results
 
-BOARD, figures = trials_found.BOARD, trials_found.figures
+BOARD, figures = trial_results.BOARD, trial_results.figures
 
 
 def tabs(job: jobs.Job) -> dict[str, Callable[[jobs.Job], None]]:
     """Return the tabs of a job."""
-    return trials_found.tabs(job, "The first trials appear here within seconds of the start.", "candidate")
+    return trial_results.tabs(job, "The first trials appear here within seconds of the start.", "candidate")

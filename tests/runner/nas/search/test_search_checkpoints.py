@@ -67,7 +67,7 @@ def test_a_finished_search_resumes_with_more_candidates(finished: Search, tmp_pa
 
 def test_a_checkpoint_of_the_last_version_resumes(tmp_path: Path) -> None:
     # Killed after the first rung of its second generation, on twice as many rows.
-    saved = Path(__file__).with_name("last_version") / "search.pt"
+    saved = Path(__file__).parents[1] / "last_version" / "search.pt"
     state = search_state.load(saved)
     assert at(4, 1)(state)
     ended = Search(tmp_path / "a.pt", data=problem(n_train=200), previous=saved).run()
