@@ -37,8 +37,8 @@ def show(dataset: Dataset) -> None:
     """Draw everything about one dataset."""
     links.name_tab(dataset.name, "Dataset")
     st.title(words.plain(dataset.name))
-    added = f"added {words.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
-    st.caption(words.plain(f"Predict {dataset.target}: {words.TASKS[dataset.task].lower()}, {added}"))
+    origin = f"added {words.moment(dataset.created_at)} by {dataset.owner} from {dataset.source}"
+    st.caption(words.plain(f"Predict {dataset.target}: {words.TASKS[dataset.task].lower()}, {origin}"))
     with st.container(horizontal=True):
         for page in (links.ADVICE, links.NEW_JOB, links.LEADERBOARD):
             links.link(page, dataset=dataset.name)

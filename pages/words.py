@@ -55,8 +55,8 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def interval(value: float | None, lower: float | None, upper: float | None) -> str:
     """Return a value with its interval, where that is known."""
-    known = lower is not None and upper is not None and math.isfinite(lower) and math.isfinite(upper)
-    return f"{number(value)} ({between(lower, upper)})" if known else number(value)
+    has_bounds = lower is not None and upper is not None and math.isfinite(lower) and math.isfinite(upper)
+    return f"{number(value)} ({between(lower, upper)})" if has_bounds else number(value)
 
 
 def between(lower: float | None, upper: float | None) -> str:

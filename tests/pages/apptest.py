@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -18,9 +20,18 @@ from pages import links
 APP = Path(__file__).parents[2] / "app.py"
 
 
+@cache
+def _components() -> BidiComponentManager:
+    """The installed components, which a session of its own would look for among all packages, for 0.1 s."""
+    manager = BidiComponentManager()
+    manager.discover_and_register_components(start_file_watching=False)
+    return manager
+
+
 def opened(page: str, **params: str) -> AppTest:
     """A session that a link to a page has opened, by the name of the page's script."""
     at = AppTest.from_file(str(APP), default_timeout=30)
+    at._bidi_component_manager = _components()
     # As a browser does that follows a link; `AppTest.switch_page` needs a run of the first page before.
     at._page_hash = calc_hash(links.ENTRIES[f"pages/{page}.py"].url_path or "")
     for key, value in params.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from core.queue import jobs
+from core.store import database
+from pages import actions
 from tests.pages.apptest import fine, opened, table
 from tests.pages.filled import Filled
 
@@ -29,3 +32,19 @@ def test_the_jobs_page_offers_what_fits_the_state(filled: Filled) -> None:
         "Resume", "More time for", "Cancel", "Clone and edit"
     ]  # fmt: skip
     assert {metric.label: metric.value for metric in opened("home").metric}["Paused jobs"] == "1"
+
+
+def test_a_job_of_a_kind_that_only_a_newer_version_knows_is_listed_and_opens(filled: Filled) -> None:
+    with database.transaction(write=True) as connection:
+        body = '{"kind": "future", "budget_s": 60, "note": ""}'
+        connection.execute("UPDATE jobs SET kind = 'future', spec = ? WHERE id = ?", [body, filled.queued])
+    row = table(fine(opened("job_list"))).set_index("id").loc[filled.queued]
+    assert row["kind"] == "future"
+    assert [actions.of_row_label(label)[0] for label in row["actions"]] == ["Raise", "Lower", "Cancel"]
+    for tab in ("Trials", "Progress", "Log", "Spec", "History"):
+        at = fine(opened("job", job=str(filled.queued), tab=tab))
+        assert [button.key for button in at.button] == ["cancel"]
+    at.button(key="cancel").click().run()
+    fine(at)
+    assert jobs.get(filled.queued).status == "cancelled"
+    assert fine(opened("home")).title

@@ -28,14 +28,14 @@ def draw(current: Advice, errors: dict[str, float]) -> None:
     with st.grid(max(1, len(current.plan)), min_column_width=220):
         for name in current.plan:
             candidate(current, by_name[name], errors.get(name))
-    queued = reads.read(advice.jobs_of, current.dataset_id)
+    job_ids = reads.read(advice.jobs_of, current.dataset_id)
     with st.container(horizontal=True, vertical_alignment="center"):
         panel = st.popover("Run the plan", icon=":material/play_arrow:", type="primary", key="plan")
-        for job_id in queued[-4:]:
+        for job_id in job_ids[-4:]:
             status = reads.read(jobs.get, job_id).status
             links.link(links.JOB, f"Job {job_id}: {status}", icon=words.STATUSES[status][1], job=job_id)
     with panel:
-        form(current, queued)
+        form(current, job_ids)
 
 
 def candidate(current: Advice, item: RankedCandidate, error: float | None) -> None:
@@ -49,12 +49,12 @@ def candidate(current: Advice, item: RankedCandidate, error: float | None) -> No
     )  # fmt: skip
 
 
-def form(current: Advice, queued: list[int]) -> None:
+def form(current: Advice, job_ids: list[int]) -> None:
     """Draw the jobs of the plan, and queue those that are chosen."""
     with st.form(f"run_plan_{current.id}", border=False, enter_to_submit=False):  # newer advice has another form
         st.caption("The portfolio trains its candidates of the plan and those ranked next.")
-        if queued:
-            st.caption(f"A plan was queued before (last: job {queued[-1]}). This adds new jobs.")
+        if job_ids:
+            st.caption(f"A plan was queued before (last: job {job_ids[-1]}). This adds new jobs.")
         offered = advice.specs_of(current, cpus=min(2, machine.cpu_slots()))
         warm_starts = reads.read(advice.warm_starts, current)
         algorithms = advice.ranked_algorithms(current)

@@ -37,8 +37,9 @@ class ExampleInput:
         """Return the fields of the spec, and store the pictures. Raises InputError if they cannot be learned from."""
         if self.pictures is None:
             return self.fields
-        found = examples.collect(self.pictures)
-        return self.fields | {"examples": examples.store(found.images, found.codes.tolist(), found.labels, found.names)}
+        images = examples.collect(self.pictures)
+        sha256 = examples.store(images.images, images.codes.tolist(), images.labels, images.names)
+        return self.fields | {"examples": sha256}
 
 
 def kind_of(dataset: Dataset) -> str:

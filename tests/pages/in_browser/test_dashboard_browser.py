@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from core import advice, datasets, knowledge
 from core.advice import fits
 from core.queue import jobs
 from tests.pages import browser
+from tests.pages.filled import Filled
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 _MINUTE_MS = 60_000
@@ -34,6 +37,18 @@ def page() -> Iterator[Page]:
         tab.set_default_timeout(30_000)
         yield tab
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def still_site(
+    filled_home: tuple[Path, Filled], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Filled]]:
+    """The address of a dashboard without a runner, on a store with something on every page."""
+    home = shutil.copytree(filled_home[0], tmp_path_factory.mktemp("still") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METASCOUT_HOME", str(home))
+        with browser.dashboard() as (_, address):
+            yield address, filled_home[1]
 
 
 def _type(page: Page, label: str, value: str) -> None:
@@ -195,3 +210,25 @@ def test_past_runs_are_corrected_imported_and_removed(page: Page, home: Path, tm
 def _choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=label).click()
     page.get_by_role("option", name=option).click()
+
+
+@pytest.mark.parametrize(
+    ("link", "title"),
+    [
+        ("", "Home · Metascout"),
+        ("jobs", "Jobs · Metascout"),
+        ("job?job={succeeded}", "Job {succeeded} · Metascout"),
+        ("job?job=999", "Job · Metascout"),
+        ("advice?dataset=breast_cancer", "breast_cancer · Advice · Metascout"),
+        ("dataset?dataset={regression}", "diabetes · Dataset · Metascout"),
+        ("leaderboard?dataset=breast_cancer", "breast_cancer · Leaderboard · Metascout"),
+        ("trial?trial={trial}", "Trial {trial} · Metascout"),
+    ],
+)
+def test_the_tab_is_named_after_what_the_page_shows(
+    page: Page, still_site: tuple[str, Filled], link: str, title: str
+) -> None:
+    address, filled = still_site
+    page.goto(f"{address}/{link.format(**asdict(filled))}")
+    expect(page.get_by_test_id("stAppViewContainer").get_by_role("heading").first).to_be_visible()
+    expect(page).to_have_title(title.format(**asdict(filled)))
