@@ -1,7 +1,7 @@
 """The kinds of job: one row each. Code that depends on the kind of a job reads the row.
 
 A row names functions and modules as text ("module:function", "module"): this table imports no engine, no page and no
-web framework. `load` imports them. No other code compares a kind with a string (see tests/test_layering.py).
+web framework. `load` imports them. No other code compares a kind with a string (see tests/test_house.py).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "fewshot",
         "Few-shot meta-training",
-        "Learns from many small classes how to learn a new one from a few examples.",
+        "Trains on many small classes so that new ones can be learned from a few examples.",
         FewShotSpec,
         "runner.fewshot.job:run",
         resumable=True,

@@ -66,7 +66,7 @@ def check_metric(task: Task, metric: str | None) -> str:
 
 
 def score(task: Task, labels: Sequence[str], valid: Pair, test: Pair, *, seed: int = 1) -> tuple[Score, ...]:
-    """Return every metric of a task on the validation and the test set, with a 95% bootstrap interval of the latter.
+    """Return every metric of a task on validation and test set, with a 95% bootstrap interval for the test score.
 
     A pair is (actual, predicted). For classes: codes into `labels`, and probabilities [rows, classes]; for
     regression: numbers, and numbers. The same seed draws the same rows for every candidate: 200 replicates, fewer (at

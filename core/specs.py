@@ -61,13 +61,13 @@ class AutoMLSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> AutoMLSpec:
         if not self.algorithms:
-            raise _wrong("algorithms", self.algorithms, "None is chosen.", "Choose at least one.")
+            raise _wrong("algorithms", self.algorithms, "Nothing is selected.", "Choose at least one.")
         if self.algorithms == ("StackedEnsemble",):
             raise _wrong(
                 "algorithms", self.algorithms, "StackedEnsemble combines other models.", "Add one more algorithm."
             )
         if self.folds == 1:
-            raise _wrong("folds", 1, "1 fold is no cross-validation.", "Use 0 for none, or 2 or more.")
+            raise _wrong("folds", 1, "Cross-validation needs at least 2 folds.", "Use 0 for none, or 2 or more.")
         return self
 
 
@@ -125,9 +125,9 @@ class PortfolioSpec(_Spec):
     @model_validator(mode="after")
     def _check(self) -> PortfolioSpec:
         if not self.candidates:
-            raise _wrong("candidates", self.candidates, "None is chosen.", "Choose at least one.")
+            raise _wrong("candidates", self.candidates, "Nothing is selected.", "Choose at least one.")
         if self.gpus:
-            raise _wrong("gpus", self.gpus, f"The portfolio uses no GPU, not {self.gpus}.", "Ask for 0.")
+            raise _wrong("gpus", self.gpus, "The portfolio does not use GPUs.", "Ask for 0.")
         return self
 
 
@@ -160,7 +160,7 @@ class FewShotSpec(_Spec):
         default=None,
         ge=2,
         le=200,
-        description="classes of a training task; null: as ways, more for ProtoNet",
+        description="classes of a training task; null: same as ways, more for ProtoNet",
     )
     rotations: bool = Field(default=False, description="training images in any of the four quarter turns, each a class")
     distortions: bool = Field(default=False, description="training images are shifted, rotated and scaled slightly")
@@ -208,7 +208,7 @@ class FewShotSpec(_Spec):
 
 
 class FineTuneSpec(_Spec):
-    """Learning new classes from a few examples and a stored initialisation. It takes seconds and no slot.
+    """Learning new classes from a few examples and a stored initialisation. It takes seconds and needs no slot.
 
     The examples are rows of the `classes` of the dataset, a stored file of examples, or for regression the rows of
     one group. `initialisation` is the job that meta-trained it; None: the most similar one.
@@ -216,7 +216,7 @@ class FineTuneSpec(_Spec):
 
     kind: Literal["finetune"] = "finetune"
     cpus: int = Field(default=0, ge=0, le=256, description="0: no slot, because it takes only seconds")
-    budget_s: int = Field(default=60, ge=1, le=3_600, description="no further step starts after so many seconds")
+    budget_s: int = Field(default=60, ge=1, le=3_600, description="no further step starts after this many seconds")
     initialisation: int | None = Field(default=None, ge=1)
     classes: tuple[str, ...] = Field(default=(), max_length=100)
     shots: int = Field(default=5, ge=1, le=20)
@@ -237,7 +237,7 @@ class FineTuneSpec(_Spec):
                 "classes", self.classes, "The file of examples has its own classes.", "Leave one of them empty."
             )
         if self.examples is None and not self.classes:
-            raise _wrong("classes", (), "None is chosen.", "Choose 2 or more classes of the dataset, or add examples.")
+            raise _wrong("classes", (), "Nothing is selected.", "Choose 2 or more classes, or add examples.")
         if len(set(self.classes)) < len(self.classes):
             raise _wrong("classes", self.classes, "A class is chosen twice.", "Choose each class once.")
         if self.gpus:
@@ -290,7 +290,7 @@ LABELS = {
     "outer_rate": "Outer rate",
     "priority": "Priority",
     "queries": "Queries per class",
-    "rotations": "Quarter turns as classes",
+    "rotations": "Rotations as classes",
     "seed": "Seed",
     "shots": "Shots",
     "starts": "Start from jobs",
@@ -302,9 +302,9 @@ LABELS = {
     "width": "Width",
 }
 _PLAIN = {
-    "missing": "A value is needed",
+    "missing": "A value is required",
     "extra_forbidden": "There is no such field",
-    "union_tag_not_found": "The kind of job is needed",
+    "union_tag_not_found": "The kind of job is required",
 }
 _WITHOUT_VALUE = ("missing", "union_tag_not_found")
 

@@ -30,7 +30,7 @@ ACTIONS = {
     "More time": Action(":material/more_time:", "More time for job"),
     "Cancel": Action(
         ":material/cancel:", "Cancel job",
-        "A waiting job is cancelled at once. A running one stops soon and keeps its finished trials.",
+        "A waiting job is cancelled at once. A running one stops shortly and keeps its finished trials.",
     ),
     "Retry": Action(":material/replay:", "Retry job", "Queue the same spec again as a new job"),
     "Clone and edit": Action(":material/content_copy:", "Clone and edit job", "Open the form with these values"),

@@ -75,7 +75,7 @@ def no_selector() -> None:
         st.button("Reload", icon=":material/refresh:", key="again")
         return
     st.warning(
-        "A runner fits the selector, and no runner is alive. Home says how to start one.", icon=":material/power_off:"
+        "A runner fits the selector, and no runner is running. Home says how to start one.", icon=":material/power_off:"
     )
     links.link(links.HOME)
 
@@ -91,7 +91,7 @@ def reliability(current: Advice) -> None:
         st.info(text, title="How reliable this is", icon=":material/verified:")
     if current.beyond:
         st.warning(
-            "This dataset is unlike any known one, so the prediction is less certain. Mind the intervals, and run"
+            "This dataset is unlike any known one, so the prediction is less certain. Check the intervals, and run"
             " several kinds of model.",
             icon=":material/explore:",
         )
@@ -140,7 +140,7 @@ def similar(current: Advice) -> None:
         "dataset": column.TextColumn("Dataset", width=130),
         "candidate": column.TextColumn("Best candidate", width=120),
         "value": column.NumberColumn(METRICS[current.metric].label, format="%.3f", width=60),
-        "similarity": column.NumberColumn("Similarity", format="%.2f", width=60, help="1: the same"),
+        "similarity": column.NumberColumn("Similarity", format="%.2f", width=60, help="1 = identical"),
         "about": "Origin",
     }
     st.dataframe(frame, column_config=config, hide_index=True, key="near", alt="The most similar known datasets")

@@ -25,14 +25,14 @@ def live() -> None:
 
 
 def runner_state(alive: list[runners.Runner], n_queued: int) -> None:
-    """Draw how to start a runner where none is alive."""
+    """Draw how to start a runner where none is running."""
     if alive:
         return
     waiting = f" {n_queued:,} {'job is' if n_queued == 1 else 'jobs are'} waiting." if n_queued else ""
     st.warning(
         f"Jobs need a runner.{waiting} Start one in the project's folder with the command below,"
         " or start the dashboard with make run, which starts both.",
-        title="No runner is alive",
+        title="No runner is running",
         icon=":material/power_off:",
     )
     st.code(words.START_RUNNER, language="bash")
@@ -42,7 +42,7 @@ def queue(counts: dict[str, int], n_runners: int) -> None:
     """Draw the numbers of the queue."""
     n_paused = counts.get("paused", 0)
     with st.grid(5 if n_paused else 4, min_column_width=150):
-        st.metric("Runners alive", n_runners, icon=":material/memory:", border=True)
+        st.metric("Runners online", n_runners, icon=":material/memory:", border=True)
         st.metric("Queued jobs", counts.get("queued", 0), icon=":material/schedule:", border=True)
         st.metric("Running jobs", counts.get("running", 0), icon=":material/play_circle:", border=True)
         if n_paused:

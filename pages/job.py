@@ -69,7 +69,7 @@ def header(job: jobs.Job, results: Any) -> None:
         st.text(job.note)
     problems(job)
     if job.status in MOVING and not reads.read(runners.alive):
-        st.warning("No runner is alive, so this job waits. Home says how to start one.", icon=":material/power_off:")
+        st.warning("No runner is running, so this job waits. Home says how to start one.", icon=":material/power_off:")
     if job.status not in jobs.ENDED:
         waiting = {"queued": f"Waiting in the queue with priority {job.priority}", "paused": "Paused at a checkpoint"}
         stage = waiting.get(job.status) or job.stage or "Starting"

@@ -32,7 +32,7 @@ def filters(dataset: Dataset, algorithms: Sequence[str], job_ids: Sequence[int])
     )
     baselines = four.toggle(
         "Baselines", True, key="yardsticks", bind="query-params",
-        help="Two simple scikit-learn models for comparison, which every job fits",
+        help="Simple scikit-learn models, fitted by every AutoML job for comparison",
     )  # fmt: skip
     return labels[metric], results.Scope(tuple(sorted(selection)), int(job) if job else None, baselines)
 

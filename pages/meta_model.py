@@ -32,7 +32,7 @@ def state(task_type: Any, file: str | None) -> None:
         st.warning(
             "There are new results, or someone requested a refit. Start a runner in the project's folder with the"
             " command below.",
-            title="A refit is due, and no runner is alive", icon=":material/power_off:",
+            title="A refit is due, and no runner is running", icon=":material/power_off:",
         )  # fmt: skip
         st.code(words.START_RUNNER, language="bash")
 
@@ -53,7 +53,7 @@ def refit_button() -> None:
         help="The runner refits when there are new results. This requests a refit at once.",
     ):  # fmt: skip
         fits.request(actions.user())
-        st.toast("A refit is requested. The runner will do it.", icon=":material/check:")
+        st.toast("Refit requested. The runner will do it.", icon=":material/check:")
 
 
 def headline(fit: Fit, view: SelectorView) -> None:

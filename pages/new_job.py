@@ -85,7 +85,7 @@ def submit(fields: dict[str, Any]) -> None:
     job_id = jobs.submit(specs.parse(fields), priority=priority, user=actions.user())
     st.success(f"Job {job_id} is queued. It runs even if you close this page.", icon=":material/check_circle:")
     if not reads.read(runners.alive):
-        st.warning("No runner is alive, so this job waits. Home says how to start one.", icon=":material/power_off:")
+        st.warning("No runner is running, so this job waits. Home says how to start one.", icon=":material/power_off:")
     with st.container(horizontal=True):
         links.link(links.JOB, f"Open job {job_id}", icon=":material/arrow_forward:", job=job_id)
         links.link(links.JOBS, "All jobs")

@@ -204,7 +204,7 @@ def no_result(job: jobs.Job) -> None:
         text = job.error or "The job ended without a result; see its log."
         st.error(words.plain(text), icon=":material/error:")
     elif not reads.read(runners.alive):
-        st.warning("No runner is alive, so this job waits. Home says how to start one.", icon=":material/power_off:")
+        st.warning("No runner is running, so this job waits. Home says how to start one.", icon=":material/power_off:")
     else:
         st.progress(0.5, text="Learning from the examples")
 

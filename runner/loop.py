@@ -93,7 +93,7 @@ def _send_heartbeats(worker_id: str, runs: dict[int, Job]) -> None:
     runners.heartbeat(worker_id, machine.usage() | slots)
     for job in list(runs.values()):
         if not jobs.heartbeat(job):  # another runner has requeued it
-            log.warning("Job %d: attempt %d is no longer the running one; it is ended", job.id, job.attempt)
+            log.warning("Job %d: attempt %d has been superseded and is stopped", job.id, job.attempt)
             launch.stop(job.directory)
     jobs.requeue_stale(STALE_S)
 

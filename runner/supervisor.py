@@ -134,7 +134,7 @@ def read_result(directory: Path, code: int) -> Exit:
     if code < 0:
         name = signal.Signals(-code).name
         hint = " The system does this when it runs out of memory." if -code == signal.SIGKILL else ""
-        return Exit("crashed", f"The process of the job was killed from outside by {name}.{hint}")
+        return Exit("crashed", f"The process of the job was killed by an external {name}.{hint}")
     return Exit("crashed", f"The process of the job ended unexpectedly with exit code {code}. See its log.")
 
 

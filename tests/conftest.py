@@ -26,9 +26,7 @@ NEEDS = {
     "core/advice": "sklearn",
     "core/test_scoring.py": "sklearn",
     "tools": "sklearn",
-    "pages/test_dashboard_browser.py": "playwright",
-    "pages/test_fewshot_browser.py": "playwright",
-    "pages/test_search_browser.py": "playwright",
+    "pages/in_browser": "playwright",
 }
 PACKAGES = {"torch": "torch", "sklearn": "sklearn", "h2o": "h2o", "browser": "playwright"}  # by marker
 

@@ -150,7 +150,7 @@ def check_fine_tuning(spec: FineTuneSpec, dataset: Dataset) -> None:
     """Raise InputError if the initialisation is not a meta-training, or the dataset does not have the classes."""
     if spec.initialisation is not None and not isinstance(job_module.get(spec.initialisation).spec, FewShotSpec):
         raise InputError(
-            f"Job {spec.initialisation} is not a meta-training.", field="initialisation", value=spec.initialisation,
+            f"Job {spec.initialisation} is not a meta-training job.", field="initialisation", value=spec.initialisation,
             remedy="Choose a few-shot meta-training.",
         )  # fmt: skip
     if dataset.task == "regression":

@@ -144,7 +144,7 @@ def heartbeat(job: Job) -> bool:
 def finish(job: Job, status: Status, error: str | None = None) -> bool:
     """End or pause this attempt. Return False, and change nothing, if it is no longer the running attempt.
 
-    A job that has paused is cancelled if the user has asked for that meanwhile.
+    A job that has paused is cancelled if the user has since asked for it.
     """
     if status not in (*ENDED, "paused"):
         raise ValueError(f"a job ends as one of {ENDED} or is paused, not {status!r}")
@@ -253,7 +253,7 @@ def _add_budget(spec_text: str, more: dict[str, int]) -> str:
     body = json.loads(spec_text)
     for name, value in more.items():
         if value < 1:
-            raise InputError(f"{value} more is not possible.", field=name, value=value, remedy="Use at least 1.")
+            raise InputError(f"{value} cannot be added.", field=name, value=value, remedy="Use at least 1.")
         if body.get(name) is None:
             raise InputError(
                 f"The job has no such limit, and {value} cannot be added.",

@@ -179,7 +179,7 @@ def _summary(search: _Search) -> Iterator[Event]:
     if not search.context.cancelled():
         yield Progress(1.0, "Done", 0.0)
     few = search.best.n_trials < min(search.spec.max_models, _FEW_MODELS)
-    advice = " These are few to choose from: use a longer time budget, or fewer folds." if few else ""
+    advice = " Few models were trained: use a longer time budget, or fewer folds." if few else ""
     elapsed_s = time.monotonic() - search.start
     yield Message(f"{search.best.n_trials} models in {elapsed_s:.0f} s.{advice}", "warning" if few else "info")
 
@@ -213,7 +213,7 @@ def _automl(search: _Search, algorithms: list[str], limit_s: float) -> Iterator[
         time.sleep(_POLL_S if stopped_at is None else 0.1)
         job = search.rest.job(job)
     if job["status"] == "FAILED":
-        yield Message(f"AutoML ended early: {(job['exception'] or 'H2O does not say why').splitlines()[0]}", "warning")
+        yield Message(f"AutoML ended early: {(job['exception'] or 'no reason given').splitlines()[0]}", "warning")
     if search.overdue:
         yield Message("AutoML was stopped: it ran for more than 1.5 times its budget and a minute.", "warning")
 

@@ -75,7 +75,7 @@ def run(spec: FineTuneSpec, context: Context) -> Iterator[Event]:
     body = adaptation_report.build(stored, task, tuning.start.recipe, tuning.similar, steps)
     yield Adapted(body | {"asked": spec.initialisation is not None})
     if not context.cancelled():
-        yield Progress(0.7, "Answered; writing the classifier's files")
+        yield Progress(0.7, "Predictions ready; writing the model's files")
         yield from deploy.write_files(context, stored, _with_image_size(start, task), steps[-1].weights, x, task.labels)
 
 
@@ -205,13 +205,13 @@ def _leak_warning(tuning: _FineTuning) -> Iterator[Event]:
 
 
 def _duplicate_warnings(task: FineTuneTask) -> Iterator[Event]:
-    """Yield warnings about equal examples: between support and query they flatter, between classes they mislead."""
+    """Yield warnings about equal examples, which inflate the score between support and query, or mislead between classes."""
     contents = [row.tobytes() for row in task.raw] if task.kind == "image" else list(task.raw)
     pairs = [(content, code) for content, code in zip(contents, task.codes, strict=True) if code != UNKNOWN]
     support, query = set(pairs[: task.n_support]), pairs[task.n_support :]
     if copies := sum(pair in support for pair in query):
         yield Message(
-            f"{copies:,} of the {len(query):,} query examples are copies of support examples: the scores are too good.",
+            f"{copies:,} of the {len(query):,} query examples are copies of support examples: the scores are inflated.",
             "warning",
         )
     first: dict[Any, int] = {}

@@ -35,7 +35,7 @@ def words(at: AppTest) -> str:
 
 def test_without_a_selector_the_page_says_who_fits_it(numbers: Dataset) -> None:
     at = fine(opened("dataset_advice", dataset="numbers"))
-    assert "A runner fits the selector, and no runner is alive" in words(at)
+    assert "A runner fits the selector, and no runner is running" in words(at)
     runners.heartbeat("w", {})
     at = fine(opened("dataset_advice", dataset="numbers"))
     assert "The first selector is being fitted" in words(at)

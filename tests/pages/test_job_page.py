@@ -89,7 +89,7 @@ def test_warnings_stand_at_the_top_of_a_job_once_it_has_ended(running: jobs.Job)
     told = [Message(f"{ODD} number {n}", "warning") for n in (1, 2, 3, 4, 5, 5)]
     results.record(running, [Message("not worth a warning"), *told])
     [dead] = fine(opened("job", job=str(running.id))).warning
-    assert "No runner is alive" in dead.value
+    assert "No runner is running" in dead.value
     jobs.finish(running, "succeeded")
     [banner] = fine(opened("job", job=str(running.id))).warning
     lines = shown(banner.value).splitlines()

@@ -137,7 +137,7 @@ def test_a_refit_is_asked_for_and_the_page_says_who_does_it(fitted: fits.Fit) ->
     at.button(key="refit").click().run()
     fine(at)
     assert fits.is_due()
-    assert "A refit is requested" in at.toast[0].value
+    assert "Refit requested" in at.toast[0].value
     assert "The runner starts it within a minute" in told(page())
 
 
@@ -145,7 +145,7 @@ def test_without_a_runner_a_due_fit_comes_with_the_command_that_starts_one(fitte
     assert not page().code
     fits.request()
     at = page()
-    assert any("no runner is alive" in (item.proto.title or "") for item in at.warning)
+    assert any("no runner is running" in (item.proto.title or "") for item in at.warning)
     assert "-m runner" in at.code[0].value
 
 

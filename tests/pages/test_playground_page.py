@@ -43,7 +43,7 @@ def test_at_first_the_playground_takes_classes_that_meta_training_has_not_seen(f
         inner_steps=7, inner_rate=0.05,
     )  # fmt: skip
     assert at.query_params["job"] in (str(job.id), [str(job.id)])
-    assert any("No runner is alive" in item.value for item in at.warning)
+    assert any("No runner is running" in item.value for item in at.warning)
 
 
 def test_the_job_chooses_the_initialisation_unless_one_is_chosen(fewshot: Filled) -> None:
@@ -59,7 +59,7 @@ def test_the_job_chooses_the_initialisation_unless_one_is_chosen(fewshot: Filled
 def test_while_the_job_waits_for_a_living_runner_the_page_says_that_it_learns(fewshot: Filled) -> None:
     runners.heartbeat("a runner", {"cpu_slots": 4, "gpu_slots": 0})
     at = fine(opened("playground", job=str(fewshot.waiting)))
-    assert not any("No runner is alive" in item.value for item in at.warning)
+    assert not any("No runner is running" in item.value for item in at.warning)
     assert any("Learning" in (bar.text or "") for bar in at.progress)
 
 

@@ -64,8 +64,8 @@ def test_a_job_that_ends_by_itself_is_not_ended_by_the_supervisor(tmp_path: Path
     ("code", "status", "text"),
     [
         (errno.ENOSPC, "failed", "is full. Free some space, then retry the job."),
-        (-signal.SIGKILL, "crashed", "killed from outside by SIGKILL. The system does this when it runs out of memory"),
-        (-signal.SIGSEGV, "crashed", "killed from outside by SIGSEGV."),
+        (-signal.SIGKILL, "crashed", "killed by an external SIGKILL. The system does this when it runs out of memory"),
+        (-signal.SIGSEGV, "crashed", "killed by an external SIGSEGV."),
         (3, "crashed", "ended unexpectedly with exit code 3. See its log."),
     ],
 )

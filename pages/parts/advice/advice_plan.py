@@ -95,7 +95,7 @@ def queue(current: Advice, bodies: list[dict[str, Any]]) -> None:
         names = ", ".join(f"job {job_id}" for job_id in ids)
         st.success(f"Queued: {names}. They run even if you close this page.", icon=":material/check_circle:")
         if not reads.read(runners.alive):
-            st.warning("No runner is alive, so they wait.", icon=":material/power_off:")
+            st.warning("No runner is running, so they wait.", icon=":material/power_off:")
         for job_id in ids:
             links.link(links.JOB, f"Open job {job_id}", icon=":material/arrow_forward:", job=job_id)
 

@@ -57,7 +57,7 @@ def test_a_script_can_pause_resume_and_extend_a_search(dataset: Dataset, capsys:
     results.record(job, [Metric("valid_error", 0.5, 1, "a")])
     jobs.finish(job, "paused")
     assert main(["resume", str(job_id), "--more-seconds", "-5"]) == 1
-    assert "--more-seconds: -5 more is not possible" in capsys.readouterr().err
+    assert "--more-seconds: -5 cannot be added" in capsys.readouterr().err
     assert main(["resume", str(job_id), "--more-seconds", "86399"]) == 1
     assert "budget_s: Input should be less than or equal to 86400 (given: 86459)" in capsys.readouterr().err
     assert main(["resume", str(job_id), "--more-seconds", "30", "--more-candidates", "6"]) == 0

@@ -58,7 +58,7 @@ def test_a_resumed_search_may_have_a_larger_budget(search: NASSpec) -> None:
     ("more", "text"),
     [
         ({"more_s": 90_000}, "budget_s: .* less than or equal to 86400 .given: 90060"),
-        ({"more_s": -5}, "budget_s: -5 more is not possible"),
+        ({"more_s": -5}, "budget_s: -5 cannot be added"),
         ({"more_candidate_epochs": 5}, "max_candidate_epochs: The job has no such limit"),
     ],
 )

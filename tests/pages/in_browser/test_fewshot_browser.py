@@ -63,7 +63,7 @@ def test_drawings_are_shelved_by_class_deleted_and_submitted(page: Page, home: P
         expect(page.get_by_text("my *own*", exact=True).last).to_be_visible()
         page.get_by_role("button", name="Adapt", exact=True).click()
         page.wait_for_url("**job=*")
-        expect(page.get_by_text("No runner is alive")).to_be_visible()
+        expect(page.get_by_text("No runner is running")).to_be_visible()
     spec = jobs.get(int(page.url.partition("job=")[2])).spec
     assert isinstance(spec, specs.FineTuneSpec)
     kept = examples.load(spec.examples or "")

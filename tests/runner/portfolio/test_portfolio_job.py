@@ -106,8 +106,8 @@ def test_candidates_and_metrics_that_the_task_does_not_have_are_named(
         ({"budget_s": 3}, r"budget_s.*10 \(given: 3\)"),
         ({"candidate_s": 0}, r"candidate_s.*1 \(given: 0\)"),
         ({"candidates": ["Magic"]}, "candidates.*Magic"),
-        ({"candidates": []}, r"candidates: None is chosen\. Choose at least one"),
-        ({"gpus": 1}, r"gpus: The portfolio uses no GPU, not 1\. Ask for 0"),
+        ({"candidates": []}, r"candidates: Nothing is selected\. Choose at least one"),
+        ({"gpus": 1}, r"gpus: The portfolio does not use GPUs\. Ask for 0"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(change: dict[str, object], message: str) -> None:
