@@ -205,7 +205,7 @@ def _leak_warning(tuning: _FineTuning) -> Iterator[Event]:
 
 
 def _duplicate_warnings(task: FineTuneTask) -> Iterator[Event]:
-    """Yield warnings about equal examples: they inflate the score between support and query, or mislead in two classes."""
+    """Yield warnings about equal examples, which inflate the score, or mislead where their classes differ."""
     contents = [row.tobytes() for row in task.raw] if task.kind == "image" else list(task.raw)
     pairs = [(content, code) for content, code in zip(contents, task.codes, strict=True) if code != UNKNOWN]
     support, query = set(pairs[: task.n_support]), pairs[task.n_support :]

@@ -258,7 +258,7 @@ def test_fewer_than_ten_datasets_are_said_to_be_too_few_to_judge(
     monkeypatch.setattr("core.knowledge.table.SHIPPED", ship(tmp_path / "knowledge.parquet", 5, 1))
     assert all(fits.refit(kind) for kind in knowledge.TASK_TYPES)
     at = page()
-    assert "advice can be judged on 10" in told(at)
+    assert "The advice can be evaluated on 10" in told(at)
     assert "Intervals appear once nine datasets" in told(at)
     for tab in ("Unseen datasets", "Errors", "Map", "Learning", "Track record"):
         at = page(kind="regression", tab=tab)
