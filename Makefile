@@ -27,7 +27,8 @@ test: $(VENV)/tests browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 # Lint, types and the quick tests.
 check: $(VENV)/tests
