@@ -33,7 +33,7 @@ def figures(trials: Sequence[Trial]) -> None:
     """Draw scores and costs, a column for each trial."""
     rows: dict[str, list[str]] = {}
     for name in trials[0].scores["metric"]:
-        rows[f"{words.metric_label(name)}, test"] = [_score(trial, name) for trial in trials]
+        rows[f"Test {words.metric_label(name)}"] = [_score(trial, name) for trial in trials]
     rows["Fit time"] = [words.duration(trial.fit_s) for trial in trials]
     rows["Prediction time per row"] = [words.duration(trial.predict_row_s) for trial in trials]
     rows["Size"] = [words.size(trial.size_bytes) for trial in trials]

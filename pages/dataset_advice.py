@@ -48,7 +48,7 @@ def show(dataset: Dataset) -> None:
         outcome(evaluated, actual, blind=before is None)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.subheader("Prediction before the first run" if before and len(actual) else "Prediction")
+        st.subheader("Predictions made before the first run" if before and len(actual) else "Prediction")
         advice_ranking.draw(evaluated if len(actual) else current, errors)
     with right:
         st.subheader("Similar datasets")
@@ -88,7 +88,7 @@ def reliability(current: Advice) -> None:
     if current.falls_back:
         st.warning(text, title="The safe default is recommended", icon=":material/shield:")
     else:
-        st.info(text, title="How reliable this is", icon=":material/verified:")
+        st.info(text, title="How reliable is this advice?", icon=":material/verified:")
     if current.beyond:
         st.warning(
             "This dataset is unlike any known one, so the prediction is less certain. Check the intervals, and run"
@@ -106,16 +106,20 @@ def outcome(evaluated: Advice, actual: pd.DataFrame, *, blind: bool) -> None:
     name = METRICS[evaluated.metric].label
     ranked = actual["rank"].notna()
     with st.grid(3, min_column_width=220):
-        figure("Best by validation", f"{name} {value(best['actual'])}", f"{best['candidate']}, test score")
+        figure(
+            "Test score of the winner", f"{name} {value(best['actual'])}", f"{best['candidate']}, best by validation"
+        )
         if pd.notna(first["rank"]):
             lost = first["actual"] - best["actual"]
-            behind = f"{abs(lost):.3f} {'behind' if lost > 0 else 'ahead of'} it" if lost else "the same"
+            behind = (
+                f"{abs(lost):.3f} {'behind' if lost > 0 else 'ahead of'} {best['candidate']}" if lost else "the same"
+            )
             rank = f"Rank {first['rank']:.0f} of the advice"
             figure(rank, f"{name} {value(first['actual'])}", f"{first['candidate']}, {behind}")
         inside = f"{int(actual['inside'].sum())} of {int(ranked.sum())}"
-        figure("Inside the 90% interval", inside, "candidates that have run")
+        figure("Within the 90% interval", inside, "of the candidates run so far")
     if others := list(actual["candidate"][~ranked]):
-        st.caption(words.plain(f"Not ranked, as the advice did not know them: {', '.join(others)}."))
+        st.caption(words.plain(f"Not ranked, since the selector had no results for them: {', '.join(others)}."))
 
 
 def figure(label: str, number: str, note: str) -> None:
@@ -152,7 +156,9 @@ def drivers(current: Advice) -> None:
         st.caption("No meta-feature moves the ranking.")
         return
     best = current.ranking[0].candidate
-    st.caption(words.plain(f"Change of the predicted error of {best}; bars to the left favour it."))
+    st.caption(
+        words.plain(f"How each meta-feature changes the predicted error of {best}. Bars to the left are in its favour.")
+    )
     items = current.drivers[::-1]
     names = [metafeatures.NAMES[item.name] for item in items]
     chart = go.Figure()
@@ -163,12 +169,12 @@ def drivers(current: Advice) -> None:
         customdata=[[name, words.number(item.value)] for name, item in zip(names, items, strict=True)],
         hovertemplate="%{customdata[0]}<br>here %{customdata[1]}<br>moves the error by %{x:+.3f}<extra></extra>",
     )  # fmt: skip
-    chart.update_xaxes(title="Change of the error", nticks=5)
+    chart.update_xaxes(title="Change in error", nticks=5)
     charts.draw(chart, "Meta-features that move the prediction most", height=110 + 40 * len(items), key="drivers")
 
 
 st.title("Advice")
-st.caption("Which models will do best on your data, predicted from past runs before anything runs")
+st.caption("See which models should do best on your data, predicted from past runs.")
 with messages.show_errors():
     registered = reads.read(datasets.all_datasets)
     if not registered:

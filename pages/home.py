@@ -137,7 +137,7 @@ def first_steps() -> None:
                 st.switch_page(links.ADVICE, query_params={"dataset": dataset.name})
             links.link(links.ADD_DATASET, "Add your own data")
         with st.container(border=True, height="stretch"):
-            st.markdown("**2. Run the advice**")
+            st.markdown("**2. Follow the advice**")
             st.caption("See which models should do best, learned from past runs, and start them with one button.")
         with st.container(border=True, height="stretch"):
             st.markdown("**3. Read the leaderboard**")
@@ -145,7 +145,7 @@ def first_steps() -> None:
 
 
 st.title("Metascout")
-st.caption("Find the model that works for your data, and know how sure that is.")
+st.caption("Find the model that works for your data, and how confident you can be in it.")
 if not reads.read(datasets.all_datasets):
     with messages.show_errors():
         first_steps()

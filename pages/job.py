@@ -127,7 +127,7 @@ def show() -> None:
     st.title(f"Job {job_id}")
     algorithm = json.loads(job.spec_text).get("algorithm")
     kind = kinds.label(job.kind) + (f", {algorithm}," if algorithm else "")
-    st.caption(words.plain(f"{kind} by {job.owner}, submitted {words.moment(job.created_at)}"))
+    st.caption(words.plain(f"{kind} submitted by {job.owner}, {words.moment(job.created_at)}"))
     moving = job.status in MOVING
     st.fragment(live, run_every=reads.LIVE_S if moving else None)(job_id, moving)
 

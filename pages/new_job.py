@@ -129,6 +129,6 @@ def summary(dataset: Dataset) -> str:
 
 
 st.title("New job")
-st.caption("All trials of a dataset are scored on the same test rows.")
+st.caption("Every trial on a dataset is scored on the same test rows.")
 with messages.show_errors():
     show()

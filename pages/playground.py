@@ -241,6 +241,6 @@ def show() -> None:
 
 
 st.title("Playground")
-st.caption("Learn new classes from a few examples within seconds")
+st.caption("Learn new classes from a few examples in seconds")
 with messages.show_errors():
     show()

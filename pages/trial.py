@@ -24,7 +24,9 @@ def header(trial: Trial, dataset: Dataset) -> None:
     """Draw what the trial is, and links to what it belongs to."""
     links.name_tab(f"Trial {trial.id}")
     st.title(words.plain(trial.algorithm))
-    st.caption(words.plain(f"Trial {trial.id} on {dataset.name}, {words.moment(trial.happened_at)}: {trial.candidate}"))
+    st.caption(
+        words.plain(f"Trial {trial.id} ({trial.candidate}) on {dataset.name}, {words.moment(trial.happened_at)}")
+    )
     with st.container(horizontal=True):
         if trial.yardstick:
             st.badge("Baseline", icon=":material/straighten:", color="orange")
@@ -42,11 +44,11 @@ def figures(trial: Trial) -> None:
         if len(main):
             row = main.iloc[0]
             bounds = words.between(row["lower"], row["upper"])
-            st.metric(f"{words.metric_label(trial.metric)}, test", words.number(row["test"]), bounds, border=True,
+            st.metric(f"Test {words.metric_label(trial.metric)}", words.number(row["test"]), bounds, border=True,
                       delta_color="off", delta_arrow="off", help="With its 95% bootstrap interval")  # fmt: skip
         cost = {
             "Fit time": words.duration(trial.fit_s),
-            "Prediction per row": words.duration(trial.predict_row_s),
+            "Prediction time per row": words.duration(trial.predict_row_s),
             "Size": words.size(trial.size_bytes),
         }
         if trial.n_parameters:
@@ -76,7 +78,7 @@ def scores(trial: Trial) -> None:
         "Metric": [words.metric_label(name) for name in frame["metric"]],
         "Validation": [words.number(value) for value in frame["valid"]],
         "Test": [words.number(value) for value in frame["test"]],
-        "95% interval, test": [words.between(low, high) for low, high in bounds],
+        "Test 95% interval": [words.between(low, high) for low, high in bounds],
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", key="scores", alt="Scores of the trial")
     st.caption("↑ higher is better, ↓ lower is better")
@@ -110,7 +112,7 @@ def curve(body: dict[str, Any]) -> None:
 
 def errors(body: dict[str, Any]) -> None:
     """Draw actual against predicted classes on the test set."""
-    st.subheader("Confusion matrix, test set")
+    st.subheader("Confusion matrix (test set)")
     confusion.draw(body, key="confusion")
 
 

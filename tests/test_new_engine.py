@@ -101,7 +101,7 @@ def show(dataset, start, priority, mark):
     """Draw the form; returns the fields of the spec once it is submitted."""
     start = start or CommonestSpec(dataset_id=dataset.id)
     with st.form("commonest_form"):
-        budget = st.number_input("Time budget, seconds", value=start.budget_s, key=f"budget_s_commonest{mark}")
+        budget = st.number_input("Time budget (seconds)", value=start.budget_s, key=f"budget_s_commonest{mark}")
         fields = {"budget_s": budget} | common.resources(start, priority, f"_commonest{mark}")
         submitted = common.submit_button("Takes a second.")
     return fields if submitted else None

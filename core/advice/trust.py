@@ -89,9 +89,9 @@ class Trust:
         if count < MIN_DATASETS:
             return f"Only {count} datasets have comparable results. The advice can be evaluated on {MIN_DATASETS}."
         text = (
-            f"On {count} past datasets, each held out in turn, this advice was within {TOLERANCE} of the best in"
-            f" {figures.loc['advice', 'within']:.0%} of cases and the safe default in"
-            f" {figures.loc['sbs', 'within']:.0%}. Today the safe default is {single_best}."
+            f"Tested on {count} past datasets, each held out in turn: the advice came within {TOLERANCE} of the best"
+            f" model on {figures.loc['advice', 'within']:.0%} of them, the safe default (currently {single_best}) on"
+            f" {figures.loc['sbs', 'within']:.0%}."
         )
         return text + self._verdict(*figures.loc[["advice", "sbs"], "regret"])
 

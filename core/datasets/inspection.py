@@ -118,7 +118,7 @@ def _duplicates(table: StagedTable, columns: tuple[Column, ...]) -> tuple[Findin
         n_rows = connection.execute(query, [str(table.parquet)]).fetchall()[0][0]
     if not n_rows:
         return ()
-    text = f"{n_rows:,} of {table.n_rows:,} rows repeat another row. Equal rows stay in one split."
+    text = f"{n_rows:,} of {table.n_rows:,} rows are duplicates. Identical rows are kept in the same split."
     return (Finding("duplicate_rows", text),)
 
 

@@ -59,7 +59,7 @@ def spec(job: jobs.Job) -> None:
     if body.get("max_latency_s"):
         values["max_latency_s"] = words.duration(body["max_latency_s"])
     hidden = ("note", "kind")
-    pairs({LABELS.get(name, name).partition(",")[0]: value for name, value in values.items() if name not in hidden})
+    pairs({LABELS.get(name, name).partition(" (")[0]: value for name, value in values.items() if name not in hidden})
     st.caption("As JSON, for `python -m core submit`")
     st.code(json.dumps(body, indent=2, sort_keys=True), language="json")
 

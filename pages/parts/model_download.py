@@ -25,13 +25,13 @@ def draw(trial: Trial, dataset: Dataset) -> None:
         return
     name = f"{file_name(dataset.name)}_trial_{trial.id}"
     st.download_button(
-        "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
+        "Download ZIP", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
     needs, command = usage(trial, dataset)
     st.caption(needs)
     st.code(f"unzip {name}.zip -d model\ncd model\n{command}", language="bash")
-    with st.expander("Single files", icon=":material/folder_open:"):
+    with st.expander("Individual files", icon=":material/folder_open:"):
         files(trial.artifacts)
 
 

@@ -37,7 +37,7 @@ def draw(first: Inspection, encoding: str, key: str) -> tuple[Reading, Any]:
             help="Whether a higher or a lower value is better. Lower errors are always better.",
         )  # fmt: skip
         fold = choose(first, "Fold or repeat", roles.fold, f"fold_{key}", text="Errors are averaged over its values.")
-        fit_s = choose(first, "Fit time, seconds", roles.fit_s, f"fit_s_{key}")
+        fit_s = choose(first, "Fit time (seconds)", roles.fit_s, f"fit_s_{key}")
     average = average_repeats(first, key)
     with st.expander("Meta-features from a second file", icon=":material/add:"):
         features = st.file_uploader(

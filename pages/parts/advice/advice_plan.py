@@ -42,10 +42,10 @@ def candidate(current: Advice, item: RankedCandidate, error: float | None) -> No
     """Draw one candidate with its predicted value, and its test score once it has run."""
     note = f"90%: {bounds(item)}, fits in about {words.duration(item.fit_s)}"
     if error is not None:
-        note = f"test score: {value(error)}"
+        note = f"actual test score: {value(error)}"
     st.metric(
-        words.plain(item.candidate), f"{METRICS[current.metric].label} {value(item.error)}", note, delta_color="off",
-        delta_arrow="off", border=True, help="Predicted",
+        words.plain(item.candidate), f"{METRICS[current.metric].label} {value(item.error)}", note,
+        delta_color="off", delta_arrow="off", border=True, help="Predicted",
     )  # fmt: skip
 
 

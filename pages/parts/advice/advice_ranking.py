@@ -53,7 +53,7 @@ def columns(metric: str) -> dict[str, Any]:
         "predicted": column.NumberColumn(f"{metric}, predicted", format="%.3f"),
         "lower": column.NumberColumn("From", format="%.3f", help="90% interval"),
         "upper": column.NumberColumn("To", format="%.3f", help="90% interval"),
-        "actual": column.NumberColumn(f"{metric}, test", format="%.3f", help="Of candidates that have run"),
+        "actual": column.NumberColumn(f"Test {metric}", format="%.3f", help="Of candidates that have run"),
         "fit_s": column.NumberColumn("Fit, s", format="%.2f", help="Predicted, on one thread"),
         "plan": column.CheckboxColumn("Plan"),
     }
@@ -67,7 +67,8 @@ def chart(current: Advice, errors: dict[str, float]) -> None:
     predicted = [1 - item.error for item in items]
     figure = go.Figure()
     figure.add_scatter(
-        x=predicted, y=names, mode="markers", name="Predicted (blue: the plan)", marker={"size": 10, "color": colors},
+        x=predicted, y=names, mode="markers", name="Predicted (blue: plan at that time)",
+        marker={"size": 10, "color": colors},
         error_x=charts.spans([item.error - item.lower for item in items], [item.upper - item.error for item in items]),
         hovertemplate="%{y}<br>%{x:.3f}<extra></extra>",
     )  # fmt: skip

@@ -75,7 +75,7 @@ def _evaluation(dataset: Dataset, start: AutoMLSpec, mark: str) -> dict[str, Any
 def _memory(start: AutoMLSpec, mark: str) -> dict[str, Any]:
     """Draw the memory of the job's Java process."""
     memory = st.number_input(
-        "Memory, GiB", value=start.memory_bytes / _GIB, step=0.5, format="%.1f", key=f"memory_gib{mark}",
+        "Memory (GiB)", value=start.memory_bytes / _GIB, step=0.5, format="%.1f", key=f"memory_gib{mark}",
         help="Heap of the Java process. About four times the table's size in memory is a good start.",
     )  # fmt: skip
     return {"memory_bytes": int((memory or 0) * _GIB)}

@@ -63,8 +63,8 @@ def table(frame: pd.DataFrame, metric: str) -> None:
     rows = pd.DataFrame(
         {
             "Batch norm": frame["protocol"].str.capitalize(),
-            f"{name}, test": frame["test"],
-            "95% interval, test": [words.between(low, high) for low, high in bounds],
+            f"Test {name}": frame["test"],
+            "Test 95% interval": [words.between(low, high) for low, high in bounds],
             "Validation": frame["valid"],
             "Test tasks": frame["n_episodes"],
             "Time per task": [words.duration(seconds) for seconds in frame["adapt_s"]],
@@ -74,7 +74,7 @@ def table(frame: pd.DataFrame, metric: str) -> None:
     )
     digits = words.decimals(frame["test"])
     config = {
-        f"{name}, test": st.column_config.NumberColumn(format=digits),
+        f"Test {name}": st.column_config.NumberColumn(format=digits),
         "Validation": st.column_config.NumberColumn(format=digits),
         "Batch norm": st.column_config.TextColumn(help=PROTOCOL_HELP),
         "Time per task": st.column_config.TextColumn(help="How long it takes to learn one task"),

@@ -43,7 +43,7 @@ def train_finalists(study: Study, report: Report) -> Iterator[Event]:
         n_left = max(1, len(missing) - number)
         share_s = min(study.remaining_s - report_s, max(study.remaining_s / n_left - report_s, enough_s))
         if n_done and share_s < max(_epoch_s(study), enough_s / 3):
-            yield Message(f"The time is up: {n_left} finalist{'s' * (n_left > 1)} not trained.", "warning")
+            yield Message(f"Time ran out: {n_left} finalist{'s' * (n_left > 1)} not trained.", "warning")
             break
         yield _progress(study, number, len(missing))
         trained = yield from _train(study, record, share_s)

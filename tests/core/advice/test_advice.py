@@ -27,7 +27,7 @@ def test_a_new_dataset_gets_advice_from_the_shipped_knowledge(shipped: Path, num
     assert all(item.lower <= item.error <= item.upper <= 1 for item in given.ranking)
     assert {item.origin for item in given.near} == {"shipped"}
     assert {"categorical_frac", "numeric_frac"} & {driver.name for driver in given.drivers}
-    assert given.reason.startswith(f"On {N_TASKS} past datasets")
+    assert given.reason.startswith(f"Tested on {N_TASKS} past datasets")
     assert advice.advise(numbers.id).id == given.id  # stored, not made again
     assert advice.advise(numbers.id).ranking == given.ranking
 

@@ -27,7 +27,7 @@ def test_it_learns_what_decides_and_says_so(selector):
     assert drivers.iloc[0] < 0
     assert not selector.falls_back
     assert selector.sbs == "safe"
-    assert "past datasets, each held out in turn, this advice was within 0.01 of the best" in selector.reason
+    assert "past datasets, each held out in turn: the advice came within 0.01 of the best" in selector.reason
 
 
 def test_a_plan_takes_candidates_that_complement_each_other():

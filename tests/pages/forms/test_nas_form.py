@@ -64,7 +64,7 @@ def test_a_wish_that_cannot_be_is_told_and_not_queued(filled: Filled) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("budget_s_nas", 5, "Time budget, seconds: Input should be greater than or equal to 10 (given: 5)"),
+        ("budget_s_nas", 5, "Time budget (seconds): Input should be greater than or equal to 10 (given: 5)"),
         ("max_latency_ms_nas", -1.0, "Maximum latency: Input should be greater than 0"),
         ("max_candidate_epochs_nas", 0, "Maximum candidate-epochs: Input should be greater than or equal to 1"),
         ("cpus_nas", 1_000, "CPU threads: Input should be less than or equal to 256 (given: 1000)"),

@@ -47,8 +47,8 @@ def test_the_form_submits_what_was_given(filled: Filled) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("budget_s_portfolio", 3, "Time budget, seconds: Input should be greater than or equal to 10 (given: 3)"),
-        ("candidate_s_portfolio", 0, "Limit per candidate, seconds: Input should be greater than or equal to 1"),
+        ("budget_s_portfolio", 3, "Time budget (seconds): Input should be greater than or equal to 10 (given: 3)"),
+        ("candidate_s_portfolio", 0, "Limit per candidate (seconds): Input should be greater than or equal to 1"),
         ("candidates_portfolio", [], "Candidates: Nothing is selected. Choose at least one"),
         ("cpus_portfolio", 0, "CPU threads: Input should be greater than or equal to 1 (given: 0)"),
     ],

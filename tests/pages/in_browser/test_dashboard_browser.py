@@ -74,7 +74,7 @@ def test_from_a_file_to_a_leaderboard_and_back_by_its_link(page: Page, site: str
     expect(page.get_by_role("heading", name="telco_churn")).to_be_visible()
 
     page.goto(f"{site}/new_job?dataset=telco_churn")
-    _type(page, "Time budget, seconds", "15")
+    _type(page, "Time budget (seconds)", "15")
     _type(page, "Maximum models", "2")
     _type(page, "Cross-validation folds", "0")
     page.get_by_role("button", name="Submit job").click()
@@ -111,7 +111,7 @@ def test_a_running_job_is_cancelled_from_its_page_and_cloned(page: Page, site: s
     page.get_by_role("button", name="Add sample").click()
     expect(page.get_by_role("heading", name="breast_cancer")).to_be_visible()
     page.goto(f"{site}/new_job?dataset=breast_cancer")
-    _type(page, "Time budget, seconds", "600")
+    _type(page, "Time budget (seconds)", "600")
     _type(page, "Note", "*cancel* me :smile:")
     page.get_by_role("button", name="Submit job").click()
     page.get_by_role("link", name="Open job 1").click()
@@ -122,7 +122,7 @@ def test_a_running_job_is_cancelled_from_its_page_and_cloned(page: Page, site: s
     _expect_state(page, "Cancelled")
     assert len(jobs.overview(job_id=1)) == 1
     page.get_by_role("button", name="Clone and edit").click()
-    expect(page.get_by_label("Time budget, seconds", exact=True)).to_have_value("600")
+    expect(page.get_by_label("Time budget (seconds)", exact=True)).to_have_value("600")
     expect(page.get_by_label("Note", exact=True)).to_have_value("*cancel* me :smile:")
 
 
@@ -154,7 +154,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     while not fits.last_fit("classification"):  # the runner fits the first selector
         page.wait_for_timeout(500)
     page.reload()
-    expect(page.get_by_text(re.compile(r"On \d+ past datasets"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Tested on \d+ past datasets"))).to_be_visible()
     expect(page.get_by_text("none of them yours yet")).to_be_visible()
     expect(page.get_by_role("heading", name="Outcome")).to_have_count(0)
 
@@ -171,7 +171,7 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
 
     page.goto(f"{site}/advice?dataset={dataset.name}")
     expect(page.get_by_role("heading", name="Outcome")).to_be_visible()
-    expect(page.get_by_role("heading", name="Prediction before the first run")).to_be_visible()
+    expect(page.get_by_role("heading", name="Predictions made before the first run")).to_be_visible()
     given = advice.last_advice(dataset.id, before_results=True)
     assert given is not None
     told = advice.outcome(given)

@@ -93,7 +93,7 @@ def test_the_leaderboard_s_link_keeps_its_filters(page: Page, home: Path) -> Non
 def test_from_a_meta_training_to_an_answer_in_the_playground(page: Page, site: str) -> None:
     datasets.add_sample("digits_images")
     page.goto(f"{site}/new_job?dataset=digits_images&engine=fewshot")
-    for label, value in (("Ways", "3"), ("Shots", "5"), ("Time budget, seconds", "15"), ("Width", "16")):
+    for label, value in (("Ways", "3"), ("Shots", "5"), ("Time budget (seconds)", "15"), ("Width", "16")):
         field = page.get_by_label(label, exact=True)
         field.fill(value)
         field.press("Tab")

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 def test_a_search_from_the_form_to_predictions_by_its_files(site: str, page: Page, tmp_path: Path) -> None:
     dataset = datasets.add_sample("digits_images")
     page.goto(f"{site}/new_job?dataset=digits_images")
-    for label, value in {"Time budget, seconds": "120", "Maximum candidates": "8", "Finalists": "1"}.items():
+    for label, value in {"Time budget (seconds)": "120", "Maximum candidates": "8", "Finalists": "1"}.items():
         page.get_by_label(label, exact=True).fill(value)
         page.keyboard.press("Tab")
     page.get_by_role("button", name="Submit job").click()

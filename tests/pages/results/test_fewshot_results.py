@@ -19,8 +19,8 @@ def test_a_meta_training_s_page_tells_what_it_is_worth_and_where_to_go(fewshot: 
     at = fine(opened("job", job=str(fewshot.maml)))
     table = at.dataframe[0].value
     assert list(table["Batch norm"]) == ["Inductive", "Transductive"]
-    assert list(table["Accuracy ↑, test"]) == pytest.approx([0.88, 0.91])
-    assert table["95% interval, test"][0] == "0.8680 to 0.8920"
+    assert list(table["Test Accuracy ↑"]) == pytest.approx([0.88, 0.91])
+    assert table["Test 95% interval"][0] == "0.8680 to 0.8920"
     assert "Trials" not in {metric.label for metric in at.metric}
     assert [tab.label for tab in at.tabs] == ["Results", "Progress", "Log", "Spec", "Environment", "History"]
     assert {link.proto.label for link in at.get("page_link")} >= {"Few-shot leaderboard"}
