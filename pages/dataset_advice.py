@@ -169,7 +169,7 @@ def drivers(current: Advice) -> None:
         customdata=[[name, words.number(item.value)] for name, item in zip(names, items, strict=True)],
         hovertemplate="%{customdata[0]}<br>here %{customdata[1]}<br>moves the error by %{x:+.3f}<extra></extra>",
     )  # fmt: skip
-    chart.update_xaxes(title="Change in error", nticks=5)
+    chart.update_xaxes(title="Change in error", nticks=4, tickformat="~f")
     charts.draw(chart, "Meta-features that move the prediction most", height=110 + 40 * len(items), key="drivers")
 
 

@@ -59,10 +59,9 @@ def show(dataset: Dataset) -> None:
         return
     frame = ranked(frame)
     n_jobs, metric = frame["job_id"].nunique(), frame["metric"].iloc[0]
-    st.caption(
-        f"{n_jobs:,} meta-training{'s' if n_jobs > 1 else ''}, ranked by the validation classes among those of the same"
-        f" task and batch norm"
-    )
+    name = LABELS.get(metric, metric).lower()
+    unit = "meta-trainings" if n_jobs > 1 else "meta-training"
+    st.caption(f"{n_jobs:,} {unit}, ranked by validation {name} within each task and batch norm")
     table(frame, metric)
     with st.container(horizontal=True, vertical_alignment="center"):
         csv_export.button(lambda: frame, f"few_shot_{dataset.name}.csv")
@@ -111,7 +110,7 @@ def columns(name: str, digits: str) -> dict[str, Any]:
         "open": column.ButtonColumn(
             "Job", type="tertiary", alignment="left", pinned=True, key="board_open", on_click=open_job
         ),
-        "rank": column.NumberColumn("Rank", help="By the validation classes, among the same task and batch norm"),
+        "rank": column.NumberColumn("Rank", help="By validation score, within each task and batch norm"),
         "task": "Task",
         "algorithm": "Algorithm",
         "network": "Network",
@@ -159,7 +158,7 @@ def bars(frame: pd.DataFrame, metric: str) -> None:
 
 
 st.title("Few-shot")
-st.caption("Meta-trainings, scored on classes that they have not seen")
+st.caption("Meta-trainings, scored on classes not seen in training")
 with messages.show_errors():
     registered = reads.read(datasets.all_datasets)
     if not registered:

@@ -22,6 +22,7 @@ UNSET = {
     "max_latency_s": "No limit",
     "max_candidate_epochs": "No limit",
     "continues": "None",
+    "starts": "None",
     "backbone": "None",
     "examples": "None",
     "group": "None",
@@ -55,7 +56,7 @@ def spec(job: jobs.Job) -> None:
         values["metric"] = METRICS[body["metric"]].label if body["metric"] else "The task's default"
     if "memory_bytes" in body:
         values["memory_bytes"] = f"{body['memory_bytes'] / 2**30:g} GiB"
-    values |= {name: text for name, text in UNSET.items() if name in body and body[name] is None}
+    values |= {name: text for name, text in UNSET.items() if name in body and body[name] in (None, [])}
     if body.get("max_latency_s"):
         values["max_latency_s"] = words.duration(body["max_latency_s"])
     hidden = ("note", "kind")
