@@ -89,8 +89,7 @@ def more(job: jobs.Job) -> None:
         return
     with panel, st.form(f"form_{key}", border=False, enter_to_submit=False):
         amounts = more_fields(job)
-        label = "Resume" if job.status == "paused" else "Continue"
-        if st.form_submit_button(label, type="primary", icon=":material/play_arrow:", key="go_on"):
+        if st.form_submit_button("Continue", type="primary", icon=":material/play_arrow:", key="go_on"):
             give_more(job, amounts)
 
 

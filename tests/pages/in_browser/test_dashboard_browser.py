@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from core import advice, datasets, knowledge
+from core import advice, datasets, kinds, knowledge
 from core.advice import fits
 from core.queue import jobs
 from tests.pages import browser
@@ -161,8 +161,9 @@ def test_advice_comes_before_any_run_becomes_a_plan_and_is_judged_by_its_outcome
     plan.click()
     shown = advice.last_advice(dataset.id)
     assert shown is not None
-    kinds = [spec.kind for spec in advice.specs_of(shown)]
-    page.get_by_text("Run", exact=True).nth(kinds.index("automl")).click()  # H2O has a test of its own
+    engines = [spec.kind for spec in advice.specs_of(shown)]
+    if "automl" in engines:  # H2O has a test of its own
+        page.get_by_text("Run", exact=True).nth(engines.index("automl")).click()
     page.get_by_role("button", name="Queue these jobs").click()
     page.get_by_role("link", name="Open job 1").click()
     _expect_state(page, "Succeeded")

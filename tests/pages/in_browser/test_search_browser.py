@@ -81,7 +81,7 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             page.get_by_role("button", name="More time").click()
             page.get_by_label("Additional candidates").fill("5")
             page.keyboard.press("Tab")
-            page.get_by_role("button", name="Resume").click()
+            page.get_by_role("button", name="Continue").click()
             expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             spec = jobs.get(job_id).spec
             assert isinstance(spec, specs.NASSpec)
