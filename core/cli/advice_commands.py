@@ -39,7 +39,7 @@ def _advise(options: argparse.Namespace) -> None:
         frame = pd.DataFrame([dataclasses.asdict(item) for item in current.ranking])
         plan = ["*" if name in current.plan else "" for name in frame["candidate"]]
         print_table(frame.assign(plan=plan).round(4), as_json=False)
-        print(f"error: {current.metric}, lower is better. {current.reason}")
+        print(f"The error is 1 - {current.metric}: lower is better. {current.reason}")
 
 
 def _refit(options: argparse.Namespace) -> None:

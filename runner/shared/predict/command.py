@@ -27,6 +27,8 @@ def main(folder: Path) -> None:
         model.add_options(parser)
     options = parser.parse_args()
     names, inputs = None, None
+    if not Path(options.input).exists():
+        sys.exit(f"There is no file {options.input}: give the path of an existing one.")
     try:
         if images:
             names, inputs = reader.read_images(options.input, schema["shape"])

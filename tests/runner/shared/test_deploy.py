@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,9 @@ def test_the_folder_of_a_model_predicts_with_its_own_modules_only(dataset: Datas
     (folder / "rows.csv").write_text("other,colour,size\n1,red,2\n1,blue,3\n")
     out = predict(folder, "rows.csv", env={})
     assert out.to_dict("list") == {"row": ["1", "2"], "target": ["2.0", "2.0"]}
+    command = [sys.executable, "predict.py", "gone.csv", "out.csv"]
+    gone = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (gone.returncode, gone.stderr) == (1, "There is no file gone.csv: give the path of an existing one.\n")
 
 
 def test_the_read_me_of_a_network_of_images_names_what_it_needs(tmp_path: Path) -> None:
