@@ -23,7 +23,7 @@ def test_advice_and_its_plan_from_the_command_line(
     assert main(["advise", "numbers"]) == 0
     out = capsys.readouterr().out
     assert "Linear" in out
-    assert "On 40 past datasets" in out
+    assert "Tested on 40 past datasets" in out
     assert main(["advise", "numbers", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]
     assert main(["advise", "numbers", "--run"]) == 0
