@@ -45,9 +45,11 @@ def table(frame: pd.DataFrame) -> None:
 def rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the overview as people read it."""
     elapsed = frame["elapsed_s"].where(frame["status"] != "running", time.time() - frame["started_at"].astype(float))
+    pairs = list(zip(frame["status"], frame["kind"], strict=True))
+    names = {pair: actions.available(*pair) for pair in set(pairs)}
     menus = [
-        [actions.row_label(name, job_id) for name in actions.available(status, kind)]
-        for status, job_id, kind in zip(frame["status"], frame["id"], frame["kind"], strict=True)
+        [actions.row_label(name, job_id) for name in names[pair]]
+        for job_id, pair in zip(frame["id"], pairs, strict=True)
     ]
     return frame.assign(
         job=":material/deployed_code: Job " + frame["id"].astype(str),
