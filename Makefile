@@ -27,15 +27,15 @@ test: $(VENV)/tests browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n 3 -m "not slow"
 	$(BIN)/python -m pytest -m slow
 
-# Lint, types and the quick tests.
+# Lint, types and the quick tests: three at a time on two cores, since many of them wait.
 check: $(VENV)/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n 3 -m "not slow"
 
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \

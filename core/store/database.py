@@ -165,13 +165,19 @@ def _attach(path: Path, until: float, write: bool) -> tuple[duckdb.DuckDBPyConne
         try:
             outer.execute(statement)
             break
+        except duckdb.ResourceInUseException as error:  # the last DETACH of this process has not quite ended
+            if time.monotonic() > until:
+                raise StoreBusyError(f"The store {path} is busy. Try again in a moment.") from error
+            time.sleep(_BUSY_POLL_S)
         except duckdb.IOException as error:
             if _is_disk_full(error):
                 raise
             if "lock" not in str(error).lower():
                 raise MetascoutError(f"The store {path} cannot be opened: {error}") from error
             if time.monotonic() > until:
-                holder = str(error).partition("held in ")[2].partition(". See")[0] or "another program"
+                name, _, _ = str(error).partition("held in ")[2].partition(" (PID ")
+                pid = str(error).partition(" (PID ")[2].partition(")")[0]
+                holder = f"{name} (PID {pid})" if name and pid else "another program"
                 raise StoreBusyError(f"The store {path} is open in {holder}. Close it there and try again.") from error
             time.sleep(_BUSY_POLL_S)
     if _connections is None:
