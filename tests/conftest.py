@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def small_home(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         patch.delenv("METASCOUT_STORE", raising=False)
         datasets.register(folder / "small.csv", name="small", target="target")
     return path
+
+
+@pytest.fixture(scope="module")
+def module_home(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One data directory for the tests of a module, which only add to it."""
+    path = shutil.copytree(empty_home, tmp_path_factory.mktemp("module") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METASCOUT_HOME", str(path))
+        patch.delenv("METASCOUT_STORE", raising=False)
+        yield path
 
 
 @pytest.fixture

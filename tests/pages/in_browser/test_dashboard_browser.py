@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from core import advice, datasets, kinds, knowledge
 from core.advice import fits
@@ -20,23 +20,6 @@ from tests.pages.filled import Filled
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 _MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def site(home: Path) -> Iterator[str]:
-    """The address of a dashboard with a runner beside it."""
-    with browser.dashboard() as (_, address), browser.runner():
-        yield address
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        chromium = browser.chromium(playwright)
-        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
-        tab.set_default_timeout(30_000)
-        yield tab
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,8 @@ from tests.runner.automl.h2o_runs import context_of, spec_of
 
 
 @pytest.fixture(scope="module")
-def home(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One data directory for the module."""
-    path = shutil.copytree(empty_home, tmp_path_factory.mktemp("automl") / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METASCOUT_HOME", str(path))
-        patch.delenv("METASCOUT_STORE", raising=False)
-        yield path
+def home(module_home: Path) -> Path:
+    return module_home
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +19,8 @@ pytestmark = pytest.mark.sklearn
 
 
 @pytest.fixture(scope="module")
-def home(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One data directory for the module."""
-    path = shutil.copytree(empty_home, tmp_path_factory.mktemp("baselines") / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METASCOUT_HOME", str(path))
-        patch.delenv("METASCOUT_STORE", raising=False)
-        yield path
+def home(module_home: Path) -> Path:
+    return module_home
 
 
 @pytest.fixture(scope="module")
