@@ -25,7 +25,7 @@ def draw(trial: Trial, dataset: Dataset) -> None:
         return
     name = f"{file_name(dataset.name)}_trial_{trial.id}"
     st.download_button(
-        "Download ZIP", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
+        "Download the model", partial(bundle, trial), f"{name}.zip", "application/zip", type="primary",
         icon=":material/download:", on_click="ignore", key="bundle",
     )  # fmt: skip
     needs, command = usage(trial, dataset)

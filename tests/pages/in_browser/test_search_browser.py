@@ -63,7 +63,7 @@ raise SystemExit(runner.__main__.main())
 
 def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path, page: Page) -> None:
     dataset = datasets.add_sample("digits_images")
-    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, max_candidates=2_000, finalists=1))
+    job_id = jobs.submit(specs.NASSpec(dataset_id=dataset.id, max_candidates=4_900, finalists=1))
     runner = subprocess.Popen([sys.executable, "-c", _RUNNER])
     try:
         with browser.dashboard() as (_, address):
@@ -73,7 +73,7 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             page.get_by_role("button", name="Pause").click()
             expect(main.get_by_text(re.compile("Paused$")).first).to_be_visible(timeout=60_000)
             reached = len(results.candidates(job_id))
-            assert 0 < reached < 2_000
+            assert 0 < reached < 4_900
             page.get_by_role("button", name="Resume").click()
             expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="Pause").click()
@@ -85,7 +85,7 @@ def test_a_search_is_paused_resumed_with_more_and_continued_by_clicks(home: Path
             expect(main.get_by_text(re.compile("Running$")).first).to_be_visible(timeout=60_000)
             spec = jobs.get(job_id).spec
             assert isinstance(spec, specs.NASSpec)
-            assert spec.max_candidates == 2_005
+            assert spec.max_candidates == 4_905
             page.get_by_role("button", name="Cancel").click()
             expect(main.get_by_text(re.compile("Cancelled$")).first).to_be_visible(timeout=60_000)
             page.get_by_role("button", name="More time").click()
