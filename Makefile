@@ -28,7 +28,8 @@ test: $(VENV)/tests browser
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 3 -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not h2o and not browser"
+	$(BIN)/python -m pytest -m "slow and (h2o or browser)"
 
 # Lint, types and the quick tests: three at a time on two cores, since many of them wait.
 check: $(VENV)/tests

@@ -19,12 +19,12 @@ from tests.pages.browser import ROOT, chromium, dashboard
 
 _PAGES = {
     "home": {},
-    "advice": {"dataset": "breast_cancer"},
+    "dataset_advice": {"dataset": "breast_cancer"},
     "datasets": {},
     "add_dataset": {},
     "dataset": {"dataset": "1"},
     "new_job": {},
-    "jobs": {},
+    "job_list": {},
     "job": {"job": "6"},
     "leaderboard": {"dataset": "digits"},
     "trial": {"trial": "6"},
